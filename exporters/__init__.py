@@ -1,0 +1,1 @@
+"""From a network to an artifact that a runtime can load."""

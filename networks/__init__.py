@@ -1,0 +1,1 @@
+"""What is measured: network descriptions, their data, their training."""

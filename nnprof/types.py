@@ -1,0 +1,397 @@
+"""The values that flow through nnprof: frozen, valid from birth, the same in memory and in JSON.
+
+Times are seconds, sizes are bytes, clocks are hertz. Raw samples are kept; statistics are derived
+from them (`nnprof.profiler.stats`). Building a value touches no file, device or environment.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+# The Run file's history.
+# 1  first published form.
+SCHEMA = 1
+
+
+class _Value(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=False
+):
+    """Base of all values: immutable, named fields only, unknown fields refused."""
+
+
+def _require(condition: bool, sentence: str) -> None:
+    if not condition:
+        raise ValueError(sentence)
+
+
+class Tensor(_Value):
+    """One input or output of a model.
+
+    `shape` holds numbers, and names for free dimensions: `("batch", 1, 28, 28)`.
+    `dtype` is numpy's word, such as "float32".
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+class Model(_Value):
+    """An ONNX file, and where it came from.
+
+    Attributes:
+        name: what tables show: the network's own text, or the file's name.
+        path: the file, absolute.
+        sha256: of the file's bytes; two models are the same when this is the same.
+        opset: ONNX operator set of the default domain.
+        inputs, outputs: as declared in the file.
+        network: notation that parses to the network (`nnprof.networks`), None for a foreign file.
+        weights: "seed N" for untrained ones, "trained" or "file".
+        normalisation: "folded" (inside the first layer, costs nothing), "op" (an op of its own),
+            or "none".
+    """
+
+    name: str
+    path: str
+    sha256: str
+    opset: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    network: str | None = None
+    weights: str = "file"
+    normalisation: str = "none"
+
+    def __post_init__(self) -> None:
+        """Refuse a model without inputs or outputs."""
+        _require(bool(self.inputs), "a model needs at least one input")
+        _require(bool(self.outputs), "a model needs at least one output")
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The batch that the file is bound to, None where it is free."""
+        dimension = self.inputs[0].shape[0] if self.inputs[0].shape else None
+        return dimension if isinstance(dimension, int) else None
+
+
+class Workload(_Value):
+    """What is asked: a model at one batch size.
+
+    `data` names the tiles that go in: "generated" (from the declared shapes and types, seeded) or
+    the path of a .npy or .npz file.
+    """
+
+    model: Model
+    batch: int
+    precision: str = "fp32"
+    data: str = "generated"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a batch below 1."""
+        _require(self.batch >= 1, f"batch must be at least 1, not {self.batch}")
+
+
+class Target(_Value):
+    """Where it runs. `options` are the backend's own, as text."""
+
+    backend: str = "onnxruntime"
+    device: str = "cpu"
+    host: str = "local"
+    threads: int = 1
+    options: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        """Refuse fewer than one thread."""
+        _require(self.threads >= 1, f"threads must be at least 1, not {self.threads}")
+
+
+class Plan(_Value):
+    """How it is measured.
+
+    Attributes:
+        processes: fresh worker processes per cell before its interval is looked at.
+        max_processes: how many it may have to make the interval narrow enough.
+        interval: wanted half-width of the 95 % interval, relative to the median.
+        warmup_s, warmup_limit_s: least and most warm-up of one process; at least one inference.
+        sample_s: time given to one process's samples.
+        sample_min_s: a sample repeats the inference until it lasts this long.
+        min_samples: samples of one process, however long an inference takes.
+        cell_limit_s: no further process starts once a cell has been timed for this long.
+        process_limit_s: a worker that has not answered by then is ended.
+        op_method: "runtime" (the runtime's own profiler, in a pass of its own) or "none".
+        op_s: time given to the op pass; at least one inference after one warm-up.
+        seed: of the order of the rounds.
+    """
+
+    processes: int = 5
+    max_processes: int = 10
+    interval: float = 0.01
+    warmup_s: float = 0.15
+    warmup_limit_s: float = 2.0
+    sample_s: float = 1.0
+    sample_min_s: float = 0.005
+    min_samples: int = 5
+    cell_limit_s: float = 60.0
+    process_limit_s: float = 180.0
+    op_method: str = "runtime"
+    op_s: float = 0.3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a plan that could not end or would not measure."""
+        _require(self.processes >= 1, "processes must be at least 1")
+        _require(self.max_processes >= self.processes, "max_processes must be at least processes")
+        _require(self.min_samples >= 1, "min_samples must be at least 1")
+        _require(self.op_method in {"runtime", "none"}, f"no op method '{self.op_method}'")
+
+
+class OpTime(_Value):
+    """The time of one op that really ran.
+
+    Attributes:
+        index: position in the order of execution.
+        node: the runtime's name for it.
+        op: its type, such as "Conv".
+        kind: conv, gemm, pool, elementwise, softmax, recurrent, memory or other.
+        inputs, outputs: shapes of its tensors.
+        origin: the ONNX nodes it was made from, where known.
+        kernel: the implementation that ran, where the runtime tells.
+        seconds: median over `runs` inferences.
+        runs: inferences seen.
+        method: how it was measured: "runtime".
+    """
+
+    index: int
+    node: str
+    op: str
+    kind: str
+    inputs: tuple[tuple[int, ...], ...]
+    outputs: tuple[tuple[int, ...], ...]
+    origin: tuple[str, ...]
+    kernel: str
+    seconds: float
+    runs: int
+    method: str
+
+
+class OpPass(_Value):
+    """The separate pass that timed the ops. `latency_s`: median of an inference while it watched.
+
+    `latency_s` over the clean latency is what the profiler itself cost.
+    """
+
+    method: str
+    latency_s: float
+    ops: tuple[OpTime, ...]
+
+
+class Reading(_Value):
+    """The machine at one moment, as far as it tells; None is unknown.
+
+    Attributes:
+        load_1m: runnable tasks, one-minute mean.
+        clock_hz: of the processors used, mean.
+        temperature_c: of the hottest sensor, degrees Celsius.
+        throttles: thermal throttle events since boot.
+        stolen_s: processor time that the hypervisor gave to others since boot, all processors.
+        preemptions: times that this process was put off a processor against its will.
+        power_mode: the frequency governor, or the board's power mode.
+        power_w: where a sensor tells.
+    """
+
+    load_1m: float | None = None
+    clock_hz: float | None = None
+    temperature_c: float | None = None
+    throttles: int | None = None
+    stolen_s: float | None = None
+    preemptions: int | None = None
+    power_mode: str | None = None
+    power_w: float | None = None
+
+
+class Process(_Value):
+    """One fresh worker process: the unit of repetition.
+
+    Attributes:
+        round: which shuffled round it ran in, from 0.
+        processors: those it was pinned to.
+        loops: inferences per sample.
+        state: steady, drifting, bimodal or not_reached (`stats.classify`).
+        floor_s: seconds of one call on an identity graph through the same code.
+        open_s: seconds to load the model and bind its buffers.
+        timed_s: seconds of warm-up and sampling, floor and op pass left out.
+        wall_s: seconds from starting the process to having its answer.
+        before, after: the machine around the clean pass.
+    """
+
+    round: int
+    processors: tuple[int, ...]
+    loops: int
+    state: str
+    floor_s: float
+    open_s: float
+    timed_s: float
+    wall_s: float
+    before: Reading
+    after: Reading
+
+
+class Check(_Value):
+    """Something the reader should know about a number; text and advice are in `checks`."""
+
+    code: str
+    data: dict[str, Any] = {}
+
+
+class Measurement(_Value):
+    """One cell: a workload on a target, measured in several processes.
+
+    Attributes:
+        clock: what timed it: "perf_counter", "cuda_event" or "fake".
+        samples_s: per process, seconds per inference of each sample (a mean over its `loops`).
+        warmups_s: per process, the same for the warm-up; the first is the cold start.
+        processes: what else is known of each process, in the same order.
+        ops: the op pass, None where none was made.
+        facts: of the session: transfers inside or outside, providers, buffers.
+        checks: warnings, as data.
+        stopped: why it ended: "interval", "processes", "time", or "" while unfinished.
+    """
+
+    workload: Workload
+    target: Target
+    plan: Plan
+    clock: str
+    samples_s: tuple[tuple[float, ...], ...]
+    warmups_s: tuple[tuple[float, ...], ...]
+    processes: tuple[Process, ...]
+    ops: OpPass | None = None
+    facts: dict[str, Any] = {}
+    checks: tuple[Check, ...] = ()
+    stopped: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse samples that no clock can have given, and processes that do not match them."""
+        _require(
+            bool(self.samples_s)
+            and all(samples and min(samples) > 0 for samples in self.samples_s),
+            "samples_s must be non-empty and positive",
+        )
+        _require(
+            len(self.samples_s) == len(self.warmups_s) == len(self.processes),
+            "samples_s, warmups_s and processes must have one entry per process",
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more is to be measured."""
+        return bool(self.stopped)
+
+
+class Failure(_Value):
+    """A cell that could not be measured: why, and what to do. Never a zero, never a gap."""
+
+    workload: Workload
+    target: Target
+    error: str
+    reason: str
+    remedy: str = ""
+
+
+class Cell(_Value):
+    """One thing to measure. `key` is the same for the same question."""
+
+    workload: Workload
+    target: Target
+
+    @property
+    def key(self) -> str:
+        """Identity of the cell: equal when model bytes, batch, data and target are equal."""
+        work, target = self.workload, self.target
+        options = ",".join(f"{name}={value}" for name, value in sorted(target.options.items()))
+        return "|".join(
+            map(
+                str,
+                (
+                    work.model.sha256,
+                    work.batch,
+                    work.precision,
+                    work.data,
+                    work.seed,
+                    target.backend,
+                    target.device,
+                    target.host,
+                    target.threads,
+                    options,
+                ),
+            )
+        )
+
+
+class Study(_Value):
+    """What one invocation set out to do, and what it spent.
+
+    Attributes:
+        name: of the study, or "bench".
+        command: the arguments given.
+        created: start, ISO 8601 with the time zone.
+        plan: how each cell is measured.
+        cells: all that was asked, in the order asked.
+        wall_s: measuring time in all, resumed parts included.
+        timed_s: of that, warm-up and samples.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    created: str
+    plan: Plan
+    cells: tuple[Cell, ...]
+    wall_s: float = 0.0
+    timed_s: float = 0.0
+
+
+class Run(_Value):
+    """One invocation of `nnprof bench`, one file."""
+
+    schema: int = SCHEMA
+    study: Study
+    environment: dict[str, Any]
+    measurements: tuple[Measurement, ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+
+class Epoch(_Value):
+    """One pass over the training set. `elapsed_s`: training time so far, checks left out."""
+
+    loss: float
+    validation_accuracy: float
+    elapsed_s: float
+
+
+class TrainingRecord(_Value):
+    """How a network was trained, saved beside its weights.
+
+    Attributes:
+        network: notation of the network.
+        dataset: its name.
+        normalisation: "channel" or "pixel" (equations 1-3 of Mattsson 2016).
+        settings: optimiser, learning rate, batch and so on, as given.
+        seed: of the weights, the split and the order.
+        epochs: one entry per pass.
+        best_epoch: index of the epoch whose weights were kept.
+        time_to: accuracy in percent ("90", "95", "97") → [seconds, epochs], None if not reached.
+        test_accuracy: of the kept weights on the test tiles, None before the end.
+        finished: False while training goes on, or was cut off.
+    """
+
+    network: str
+    dataset: str
+    normalisation: str
+    settings: dict[str, Any]
+    seed: int
+    epochs: tuple[Epoch, ...] = ()
+    best_epoch: int | None = None
+    time_to: dict[str, tuple[float, float] | None] = {}
+    test_accuracy: float | None = None
+    finished: bool = False

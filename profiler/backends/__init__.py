@@ -1,0 +1,1 @@
+"""One file per runtime, behind the port in `nnprof.profiler.ports`."""

@@ -1,0 +1,1 @@
+"""One file per kind of device: its facts and readings."""

@@ -7,10 +7,11 @@ groups 3 and 4.
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Iterator
 
-from nnprof.errors import BadNotation, UnknownName
+from nnprof.errors import BadNotation, BadShape, UnknownName
 from nnprof.networks.spec import Conv, Dense, Layer, NetworkSpec, Pool, parse
 
 BATCHES = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
@@ -18,6 +19,7 @@ LAYERS = (1, 2, 3, 4, 5)
 NEURONS = (128, 256, 512, 1024, 2048)
 NEURONS_EARLIER = (100, 200, 400, 800, 1600)
 DEPTHS = (5, 10, 20, 40, 80)
+MOST_LAYERS = 1000  # of one kind: a slip of the finger must not fill the memory
 
 
 def mattsson(
@@ -26,8 +28,11 @@ def mattsson(
     """`conv` ConvLayers (5×5, stride 1, valid, ReLU), one 2×2 max-pool, `fc` hidden FC, FC 10.
 
     Raises:
-        BadShape: more ConvLayers than 28×28 tiles can hold.
+        BadShape: more ConvLayers than 28×28 tiles can hold (6), or a number out of its range.
     """
+    for name, count in (("conv", conv), ("fc", fc)):
+        if not 0 <= count <= MOST_LAYERS:
+            raise BadShape(f"mattsson needs {name} from 0 to {MOST_LAYERS}, not {count}.")
     layers: list[Layer] = [Conv(depth, 5)] * conv
     if conv:
         layers.append(Pool(2, 2))
@@ -39,9 +44,8 @@ def mattsson(
 
 FAMILIES: dict[str, Callable[..., NetworkSpec]] = {"mattsson": mattsson}
 
-_CALL = re.compile(r"\s*(?P<family>[a-z_]\w*)\s*\((?P<arguments>[^()]*)\)\s*")
-_ARGUMENT = re.compile(r"\s*(?P<name>[a-z]+)\s*=\s*(?P<value>\d+)\s*")
-_PARAMETERS = ("conv", "fc", "depth", "neurons", "seed")
+_CALL = re.compile(r"\s*(?P<family>[a-z_][a-z0-9_]*)\s*\((?P<arguments>[^()]*)\)\s*")
+_ARGUMENT = re.compile(r"(?P<name>[a-z]+)\s*=\s*(?P<value>[0-9]{1,18})")
 
 
 def parse_network(text: str) -> NetworkSpec:
@@ -52,20 +56,30 @@ def parse_network(text: str) -> NetworkSpec:
         UnknownName: no family of that name.
     """
     call = _CALL.fullmatch(text)
-    if not call:
-        return parse(text)
-    if call["family"] not in FAMILIES:
-        raise UnknownName("family", call["family"], FAMILIES)
+    if call:
+        family = FAMILIES.get(call["family"])
+        if family is None:
+            raise UnknownName("family", call["family"], FAMILIES)
+        return family(**_arguments(text, call, tuple(inspect.signature(family).parameters)))
+    if "(" in text or text.strip() in FAMILIES:
+        remedy = "Write it like this: mattsson(conv=2, fc=1)."
+        raise BadNotation(text, 1, "Incomplete call of a family", remedy)
+    return parse(text)
+
+
+def _arguments(text: str, call: re.Match[str], known: tuple[str, ...]) -> dict[str, int]:
     arguments: dict[str, int] = {}
-    column = call.start("arguments") + 1
+    start = call.start("arguments")
     for part in call["arguments"].split(",") if call["arguments"].strip() else ():
-        match = _ARGUMENT.fullmatch(part)
-        if not match or match["name"] not in _PARAMETERS or match["name"] in arguments:
-            remedy = f"Write name=number, each once, of: {', '.join(_PARAMETERS)}."
-            raise BadNotation(text, column, f"'{part.strip()}' is not understood", remedy)
+        word = part.strip()
+        match = _ARGUMENT.fullmatch(word)
+        if not match or match["name"] not in known or match["name"] in arguments:
+            column = start + len(part) - len(part.lstrip()) + 1
+            remedy = f"Write name=number, each once, of: {', '.join(known)}."
+            raise BadNotation(text, column, f"'{word}' is not understood", remedy)
         arguments[match["name"]] = int(match["value"])
-        column += len(part) + 1
-    return FAMILIES[call["family"]](**arguments)
+        start += len(part) + 1
+    return arguments
 
 
 def group1() -> Iterator[tuple[NetworkSpec, int]]:

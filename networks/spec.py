@@ -26,8 +26,8 @@ Mattsson 2016 with two ConvLayers, and `format_spec(parse(text))` is its shortes
 
 from __future__ import annotations
 
-import math
 import re
+from collections import Counter
 from itertools import pairwise
 from typing import Literal, TypeAlias
 
@@ -100,6 +100,7 @@ class NetworkSpec(msgspec.Struct, frozen=True):
 
     Raises:
         BadShape: at construction, naming the layer that does not fit.
+        ValueError: the seed has no notation: negative, or of more than 18 digits.
     """
 
     input_shape: Shape
@@ -109,7 +110,9 @@ class NetworkSpec(msgspec.Struct, frozen=True):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse layers that do not fit together."""
+        """Refuse layers that do not fit together, and a seed that could not be written down."""
+        if not 0 <= self.seed < 10**_DIGITS:
+            raise ValueError(f"seed must be in 0…10**{_DIGITS}-1, not {self.seed}")
         infer_shapes(self)
 
     @property
@@ -125,7 +128,8 @@ class NetworkSpec(msgspec.Struct, frozen=True):
         values = dict(self.parameters)
         if self.seed:
             values["seed"] = self.seed
-        return f"{self.family}({', '.join(f'{key}={value}' for key, value in values.items())})"
+        arguments = ", ".join(f"{key}={value}" for key, value in values.items())
+        return f"{self.family}({arguments})"
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
@@ -142,14 +146,15 @@ def infer_shapes(spec: NetworkSpec) -> tuple[Shape, ...]:
     Raises:
         BadShape: a layer that does not fit, by its kind and its place among that kind.
     """
-    if len(spec.input_shape) not in (1, 3) or min(spec.input_shape) < 1:
+    if len(spec.input_shape) not in (1, 3):
         raise BadShape(
             f"The input shape {_by(spec.input_shape)} is neither C×H×W nor a number of features."
         )
+    _need(min(spec.input_shape) >= 1, f"input {_by(spec.input_shape)}", "needs sizes of at least 1")
     if not spec.layers:
         raise BadShape("A network needs at least one layer.")
-    totals = {kind: sum(isinstance(layer, kind) for layer in spec.layers) for kind in _WORDS}
-    seen = dict.fromkeys(totals, 0)
+    totals = Counter(type(layer) for layer in spec.layers)
+    seen: Counter[type] = Counter()
     shapes: list[Shape] = []
     shape = spec.input_shape
     for layer in spec.layers:
@@ -175,24 +180,30 @@ def _by(shape: Shape) -> str:
 
 
 def _output_shape(layer: Layer, shape: Shape, place: str) -> Shape:
+    if isinstance(layer, Conv | Dense | Act):
+        known = layer.activation in ACTIVATIONS
+        _need(known, place, f"has an unknown activation, '{layer.activation}'")
     if isinstance(layer, Conv):
         _need(min(layer.depth, layer.kernel, layer.stride) >= 1, place, "needs sizes of at least 1")
+        known = layer.padding in ("valid", "same")
+        _need(known, place, f"has an unknown padding, '{layer.padding}'")
         return (layer.depth, *_slide(layer.kernel, layer.stride, layer.padding, shape, place))
     if isinstance(layer, Pool):
         _need(min(layer.size, layer.stride) >= 1, place, "needs sizes of at least 1")
+        _need(layer.mode in ("max", "avg"), place, f"has an unknown mode, '{layer.mode}'")
         return (shape[0], *_slide(layer.size, layer.stride, "valid", shape, place))
     if isinstance(layer, Dense):
         _need(layer.neurons >= 1, place, "needs at least 1 neuron")
         return (layer.neurons,)
     if isinstance(layer, Dropout):
-        _need(0 <= layer.rate < 1, place, f"has rate {layer.rate}, which is not in 0…1")
+        _need(0 <= layer.rate < 1, place, f"has rate {layer.rate}, not one from 0 to below 1")
     return shape
 
 
 def _slide(size: int, stride: int, padding: str, shape: Shape, place: str) -> Shape:
     _need(len(shape) == 3, place, f"needs C×H×W, but gets {shape[0]} flat features")
     if padding == "same":
-        return tuple(math.ceil(side / stride) for side in shape[1:])
+        return tuple(_ceil_div(side, stride) for side in shape[1:])
     _need(min(shape[1:]) >= size, place, f"{size}×{size} does not fit {_by(shape[1:])}", ":")
     return tuple((side - size) // stride + 1 for side in shape[1:])
 
@@ -204,21 +215,27 @@ def _need(condition: bool, place: str, sentence: str, joint: str = "") -> None:
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     """Zeros before and after one side of length `size`; the odd one after (ONNX SAME_UPPER)."""
-    total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+    total = max((_ceil_div(size, stride) - 1) * stride + kernel - size, 0)
     return total // 2, total - total // 2
+
+
+def _ceil_div(whole: int, part: int) -> int:
+    return -(-whole // part)
 
 
 # --- text -----------------------------------------------------------------------------------------
 
-_INPUT = re.compile(r"\d+(x\d+x\d+)?")
+_DIGITS = 18  # of the longest number: it fits 64 bits
+_N = rf"[0-9]{{1,{_DIGITS}}}"
+_INPUT = re.compile(f"{_N}(x{_N}x{_N})?")
 _WORD = re.compile(
-    r"(?P<conv>conv(?P<depth>\d+)k(?P<kernel>\d+)(s(?P<conv_stride>\d+))?(?P<same>same)?)"
-    r"|(?P<pool>(?P<avg>avg)?pool(?P<size>\d+)(s(?P<pool_stride>\d+))?)"
-    r"|(?P<fc>fc(?P<neurons>\d+))"
-    r"|(?P<dropout>dropout(?P<rate>\d+(\.\d+)?(e-\d+)?))"
+    f"(?P<conv>conv(?P<depth>{_N})k(?P<kernel>{_N})(s(?P<conv_stride>{_N}))?(?P<same>same)?)"
+    f"|(?P<pool>(?P<avg>avg)?pool(?P<size>{_N})(s(?P<pool_stride>{_N}))?)"
+    f"|(?P<fc>fc(?P<neurons>{_N}))"
+    r"|(?P<dropout>dropout(?P<rate>[0-9]+(\.[0-9]+)?(e-[0-9]+)?))"
     r"|(?P<bn>bn)"
-    r"|(?P<seed>seed(?P<number>\d+))"
-    rf"|(?P<act>{'|'.join(ACTIVATIONS)})"
+    f"|(?P<seed>seed(?P<number>{_N}))"
+    f"|(?P<act>{'|'.join(ACTIVATIONS)})"
 )
 _LAYER_FORMS = {
     "conv": "conv20k5, conv20k5s2same",
@@ -353,7 +370,8 @@ def _word(layer: Layer | None) -> str:
             return f"conv{layer.depth}k{layer.kernel}{stride}{same}"
         case Pool():
             stride = f"s{layer.stride}" if layer.stride != layer.size else ""
-            return f"{'avg' if layer.mode == 'avg' else ''}pool{layer.size}{stride}"
+            average = "avg" if layer.mode == "avg" else ""
+            return f"{average}pool{layer.size}{stride}"
         case Dense():
             return f"fc{layer.neurons}"
         case Dropout():

@@ -1,0 +1,34 @@
+"""What all tests share: a cache of their own, the data folder, and a guard on the import names."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Before anything of nnprof is imported: no test may read or fill the user's own cache.
+_CACHE = tempfile.mkdtemp(prefix="nnprof-tests-")
+os.environ["XDG_CACHE_HOME"] = _CACHE
+
+
+def pytest_unconfigure() -> None:
+    """Remove the session's cache."""
+    shutil.rmtree(_CACHE, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_second_copies() -> Iterator[None]:
+    """`import profiler` works in the root, and gives a second copy of every class."""
+    yield
+    bare = {"profiler", "networks", "exporters"} & set(sys.modules)
+    assert not bare, f"imported by their bare names: {sorted(bare)}"
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path | None:
+    """The folder of test data sets that NNPROF_DATA names; None where it names none."""
+    name = os.environ.get("NNPROF_DATA")
+    return Path(name) if name else None

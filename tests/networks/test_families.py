@@ -1,0 +1,138 @@
+"""The studies are those of section 3.1 of the 2016 thesis; a family's call is a network."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from nnprof.errors import BadNotation, BadShape, UnknownName
+from nnprof.networks import families
+from nnprof.networks.families import mattsson, parse_network
+from nnprof.networks.spec import NetworkSpec, parse
+
+Study = Callable[[], Iterator[tuple[NetworkSpec, int]]]
+Row = tuple[int, int, int, int, int]
+
+# Mattsson 2016, section 3.1; the values are written out here, not taken from the code.
+ONE_TO_FIVE = (1, 2, 3, 4, 5)
+BATCHES = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+# (conv, fc, depth, neurons, batch) of every cell.
+GROUPS: dict[str, set[Row]] = {
+    "group1": {(1, fc, 20, 128, batch) for fc in ONE_TO_FIVE for batch in BATCHES},
+    "group2": {(conv, 1, 20, 128, batch) for conv in ONE_TO_FIVE for batch in BATCHES},
+    "group3": {
+        (1, fc, 20, neurons, 1024) for fc in ONE_TO_FIVE for neurons in (128, 256, 512, 1024, 2048)
+    },
+    "group3_100": {
+        (1, fc, 20, neurons, 1024) for fc in ONE_TO_FIVE for neurons in (100, 200, 400, 800, 1600)
+    },
+    "group4": {
+        (conv, 1, depth, 128, 1024) for conv in ONE_TO_FIVE for depth in (5, 10, 20, 40, 80)
+    },
+}
+CELLS = {"group1": 45, "group2": 45, "group3": 25, "group3_100": 25, "group4": 25}
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_groups_are_those_of_the_thesis(name: str) -> None:
+    """Each group has the thesis's cells, each once."""
+    study: Study = getattr(families, name)
+    rows = [
+        (*(spec.parameters[key] for key in ("conv", "fc", "depth", "neurons")), batch)
+        for spec, batch in study()
+    ]
+    assert len(rows) == CELLS[name]
+    assert set(rows) == GROUPS[name]
+    assert len(set(rows)) == len(rows)
+
+
+def test_the_network_of_2016() -> None:
+    """M ConvLayers 5×5 with ReLU, one 2×2 pool after the last, K hidden FC, FC 10, softmax."""
+    spec = mattsson(conv=2, fc=1)
+    assert spec.notation == "1x28x28 conv20k5 conv20k5 pool2 fc128 fc10"
+    assert spec.shapes == ((20, 24, 24), (20, 20, 20), (20, 10, 10), (128,), (10,))
+    assert mattsson(conv=0, fc=0).notation == "1x28x28 fc10"
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_names_and_notations_parse_back(name: str) -> None:
+    """The name in a table is the network; the notation is its layers."""
+    for spec, _ in getattr(families, name)():
+        assert parse_network(spec.name) == spec
+        assert parse(spec.notation).layers == spec.layers
+
+
+def test_a_seed_is_part_of_the_name() -> None:
+    """A seed other than 0 stands in the name, and comes back from it."""
+    spec = mattsson(seed=7)
+    assert spec.name == "mattsson(conv=1, fc=1, depth=20, neurons=128, seed=7)"
+    assert parse_network(spec.name) == spec
+    assert spec != mattsson()
+
+
+def test_notation_and_calls_are_both_networks() -> None:
+    """A user's text is notation or a call, with any spaces; what is left out has its default."""
+    assert parse_network("1x28x28 fc10") == parse("1x28x28 fc10")
+    assert parse_network(" mattsson ( fc = 3,conv=2 ) ") == mattsson(conv=2, fc=3)
+    assert parse_network("mattsson()") == mattsson()
+
+
+ARGUMENT = "Write name=number, each once, of: conv, fc, depth, neurons, seed."
+CALL = "Write it like this: mattsson(conv=2, fc=1)."
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "sentence"),
+    [
+        (
+            "mattsson(conv=1, foo=2)",
+            18,
+            f"'foo=2' is not understood at column 18 of {{}}. {ARGUMENT}",
+        ),
+        ("mattsson(conv=-1)", 10, f"'conv=-1' is not understood at column 10 of {{}}. {ARGUMENT}"),
+        ("mattsson(fc=1,fc=2)", 15, f"'fc=2' is not understood at column 15 of {{}}. {ARGUMENT}"),
+        ("mattsson(conv=1,)", 17, f"'' is not understood at column 17 of {{}}. {ARGUMENT}"),
+        ("mattsson(2)", 10, f"'2' is not understood at column 10 of {{}}. {ARGUMENT}"),
+        ("mattsson(conv=1", 1, f"Incomplete call of a family at column 1 of {{}}. {CALL}"),
+        ("mattsson", 1, f"Incomplete call of a family at column 1 of {{}}. {CALL}"),
+    ],
+)
+def test_bad_calls_say_where(text: str, column: int, sentence: str) -> None:
+    """A call that is not understood is shown with the column of the word and the right form."""
+    with pytest.raises(BadNotation) as caught:
+        parse_network(text)
+    assert str(caught.value) == sentence.format(f"'{text}'")
+    assert caught.value.column == column
+
+
+def test_unknown_families_are_refused_with_the_known() -> None:
+    """A family that does not exist is refused with the list of those that do."""
+    with pytest.raises(UnknownName, match=r"^Unknown family 'lenet'\. Known: mattsson\.$"):
+        parse_network("lenet(conv=1)")
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        ("mattsson(conv=7)", "conv 7 of 7: 5×5 does not fit 4×4."),
+        ("mattsson(conv=1000000000)", "mattsson needs conv from 0 to 1000, not 1000000000."),
+        ("mattsson(fc=1000000000)", "mattsson needs fc from 0 to 1000, not 1000000000."),
+        ("mattsson(depth=0)", "conv 1 of 1 needs sizes of at least 1."),
+        ("mattsson(neurons=0)", "fc 1 of 2 needs at least 1 neuron."),
+    ],
+)
+def test_impossible_members_are_refused(call: str, sentence: str) -> None:
+    """A member that cannot be built is refused at once, however large its numbers."""
+    with pytest.raises(BadShape) as caught:
+        parse_network(call)
+    assert str(caught.value) == sentence
+
+
+def test_a_negative_count_is_refused() -> None:
+    """A negative number of layers is an error, not zero layers."""
+    with pytest.raises(BadShape, match="conv from 0 to 1000, not -1"):
+        mattsson(conv=-1)
+
+
+def test_six_conv_layers_are_the_most() -> None:
+    """Six ConvLayers leave 4×4 of 28×28, which the pool halves; a seventh does not fit."""
+    assert mattsson(conv=6).shapes[6] == (20, 2, 2)

@@ -1,0 +1,220 @@
+"""The notation and the value it stands for: one round trip, shapes by formula, errors by column."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnprof.errors import BadNotation, BadShape
+from nnprof.networks.spec import (
+    ACTIVATIONS,
+    Act,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    Layer,
+    NetworkSpec,
+    Pool,
+    format_spec,
+    infer_shapes,
+    parse,
+    same_padding,
+)
+
+activations = st.sampled_from(ACTIVATIONS)
+small = st.integers(1, 7)
+
+
+def flat_layers() -> st.SearchStrategy[Layer]:
+    """Layers that take any shape."""
+    return st.one_of(
+        st.builds(Dense, st.integers(1, 4096), activations),
+        st.just(BatchNorm()),
+        st.builds(Dropout, st.floats(0, 1, exclude_max=True)),
+        st.builds(Act, activations),
+    )
+
+
+def tile_layers(sides: tuple[int, ...]) -> st.SearchStrategy[Layer]:
+    """Layers that need C×H×W with these sides, and fit them."""
+    fits = st.integers(1, min(sides))
+    modes = st.sampled_from(["max", "avg"])
+    return st.one_of(
+        st.builds(Conv, st.integers(1, 99), fits, small, st.just("valid"), activations),
+        st.builds(Conv, st.integers(1, 99), small, small, st.just("same"), activations),
+        st.builds(Pool, fits, small, modes),
+    )
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> NetworkSpec:
+    """Any network that fits together, free activations and inner softmaxes among them."""
+    flat = draw(st.booleans())
+    side = st.integers(1, 40)
+    shape = (draw(side),) if flat else (draw(side), draw(side), draw(side))
+    layers: list[Layer] = []
+    now = shape
+    for _ in range(draw(st.integers(1, 8))):
+        choice = flat_layers() if len(now) == 1 else flat_layers() | tile_layers(now[1:])
+        layers.append(draw(choice))
+        now = infer_shapes(NetworkSpec(shape, tuple(layers)))[-1]
+    return NetworkSpec(shape, tuple(layers), seed=draw(st.integers(0, 10**18 - 1)))
+
+
+@given(specs())
+def test_notation_parses_back(spec: NetworkSpec) -> None:
+    """The notation of any network parses to an equal network."""
+    assert parse(format_spec(spec)) == spec
+
+
+@given(specs())
+def test_notation_is_shortest(spec: NetworkSpec) -> None:
+    """No activation in a notation can be left out without changing the network."""
+    words = format_spec(spec).split()
+    for index, word in enumerate(words):
+        if word in ACTIVATIONS and spec.layers != (Act(word),):  # a network needs a layer
+            shorter = " ".join(words[:index] + words[index + 1 :])
+            assert parse(shorter) != spec
+
+
+@pytest.mark.parametrize(
+    ("text", "layers"),
+    [
+        ("fc10", (Dense(10, "softmax"),)),
+        ("fc10 linear", (Dense(10, "linear"),)),
+        ("fc10 dropout0.5", (Dense(10, "relu"), Dropout(0.5))),
+        ("fc10 bn relu fc5", (Dense(10, "linear"), BatchNorm(), Act("relu"), Dense(5, "softmax"))),
+        ("fc10 relu bn", (Dense(10, "relu"), BatchNorm())),
+        ("fc10 softmax tanh", (Dense(10, "softmax"), Act("tanh"))),
+        ("conv3k2s2same", (Conv(3, 2, 2, "same"),)),
+        ("pool3 pool3s1 avgpool2", (Pool(3, 3), Pool(3, 1), Pool(2, 2, "avg"))),
+    ],
+)
+def test_words_mean_what_the_table_says(text: str, layers: tuple[Layer, ...]) -> None:
+    """A conv or fc owns the activation after it; where none is, the documented default."""
+    spec = parse(f"1x28x28 {text}")
+    assert spec.layers == layers
+    assert spec.notation == f"1x28x28 {text}"
+
+
+def test_what_need_not_be_said_is_not_said() -> None:
+    """Defaults that were said out loud are left out of the shortest form."""
+    spec = parse("  1x28x28\tconv20k5s1 relu pool2s2 fc10 softmax seed0 ")
+    assert spec.notation == "1x28x28 conv20k5 pool2 fc10"
+    assert spec.name == spec.notation
+    assert parse("784 fc10 seed7").seed == 7
+
+
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(1, 9))
+def test_shapes_follow_the_formulas(side: int, size: int, stride: int) -> None:
+    """Valid: floor((n - k) / s) + 1; same: ceil(n / s); the padding makes the two agree."""
+    same = parse(f"1x{side}x{side} conv4k{size}s{stride}same").shapes[0]
+    assert same == (4, math.ceil(side / stride), math.ceil(side / stride))
+    before, after = same_padding(side, size, stride)
+    assert 0 <= after - before <= 1
+    assert (side + before + after - size) // stride + 1 == same[1]
+    if size <= side:
+        valid = (side - size) // stride + 1
+        text = f"3x{side}x{side} conv4k{size}s{stride} fc5"
+        assert parse(text).shapes == ((4, valid, valid), (5,))
+        assert parse(f"3x{side}x{side} pool{size}s{stride}").shapes == ((3, valid, valid),)
+
+
+def test_shapes_of_both_sides_are_kept_apart() -> None:
+    """Height and width need not be equal; bn, dropout and activations keep the shape."""
+    spec = parse("3x32x28 conv8k5 bn relu dropout0.1 pool2 fc10")
+    assert spec.shapes == ((8, 28, 24),) * 4 + ((8, 14, 12), (10,))
+
+
+LAYERS = (
+    "Known: conv, pool, avgpool, fc, bn, dropout, relu, tanh, sigmoid, softsign, linear, softmax."
+)
+START = "Start with channels × height × width, such as 1x28x28, or a number of features."
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "sentence"),
+    [
+        ("", 1, "No network at column 1 of ''. Start like this: 1x28x28 conv20k5 pool2 fc10."),
+        ("28x28 fc10", 1, f"'28x28' is not an input shape at column 1 of {{}}. {START}"),
+        ("  conv20k5", 3, f"'conv20k5' is not an input shape at column 3 of {{}}. {START}"),
+        ("1x28x28 cnv20k5", 9, f"Unknown layer 'cnv20k5' at column 9 of {{}}. {LAYERS}"),
+        ("1x28x28 fc10 relu6", 14, f"Unknown layer 'relu6' at column 14 of {{}}. {LAYERS}"),
+        ("784 FC10", 5, f"Unknown layer 'FC10' at column 5 of {{}}. {LAYERS}"),
+        ("784 fc٣", 5, "'fc٣' is incomplete or too long at column 5 of {}. Write fc128."),
+        (
+            "1x28x28 conv20",
+            9,
+            "'conv20' is incomplete or too long at column 9 of {}. Write conv20k5, conv20k5s2same.",
+        ),
+        (
+            f"784 fc{'9' * 5000}",
+            5,
+            f"'fc{'9' * 5000}' is incomplete or too long at column 5 of {{}}. Write fc128.",
+        ),
+        ("784 seed7 fc10", 5, "'seed7' is not the last word at column 5 of {}."),
+        ("784 fc10 seed7 seed8", 10, "'seed7' is not the last word at column 10 of {}."),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_bad_notation_says_where(text: str, column: int, sentence: str) -> None:
+    """What is not understood is shown with its column and the right form."""
+    with pytest.raises(BadNotation) as caught:
+        parse(text)
+    assert str(caught.value) == sentence.format(f"'{text}'")
+    assert caught.value.column == column
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("1x28x28" + " conv20k5" * 7, "conv 7 of 7: 5×5 does not fit 4×4."),
+        ("1x28x28 conv8k3 pool2 pool20", "pool 2 of 2: 20×20 does not fit 13×13."),
+        ("1x28x4 conv8k5", "conv 1 of 1: 5×5 does not fit 28×4."),
+        ("784 conv8k3", "conv 1 of 1 needs C×H×W, but gets 784 flat features."),
+        ("1x28x28 fc10 pool2", "pool 1 of 1 needs C×H×W, but gets 10 flat features."),
+        ("1x28x28 conv8k0", "conv 1 of 1 needs sizes of at least 1."),
+        ("1x28x28 pool2s0", "pool 1 of 1 needs sizes of at least 1."),
+        ("784 fc0", "fc 1 of 1 needs at least 1 neuron."),
+        ("784 fc9 dropout1.0", "dropout 1 of 1 has rate 1.0, not one from 0 to below 1."),
+        ("0x28x28 fc10", "input 0×28×28 needs sizes of at least 1."),
+        ("784", "A network needs at least one layer."),
+        ("784 seed1", "A network needs at least one layer."),
+    ],
+)
+def test_bad_shapes_name_the_layer(text: str, sentence: str) -> None:
+    """What does not fit is named by its kind and its place among that kind."""
+    with pytest.raises(BadShape) as caught:
+        parse(text)
+    assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("layer", "sentence"),
+    [
+        (Conv(8, 3, activation="gelu"), "conv 1 of 1 has an unknown activation, 'gelu'."),  # type: ignore[arg-type]
+        (Act("gelu"), "activation 1 of 1 has an unknown activation, 'gelu'."),  # type: ignore[arg-type]
+        (Conv(8, 3, padding="full"), "conv 1 of 1 has an unknown padding, 'full'."),  # type: ignore[arg-type]
+        (Pool(2, 2, "min"), "pool 1 of 1 has an unknown mode, 'min'."),  # type: ignore[arg-type]
+    ],
+)
+def test_layers_without_a_notation_are_refused(layer: Layer, sentence: str) -> None:
+    """A network that could not be written down cannot be made."""
+    with pytest.raises(BadShape) as caught:
+        NetworkSpec((1, 28, 28), (layer,))
+    assert str(caught.value) == sentence
+
+
+def test_input_shapes_are_flat_or_tiles() -> None:
+    """Two sizes are neither features nor C×H×W."""
+    with pytest.raises(BadShape, match="28×28 is neither C×H×W nor a number of features"):
+        NetworkSpec((28, 28), (Dense(10),))
+
+
+@pytest.mark.parametrize("seed", [-1, 10**18])
+def test_seeds_without_a_notation_are_refused(seed: int) -> None:
+    """A seed that could not be written down is refused when the network is made."""
+    with pytest.raises(ValueError, match="seed must be in"):
+        NetworkSpec((784,), (Dense(10),), seed=seed)

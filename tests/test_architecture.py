@@ -1,0 +1,159 @@
+"""The house rules that a machine can check: who may import whom, and who may know a backend."""
+
+import ast
+import configparser
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = ("nnprof", "networks", "exporters", "profiler")
+
+# Imports point from a higher number to a lower or equal one. The longest prefix counts.
+LAYERS = {
+    "nnprof._version": 0,
+    "nnprof.errors": 0,
+    "nnprof.types": 0,
+    "nnprof.registry": 0,
+    "nnprof.networks": 1,
+    "nnprof.exporters": 2,
+    "nnprof.profiler": 3,
+    "nnprof": 4,
+    "nnprof.cli": 5,
+    "nnprof.__main__": 6,
+}
+
+RUNTIMES = {"torch", "onnxruntime", "tensorrt", "openvino"}
+SCIENCE = {"scipy", "sklearn"}
+RUNTIME_HOMES = (
+    "profiler/backends/",
+    "profiler/devices/",
+    "networks/build.py",
+    "networks/train.py",
+    "networks/datasets.py",
+    "exporters/",
+)
+SCIENCE_HOMES = ("networks/datasets.py",)
+BACKEND_NAME_HOMES = (
+    "profiler/backends/",
+    "nnprof/types.py",
+    "exporters/check.py",
+    "profiler/environment.py",
+)
+MOST_LINES = 50
+
+
+def sources() -> list[Path]:
+    """Every Python file of the package."""
+    return sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+
+
+def parsed(paths: list[Path]) -> Iterator[tuple[str, ast.Module]]:
+    """Each file's name from the root, and its tree."""
+    for path in paths:
+        yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def module_name(name: str) -> str:
+    """`profiler/stats.py` → `nnprof.profiler.stats`."""
+    parts = name.removesuffix(".py").removesuffix("/__init__").split("/")
+    return ".".join(parts if parts[0] == "nnprof" else ["nnprof", *parts])
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Line and full name of everything that is imported, inside functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            prefix = "." * node.level + (node.module or "")
+            yield from ((node.lineno, f"{prefix}.{alias.name}") for alias in node.names)
+
+
+def layer(module: str) -> int:
+    """The layer of the longest prefix of a module's name."""
+    while module not in LAYERS:
+        module = module.rpartition(".")[0]
+    return LAYERS[module]
+
+
+def test_the_files_are_found() -> None:
+    """The rules below look at the whole package, not at an empty list."""
+    names = {name for name, _ in parsed(sources())}
+    assert {"nnprof/types.py", "networks/spec.py", "nnprof/cli/main.py"} <= names
+
+
+def test_imports_point_down() -> None:
+    """Imports go cli → nnprof API → profiler → exporters → networks → types, errors, registry."""
+    wrong = [
+        f"{name}:{line} imports {target}"
+        for name, tree in parsed(sources())
+        for line, target in imports(tree)
+        if target.split(".")[0] == "nnprof" and layer(target) > layer(module_name(name))
+    ]
+    assert not wrong
+
+
+def test_imports_are_absolute() -> None:
+    """No import is relative, so that the rule above sees every one."""
+    wrong = [
+        f"{name}:{line} imports {target}"
+        for name, tree in parsed(sources())
+        for line, target in imports(tree)
+        if target.startswith(".")
+    ]
+    assert not wrong
+
+
+def strays(libraries: set[str], homes: tuple[str, ...]) -> list[str]:
+    """Imports of these libraries outside these files and folders."""
+    return [
+        f"{name}:{line} imports {target}"
+        for name, tree in parsed(sources())
+        for line, target in imports(tree)
+        if target.split(".")[0] in libraries and not name.startswith(homes)
+    ]
+
+
+def test_only_adapters_import_runtimes() -> None:
+    """torch, onnxruntime, tensorrt and openvino are known to adapters only."""
+    assert not strays(RUNTIMES, RUNTIME_HOMES)
+
+
+def test_only_data_sets_import_science() -> None:
+    """Slow to load, scipy and scikit-learn are for the data sets only."""
+    assert not strays(SCIENCE, SCIENCE_HOMES)
+
+
+def backend_names() -> set[str]:
+    """Backends that setup.cfg registers, and those to come."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    lines = config["options.entry_points"]["nnprof.backends"].split("\n")
+    return {line.split("=")[0].strip() for line in lines if line} | RUNTIMES | {"trtexec"}
+
+
+def test_the_core_never_asks_which_backend_it_has() -> None:
+    """No backend's name stands as a string outside the backends and the few homes of defaults."""
+    known = backend_names()
+    wrong = [
+        f"{name}:{node.lineno} says '{node.value}'"
+        for name, tree in parsed(sources())
+        if not name.startswith(BACKEND_NAME_HOMES)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in known
+    ]
+    assert not wrong
+
+
+def test_functions_are_short() -> None:
+    """No function, of the package or of its tests, is longer than 50 lines."""
+    paths = [*sources(), *sorted((ROOT / "tests").rglob("*.py"))]
+    wrong = [
+        f"{name}:{node.lineno} {node.name} has {node.end_lineno - node.lineno + 1} lines"
+        for name, tree in parsed(paths)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno is not None
+        and node.end_lineno - node.lineno >= MOST_LINES
+    ]
+    assert not wrong

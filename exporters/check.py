@@ -1,0 +1,118 @@
+"""Whether an exported model computes what its network computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from nnprof.errors import Disagreement, Unavailable
+from nnprof.types import Model
+
+MAX_DIFFERENCE = 1e-4
+# Two classes whose outputs are this close (relative to 1 or the largest output) are a tie.
+TIE = 1e-6
+_CHUNK = 500
+
+
+class Agreement(msgspec.Struct, frozen=True, kw_only=True):
+    """How well a model agrees with its torch module.
+
+    Attributes:
+        max_difference: largest difference of two outputs; for outputs that are not probabilities
+            relative to the largest output of all, where that is above 1.
+        top1_agreement: share of the tiles that get the same class, ties allowed.
+        tiles: how many were compared.
+        runtime: what ran the ONNX file: "onnxruntime" or "onnx.reference".
+    """
+
+    max_difference: float
+    top1_agreement: float
+    tiles: int
+    runtime: str
+
+
+def check_against_torch(model: Model, module: Any, tiles: NDArray[Any]) -> Agreement:
+    """Run the file and the torch module on the same raw tiles (N, …), 0…255; how they agree.
+
+    Raises:
+        Unavailable: torch is not installed.
+    """
+    try:
+        import torch
+    except ImportError as error:
+        raise Unavailable(
+            "torch is not installed.", "Try: pip install 'nnprof-embedded[train]'."
+        ) from error
+    runtime, run = _runner(model)
+    module.eval()
+    difference, scale, agreeing = 0.0, 1.0, 0
+    for start in range(0, len(tiles), _CHUNK):
+        chunk = np.ascontiguousarray(tiles[start : start + _CHUNK], dtype=np.float32)
+        with torch.no_grad():
+            expected = module(torch.from_numpy(chunk)).numpy()
+        actual = run(chunk)
+        difference = max(difference, float(np.abs(expected - actual).max()))
+        scale = max(scale, float(np.abs(expected).max()))
+        agreeing += same_class(expected, actual)
+    return Agreement(
+        max_difference=difference / scale,
+        top1_agreement=agreeing / len(tiles),
+        tiles=len(tiles),
+        runtime=runtime,
+    )
+
+
+def require_agreement(model: Model, agreement: Agreement) -> None:
+    """Refuse a model that does not compute what its network computes.
+
+    Raises:
+        Disagreement: outputs differ by more than 1e-4, are not numbers, or a class differs.
+    """
+    # Written so that a difference that is not a number is refused, too.
+    if agreement.max_difference <= MAX_DIFFERENCE and agreement.top1_agreement == 1:
+        return
+    raise Disagreement(
+        f"The exported '{model.name}' differs from its network by up to "
+        f"{agreement.max_difference:.2g} and gives the same class for "
+        f"{agreement.top1_agreement:.2%} of {agreement.tiles} tiles.",
+        "Do not use the file; report this with the network, and the versions of torch and onnx.",
+    )
+
+
+def same_class(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> int:
+    """How many rows have the same largest output, where a tie of the expected ones may go to any.
+
+    Rows hold more than one dimension where a network ends in a convolution; they are flattened.
+    """
+    expected = expected.reshape(len(expected), -1)
+    chosen = actual.reshape(len(actual), -1).argmax(axis=1)
+    best = expected.max(axis=1)
+    got = expected[np.arange(len(expected)), chosen]
+    return int((best - got <= TIE * np.maximum(1, np.abs(best))).sum())
+
+
+def generated_tiles(shape: tuple[int, ...], count: int = 64, seed: int = 0) -> NDArray[np.float32]:
+    """Random tiles of values 0…255: float32 of shape (count, *shape)."""
+    values = np.random.default_rng(seed).integers(0, 256, (count, *shape))
+    return values.astype(np.float32)
+
+
+def _runner(model: Model) -> tuple[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]]:
+    """ONNX Runtime where it is installed, else the slow reference of onnx itself."""
+    name = model.inputs[0].name
+    session: Any
+    try:
+        import onnxruntime
+
+        runtime = "onnxruntime"
+        session = onnxruntime.InferenceSession(model.path, providers=["CPUExecutionProvider"])
+    except ImportError:
+        from onnx.reference import ReferenceEvaluator
+
+        runtime = "onnx.reference"
+        session = ReferenceEvaluator(model.path)
+    return runtime, lambda tiles: np.asarray(session.run(None, {name: tiles})[0])

@@ -1,0 +1,453 @@
+"""Networks → ONNX files, and ONNX files → Model values.
+
+An exported file takes raw tiles (0…255): the normalisation of training travels inside it. The same
+network with the same weights gives the same bytes, on the same versions of torch and onnx.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import logging
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import numpy as np
+import onnx
+import platformdirs
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+
+from nnprof.errors import BadFile, Unavailable
+from nnprof.exporters.check import check_against_torch, generated_tiles, require_agreement
+from nnprof.networks.checkpoint import Checkpoint, load_checkpoint, write_atomically
+from nnprof.networks.spec import Conv, Dense, NetworkSpec, Shape, same_padding
+from nnprof.types import Model, Tensor
+
+if TYPE_CHECKING:
+    from torch import nn
+
+OPSET = 18  # the oldest that torch's exporter writes without converting: older runtimes read it
+EXPORTER = 1  # raised when the same network comes out as other bytes
+INPUT = "tiles"
+# Of MNIST's training tiles, for networks that were never trained: activations of a sane size.
+MNIST_MEAN, MNIST_STD = 33.318, 78.567
+_METADATA = "nnprof."
+_INSTALL = "Try: pip install 'nnprof-embedded[train]'."
+_DIGEST = 16
+
+
+class _Source(NamedTuple):
+    """What is exported: the network, its weights, and the normalisation it was trained with."""
+
+    spec: NetworkSpec
+    checkpoint: Checkpoint | None
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+
+    @property
+    def weights(self) -> str:
+        return "trained" if self.checkpoint else f"seed {self.spec.seed}"
+
+
+def export(spec: NetworkSpec, checkpoint: Path | None = None, cache: Path | None = None) -> Model:
+    """The network as an ONNX file in the cache, made where it is not there yet.
+
+    With the trained weights in the folder `checkpoint`, else with seeded ones and MNIST's
+    normalisation. Input "tiles" (float32, raw 0…255), output "probabilities", or "scores" where
+    the network does not end in softmax; the batch is free.
+
+    Raises:
+        BadFile: the checkpoint is missing, corrupt or of another network.
+        Unavailable: torch or onnxscript is not installed.
+        Disagreement: the file would not compute what the network computes.
+    """
+    source = _source(spec, load_checkpoint(checkpoint) if checkpoint else None)
+    folder = cache or default_cache()
+    key = _key(source)
+    cached = _cached(folder, key)
+    if cached:
+        return cached
+    data, module = _serialise(source)
+    with tempfile.TemporaryDirectory(prefix="nnprof-") as temporary:
+        draft = Path(temporary) / "model.onnx"
+        draft.write_bytes(data)
+        model = load_model(draft)
+        tiles = generated_tiles(spec.input_shape)
+        require_agreement(model, check_against_torch(model, module, tiles))
+    path = folder / f"{key}-{model.sha256[:_DIGEST]}.onnx"
+    write_atomically(path, data)
+    return load_model(path)
+
+
+def reference(spec: NetworkSpec, checkpoint: Path | None = None) -> nn.Sequential:
+    """The torch module that `export` promises to agree with: normalisation first, nothing folded.
+
+    Raises:
+        BadFile: the checkpoint is missing, corrupt or of another network.
+        Unavailable: torch is not installed.
+    """
+    return _module(_source(spec, load_checkpoint(checkpoint) if checkpoint else None))
+
+
+def default_cache() -> Path:
+    """Where exported models are kept."""
+    return Path(platformdirs.user_cache_dir("nnprof")) / "models"
+
+
+# --- cache ----------------------------------------------------------------------------------------
+
+
+def _source(spec: NetworkSpec, checkpoint: Checkpoint | None) -> _Source:
+    if checkpoint is None:
+        # One value for all channels and pixels, in a shape that broadcasts over the input.
+        shape = (1,) * len(spec.input_shape)
+        mean, std = (np.full(shape, value, np.float32) for value in (MNIST_MEAN, MNIST_STD))
+        return _Source(spec, None, mean, std)
+    if checkpoint.spec.layers != spec.layers or checkpoint.spec.input_shape != spec.input_shape:
+        raise BadFile(
+            f"The checkpoint holds '{checkpoint.spec.notation}', not '{spec.notation}'.",
+            "Export it as the network that it is.",
+        )
+    return _Source(spec, checkpoint, checkpoint.mean, checkpoint.std)
+
+
+def _key(source: _Source) -> str:
+    """Equal for what comes out as the same bytes. Needs no torch, so a cached model needs none."""
+    values = (
+        EXPORTER,
+        OPSET,
+        source.spec.name,
+        source.spec.notation,
+        source.checkpoint.sha256 if source.checkpoint else source.weights,
+        source.mean.tolist(),
+        source.std.tolist(),
+        *(_version(package) for package in ("torch", "onnx", "onnxscript", "onnx-ir")),
+    )
+    return hashlib.sha256(msgspec.json.encode(values)).hexdigest()[:_DIGEST]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _cached(folder: Path, key: str) -> Model | None:
+    """The cached file, if its bytes are still those that its name promises."""
+    for path in sorted(folder.glob(f"{key}-*.onnx")):
+        digest = path.stem.removeprefix(f"{key}-")
+        if hashlib.sha256(path.read_bytes()).hexdigest().startswith(digest):
+            return load_model(path)
+        path.unlink()
+    return None
+
+
+# --- export ---------------------------------------------------------------------------------------
+
+
+def _serialise(source: _Source) -> tuple[bytes, nn.Sequential]:
+    """The bytes of the ONNX file, and the torch module that they must agree with."""
+    explicit = _module(source)
+    folded = _folds(source)
+    module = _fold(source) if folded else explicit
+    proto = _torch_to_onnx(module, source.spec)
+    _strip(proto)
+    onnx.helper.set_model_props(
+        proto,
+        {
+            _METADATA + "name": source.spec.name,
+            _METADATA + "network": source.spec.notation,
+            _METADATA + "weights": source.weights,
+            _METADATA + "normalisation": "folded" if folded else "op",
+        },
+    )
+    return proto.SerializeToString(deterministic=True), explicit
+
+
+def _network(source: _Source) -> nn.Sequential:
+    from nnprof.networks import build
+
+    if source.checkpoint:
+        name = f"the checkpoint of '{source.spec.notation}'"
+        return build.restore(source.spec, source.checkpoint.weights, name).eval()
+    return build.build(source.spec).eval()
+
+
+def _module(source: _Source) -> nn.Sequential:
+    """Raw tiles → outputs, the normalisation as a layer at the front."""
+    network = _network(source)
+
+    import torch
+    from torch import nn
+
+    class Normalise(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mean = nn.Buffer(torch.tensor(source.mean))
+            self.std = nn.Buffer(torch.tensor(source.std))
+
+        def forward(self, tiles: torch.Tensor) -> torch.Tensor:
+            return (tiles - self.mean) / self.std
+
+    module = nn.Sequential()
+    module.add_module("normalise", Normalise())
+    for name, part in network.named_children():
+        module.add_module(name, part)
+    return module.eval()
+
+
+def _folds(source: _Source) -> bool:
+    """Whether the first layer can take the normalisation in, exactly.
+
+    A convolution that pads cannot: its zeros stand for the mean after folding, not before.
+    """
+    first = source.spec.layers[0]
+    if isinstance(first, Dense):
+        return True
+    return (
+        isinstance(first, Conv)
+        and _pads_nothing(first, source.spec.input_shape)
+        and source.mean.shape[1:] == (1, 1)
+    )
+
+
+def _pads_nothing(layer: Conv, shape: Shape) -> bool:
+    return layer.padding == "valid" or all(
+        same_padding(side, layer.kernel, layer.stride) == (0, 0) for side in shape[1:]
+    )
+
+
+def _fold(source: _Source) -> nn.Sequential:
+    """The network with W/σ and b - Σ W·µ/σ in its first layer: W·((x - µ)/σ) + b for raw x."""
+    network = _network(source)
+
+    import torch
+
+    first: Any = next(part for part in network if hasattr(part, "weight"))
+    weight = first.weight.detach().double().numpy()
+    # Both as the first layer sees them: one value per channel, or per value after flattening.
+    shape: Shape = source.spec.input_shape
+    wanted: Shape = (-1,)
+    if isinstance(source.spec.layers[0], Conv):
+        shape = wanted = (shape[0], 1, 1)
+    mean, std = (
+        np.broadcast_to(value.astype(np.float64), shape).reshape(wanted)
+        for value in (source.mean, source.std)
+    )
+    scaled = weight / std
+    shift = (scaled * mean).reshape(len(scaled), -1).sum(axis=1)
+    with torch.no_grad():
+        first.bias.sub_(torch.from_numpy(shift).float())
+        first.weight.copy_(torch.from_numpy(scaled).float())
+    return network
+
+
+def _torch_to_onnx(module: nn.Sequential, spec: NetworkSpec) -> onnx.ModelProto:
+    import torch
+
+    from nnprof.networks import build
+
+    example = torch.zeros(2, *spec.input_shape)
+    output = "probabilities" if build.ends_in_softmax(spec) else "scores"
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                module,
+                (example,),
+                dynamo=True,
+                verbose=False,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=[output],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+            )
+    except ImportError as error:
+        raise Unavailable(
+            f"Exporting needs {error.name}, which is not installed.", _INSTALL
+        ) from error
+    if program is None:
+        raise TypeError("torch.onnx.export(dynamo=True) gave no program")
+    return program.model_proto
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter's warnings are about torch's inside and missing torchvision."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("torch.onnx.")]
+    loggers += [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _strip(proto: onnx.ModelProto) -> None:
+    """Take out local paths and stack traces; name nodes after the layers that they come from."""
+    seen: Counter[str] = Counter()
+    for node in proto.graph.node:
+        layer = _layer_name(node) or node.op_type.lower()
+        seen[layer] += 1
+        node.name = layer if seen[layer] == 1 else f"{layer}_{node.op_type.lower()}{seen[layer]}"
+        node.doc_string = ""
+        del node.metadata_props[:]
+    graph = proto.graph
+    for value in (*graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        value.doc_string = ""
+        del value.metadata_props[:]
+    graph.doc_string = proto.doc_string = ""
+    del graph.metadata_props[:]
+    del proto.metadata_props[:]
+    # What runs is the node list; these are in no order of their own.
+    for values in (graph.value_info, graph.initializer):
+        ordered = sorted(values, key=lambda value: value.name)
+        del values[:]
+        values.extend(ordered)
+
+
+def _layer_name(node: onnx.NodeProto) -> str:
+    weights = [name for name in node.input if name.endswith(".weight")]
+    if weights:
+        return weights[0].removesuffix(".weight")
+    scopes = {prop.key: prop.value for prop in node.metadata_props}.get(
+        "pkg.torch.onnx.name_scopes", "[]"
+    )
+    names = [name for name in ast.literal_eval(scopes)[:-1] if name]
+    return str(names[0]) if names else ""
+
+
+# --- any ONNX file --------------------------------------------------------------------------------
+
+
+def load_model(path: Path) -> Model:
+    """What an ONNX file says of itself: inputs, outputs, opset; and where it came from, if from us.
+
+    Weights in files beside it are not read, but must be there.
+
+    Raises:
+        BadFile: it is missing, cut off, no ONNX file, or uses ops that ONNX does not have.
+    """
+    path = Path(path).absolute()
+    proto = _read_proto(path)
+    own = {
+        prop.key.removeprefix(_METADATA): prop.value
+        for prop in proto.metadata_props
+        if prop.key.startswith(_METADATA)
+    }
+    constants = {tensor.name for tensor in proto.graph.initializer}
+    inputs = tuple(
+        _tensor(path, value) for value in proto.graph.input if value.name not in constants
+    )
+    outputs = tuple(_tensor(path, value) for value in proto.graph.output)
+    if not inputs or not outputs:
+        raise BadFile(
+            f"'{path}' has no {'inputs' if not inputs else 'outputs'}, so nothing to measure.",
+            "Export the model with its tiles as an input.",
+        )
+    return Model(
+        name=own.get("name", path.stem),
+        path=str(path),
+        sha256=_sha256(path),
+        opset=next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), 0),
+        inputs=inputs,
+        outputs=outputs,
+        network=own.get("network"),
+        weights=own.get("weights", "file"),
+        normalisation=own.get("normalisation", "none"),
+    )
+
+
+def _read_proto(path: Path) -> onnx.ModelProto:
+    remedy = "Give a complete .onnx file; export or download it again if it was cut off."
+    try:
+        proto = onnx.load(path, format="protobuf", load_external_data=False)
+        # By path, since only so the checker looks for data beside the file, and takes over 2 GB.
+        onnx.checker.check_model(str(path))
+    except OSError as error:
+        raise BadFile(f"'{path}' cannot be read: {error.strerror}.", remedy) from error
+    except DecodeError as error:
+        raise BadFile(f"'{path}' is no ONNX file, or is cut off.", remedy) from error
+    except onnx.checker.ValidationError as error:
+        raise BadFile(*_explained(path, str(error), remedy)) from error
+    return proto
+
+
+def _explained(path: Path, text: str, remedy: str) -> tuple[str, str]:
+    """One sentence and a remedy for what onnx.checker said."""
+    first = text.strip().splitlines()[0] if text.strip() else "no reason given"
+    if "No Op registered" in text or "No opset import" in text:
+        return (
+            f"'{path}' uses an op that ONNX {onnx.__version__} does not have: {first}.",
+            "Export it with standard ops, or update onnx.",
+        )
+    if "should be stored in" in text or "external" in text:
+        return (
+            f"'{path}' keeps its weights in a file beside it, and that is missing: {first}.",
+            "Put the data file into the same folder.",
+        )
+    return f"'{path}' is no valid ONNX model: {first}.", remedy
+
+
+def _tensor(path: Path, value: onnx.ValueInfoProto) -> Tensor:
+    if not value.type.HasField("tensor_type"):
+        raise BadFile(
+            f"'{value.name}' of '{path}' is no tensor.",
+            "Export the model with tensors as inputs and outputs.",
+        )
+    kind = value.type.tensor_type
+    # A tensor of unknown rank is told from a scalar by the mark of an unknown size.
+    shape: tuple[int | str, ...] = ("?",)
+    if kind.HasField("shape"):
+        shape = tuple(
+            dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
+            for dim in kind.shape.dim
+        )
+    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)).name
+    return Tensor(name=value.name, dtype=dtype, shape=shape)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+# --- identity -------------------------------------------------------------------------------------
+
+
+def identity_model(cache: Path | None = None) -> Model:
+    """A graph of one Identity node, float32 [1] → [1]: its time is the floor of a call."""
+    shape = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["x"], ["y"], name="identity")],
+        "identity",
+        [shape("x", onnx.TensorProto.FLOAT, [1])],
+        [shape("y", onnx.TensorProto.FLOAT, [1])],
+    )
+    # Versions of 2022, which every runtime in use can read.
+    proto = onnx.helper.make_model(
+        graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 13)]
+    )
+    onnx.helper.set_model_props(proto, {_METADATA + "name": "identity"})
+    path = (cache or default_cache()) / "identity.onnx"
+    data = proto.SerializeToString(deterministic=True)
+    if not path.is_file() or path.read_bytes() != data:
+        write_atomically(path, data)
+    return load_model(path)

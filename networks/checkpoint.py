@@ -1,0 +1,189 @@
+"""What training leaves behind: a folder with weights.safetensors and record.json. Never a pickle.
+
+While training goes on the folder also holds state.safetensors, the one file that resuming reads:
+weights, best weights, optimiser state and the record of the same epoch, so that a training that is
+killed between two writes cannot mix epochs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from nnprof.errors import BadFile, Unavailable, UsageError
+from nnprof.networks.families import parse_network
+from nnprof.networks.spec import NetworkSpec
+from nnprof.types import TrainingRecord
+
+WEIGHTS, RECORD, STATE = "weights.safetensors", "record.json", "state.safetensors"
+_MEAN, _STD = "normalisation.mean", "normalisation.std"
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A trained network.
+
+    Attributes:
+        spec: the network.
+        record: how it was trained.
+        weights: by their names in the state dict.
+        mean, std: of the training tiles on the scale 0…255, float32, of shape (C, 1, 1), (C, H, W)
+            or (features,): what the network takes is (tile - mean) / std.
+        sha256: of the weights file, normalisation included.
+    """
+
+    spec: NetworkSpec
+    record: TrainingRecord
+    weights: dict[str, NDArray[Any]]
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+    sha256: str
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace the file in one step: a reader, or a power cut, meets the old or the new content.
+
+    Raises:
+        UsageError: the folder cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(0o644)  # mkstemp makes files that only their owner can read
+            Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"'{path}' cannot be written: {error.strerror}.", "Choose another folder."
+        ) from error
+
+
+def save_weights(
+    folder: Path, record: TrainingRecord, weights: Arrays, mean: Any, std: Any
+) -> None:
+    """Write weights.safetensors, then record.json."""
+    tensors = {**weights, _MEAN: mean, _STD: std}
+    _save(folder / WEIGHTS, tensors, {"network": record.network})
+    _save_record(folder, record)
+
+
+def _save_record(folder: Path, record: TrainingRecord) -> None:
+    text = msgspec.json.format(msgspec.json.encode(record), indent=2)
+    write_atomically(folder / RECORD, text + b"\n")
+
+
+def save_state(folder: Path, record: TrainingRecord, tensors: Arrays) -> None:
+    """Write state.safetensors, with the record inside."""
+    _save(folder / STATE, tensors, {"record": msgspec.json.encode(record).decode()})
+
+
+def drop_state(folder: Path) -> None:
+    """Remove state.safetensors: the training has ended."""
+    (folder / STATE).unlink(missing_ok=True)
+
+
+def load_state(folder: Path) -> tuple[TrainingRecord, dict[str, NDArray[Any]]]:
+    """Record and tensors of state.safetensors.
+
+    Raises:
+        BadFile: it is missing or corrupt.
+    """
+    path = folder / STATE
+    data = _read(path, "Train without --resume to start anew.")
+    tensors, metadata = _tensors(path, data)
+    return _decode_record(path, metadata.get("record", "").encode()), tensors
+
+
+def load_record(folder: Path) -> TrainingRecord:
+    """The record of a checkpoint.
+
+    Raises:
+        BadFile: it is missing or corrupt.
+    """
+    path = folder / RECORD
+    data = _read(path, "Give the folder that 'nnprof train --out' wrote.")
+    return _decode_record(path, data)
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """The trained network in a folder.
+
+    Raises:
+        BadFile: a file is missing or corrupt.
+    """
+    record = load_record(folder)
+    path = folder / WEIGHTS
+    data = _read(path, "Give the folder that 'nnprof train --out' wrote.")
+    tensors, _ = _tensors(path, data)
+    if _MEAN not in tensors or _STD not in tensors:
+        raise BadFile(f"'{path}' lacks its normalisation.", "Train again with 'nnprof train'.")
+    mean, std = tensors.pop(_MEAN), tensors.pop(_STD)
+    return Checkpoint(
+        spec=parse_network(record.network),
+        record=record,
+        weights=tensors,
+        mean=mean,
+        std=std,
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def _save(path: Path, tensors: Arrays, metadata: dict[str, str]) -> None:
+    from safetensors.numpy import save
+
+    contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    write_atomically(path, save(contiguous, metadata))
+
+
+def _read(path: Path, remedy: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadFile(f"'{path}' cannot be read: {error.strerror}.", remedy) from error
+
+
+def _tensors(path: Path, data: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    try:
+        from safetensors import SafetensorError, safe_open
+        from safetensors.numpy import load
+    except ImportError as error:
+        raise Unavailable(
+            "safetensors is not installed.", "Try: pip install 'nnprof-embedded[train]'."
+        ) from error
+    try:
+        tensors = load(data)
+        with safe_open(path, framework="np") as opened:
+            metadata = opened.metadata() or {}
+    except SafetensorError as error:
+        raise BadFile(
+            f"'{path}' is corrupt: {error}.", "Restore it from a copy, or train again."
+        ) from error
+    return tensors, metadata
+
+
+def _decode_record(path: Path, data: bytes) -> TrainingRecord:
+    try:
+        return msgspec.json.decode(data, type=TrainingRecord)
+    except msgspec.DecodeError as error:
+        raise BadFile(
+            f"The record in '{path}' is corrupt: {error}.",
+            "Restore it from a copy, or train again.",
+        ) from error

@@ -1,0 +1,266 @@
+"""Tiles to train and test with: MNIST, Fashion-MNIST, and the digits that need no download.
+
+A data set is a function without arguments in the entry-point group `nnprof.datasets`. MNIST's four
+files are looked for in `$NNPROF_DATA/mnist`, then in the user's cache, then on the mirrors.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from nnprof import registry
+from nnprof.errors import BadFile, Unavailable
+
+DATA_VARIABLE = "NNPROF_DATA"
+VALIDATION_SHARE = 0.1
+DOWNLOAD_TIMEOUT_S = 30
+
+_TRAIN_TILES = "train-images-idx3-ubyte.gz"
+_TRAIN_LABELS = "train-labels-idx1-ubyte.gz"
+_TEST_TILES = "t10k-images-idx3-ubyte.gz"
+_TEST_LABELS = "t10k-labels-idx1-ubyte.gz"
+
+# File → sha256, of the files as first published.
+MNIST_FILES = {
+    _TRAIN_TILES: "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    _TRAIN_LABELS: "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    _TEST_TILES: "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    _TEST_LABELS: "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+}
+MNIST_MIRRORS = (
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "http://yann.lecun.com/exdb/mnist/",
+)
+FASHION_FILES = {
+    _TRAIN_TILES: "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+    _TRAIN_LABELS: "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+    _TEST_TILES: "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+    _TEST_LABELS: "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+}
+FASHION_MIRRORS = (
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+)
+
+Tiles = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled tiles. Tiles are uint8 of shape (N, C, H, W), 0…255; labels are int64 of shape (N,).
+
+    Raises:
+        ValueError: at construction, where tiles and labels do not match in number.
+    """
+
+    name: str
+    train_tiles: Tiles
+    train_labels: NDArray[np.int64]
+    test_tiles: Tiles
+    test_labels: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        """Refuse tiles and labels that do not match."""
+        for tiles, labels in (
+            (self.train_tiles, self.train_labels),
+            (self.test_tiles, self.test_labels),
+        ):
+            if tiles.ndim != 4 or labels.shape != tiles.shape[:1] or not labels.size:
+                raise ValueError("a data set needs tiles (N, C, H, W), and one label for each")
+
+    @property
+    def classes(self) -> int:
+        """How many classes the training labels tell apart, counted from 0."""
+        return int(self.train_labels.max()) + 1
+
+
+def load(name: str) -> Dataset:
+    """The data set registered under `name`.
+
+    Raises:
+        UnknownName: nothing of that name is registered.
+        Unavailable: its files are not here and cannot be had.
+        BadFile: one of its files is corrupt.
+    """
+    dataset: Dataset = registry.find("dataset", name)()
+    return dataset
+
+
+def split(dataset: Dataset, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of the training tiles to train on, and of those (10 %) to validate with; seeded."""
+    total = len(dataset.train_labels)
+    order = np.random.default_rng([seed, 0]).permutation(total)
+    held_out = max(1, round(total * VALIDATION_SHARE))
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
+
+
+# --- the data sets --------------------------------------------------------------------------------
+
+
+def mnist() -> Dataset:
+    """MNIST: 60,000 + 10,000 handwritten digits, 28×28, as IDX files."""
+    return _idx_dataset("mnist", MNIST_FILES, MNIST_MIRRORS)
+
+
+def fashion_mnist() -> Dataset:
+    """Fashion-MNIST: 60,000 + 10,000 articles of clothing, 28×28, as IDX files."""
+    return _idx_dataset("fashion-mnist", FASHION_FILES, FASHION_MIRRORS)
+
+
+def digits() -> Dataset:
+    """The 1,797 UCI digits of scikit-learn, laid out like MNIST; a fixed fifth is for testing.
+
+    8×8 tiles of 0…16 become 20×20 of 0…255 in a border of 4, since that is where MNIST has its
+    digits: a network trained on the one set then also reads the other.
+
+    Raises:
+        Unavailable: scikit-learn is not installed.
+    """
+    try:
+        from scipy.ndimage import zoom
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise Unavailable(
+            "The data set 'digits' comes with scikit-learn, which is not installed.",
+            "Try: pip install 'nnprof-embedded[train]'.",
+        ) from error
+    small, labels = load_digits(return_X_y=True)
+    large = zoom(small.reshape(-1, 8, 8), (1, 2.5, 2.5), order=1) * (255 / 16)
+    tiles = np.pad(np.rint(large).clip(0, 255).astype(np.uint8), ((0, 0), (4, 4), (4, 4)))
+    tiles = tiles[:, np.newaxis]
+    labels = labels.astype(np.int64)
+    order = np.random.default_rng(0).permutation(len(labels))
+    test, train = order[: len(labels) // 5], order[len(labels) // 5 :]
+    return Dataset("digits", tiles[train], labels[train], tiles[test], labels[test])
+
+
+# --- IDX files ------------------------------------------------------------------------------------
+
+
+def _idx_dataset(name: str, files: Mapping[str, str], mirrors: Sequence[str]) -> Dataset:
+    folder = _local_folder(name, files) or download(name, files, cache_folder(name), mirrors)
+    train, test = (
+        read_labelled(_present(folder, tiles), _present(folder, labels))
+        for tiles, labels in ((_TRAIN_TILES, _TRAIN_LABELS), (_TEST_TILES, _TEST_LABELS))
+    )
+    return Dataset(name, *train, *test)
+
+
+def cache_folder(name: str) -> Path:
+    """Where the files of a data set are kept once downloaded."""
+    return Path(platformdirs.user_cache_dir("nnprof")) / "datasets" / name
+
+
+def _local_folder(name: str, files: Mapping[str, str]) -> Path | None:
+    folders = [cache_folder(name)]
+    if os.environ.get(DATA_VARIABLE):
+        folders.insert(0, Path(os.environ[DATA_VARIABLE]) / name)
+    for folder in folders:
+        if all(_present(folder, file).is_file() for file in files):
+            return folder
+    return None
+
+
+def _present(folder: Path, file: str) -> Path:
+    """The .gz file, or the unpacked one where only that is there."""
+    packed = folder / file
+    plain = packed.with_suffix("")
+    return plain if plain.is_file() and not packed.is_file() else packed
+
+
+def read_labelled(tiles: Path, labels: Path) -> tuple[Tiles, NDArray[np.int64]]:
+    """Tiles (N, 1, H, W) and labels (N,) of a pair of IDX files.
+
+    Raises:
+        BadFile: one of them is corrupt, or they differ in number.
+    """
+    images = read_idx(tiles, 3)
+    numbers = read_idx(labels, 1)
+    if len(images) != len(numbers):
+        raise BadFile(
+            f"'{tiles}' holds {len(images)} tiles, but '{labels}' {len(numbers)} labels.",
+            "Put the two files of one set side by side.",
+        )
+    return images[:, np.newaxis], numbers.astype(np.int64)
+
+
+def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """The array in an IDX file of unsigned bytes, gzip-packed or plain.
+
+    The header is big-endian: 0x0000, 0x08 for unsigned bytes, the number of dimensions, then one
+    32-bit size for each.
+
+    Raises:
+        BadFile: the file cannot be read, is cut off, or is something else.
+    """
+    remedy = "Delete it, and nnprof downloads it again; or copy it anew."
+    try:
+        data = path.read_bytes()
+        if path.suffix == ".gz":
+            data = gzip.decompress(data)
+    except (OSError, EOFError, zlib.error) as error:
+        raise BadFile(f"'{path}' cannot be read: {error}.", remedy) from error
+    start = 4 + 4 * dimensions
+    header = np.frombuffer(data[: len(data[:start]) // 4 * 4], dtype=">u4")
+    if len(data) < start or header[0] != 0x0800 + dimensions:
+        raise BadFile(
+            f"'{path}' is not an IDX file of unsigned bytes in {dimensions} dimension(s).", remedy
+        )
+    shape = tuple(int(side) for side in header[1:])
+    if len(data) != start + math.prod(shape):
+        raise BadFile(
+            f"'{path}' announces {math.prod(shape)} values, but holds {len(data) - start}.", remedy
+        )
+    return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(shape)
+
+
+# --- download -------------------------------------------------------------------------------------
+
+
+def download(name: str, files: Mapping[str, str], folder: Path, mirrors: Sequence[str]) -> Path:
+    """Fetch `files` (name → sha256) into `folder` from the first mirror that has all; the folder.
+
+    Files that are there already, with the right checksum, are left alone.
+
+    Raises:
+        Unavailable: no mirror gave all files with their checksums.
+    """
+    import pooch
+
+    reasons = []
+    for mirror in mirrors:
+        registered = {file: f"sha256:{digest}" for file, digest in files.items()}
+        shelf = pooch.create(path=folder, base_url=mirror, registry=registered)
+        downloader = pooch.HTTPDownloader(timeout=DOWNLOAD_TIMEOUT_S)
+        pooch.get_logger().setLevel("WARNING")
+        try:
+            for file in files:
+                shelf.fetch(file, downloader=downloader)
+        # pooch raises requests' errors, which are OSErrors, and ValueError for a wrong checksum.
+        except (OSError, ValueError) as error:
+            reasons.append(f"{mirror}: {_first_sentence(error)}")
+        else:
+            return folder
+    raise Unavailable(
+        f"The data set '{name}' is not here and could not be downloaded ({'; '.join(reasons)}).",
+        f"Put {', '.join(files)} into '{folder}' or ${DATA_VARIABLE}/{name}, "
+        "or use --dataset digits, which needs no download.",
+    )
+
+
+def _first_sentence(error: Exception) -> str:
+    text = str(error)
+    if "hash" in text:
+        return "wrong checksum"
+    return type(error).__name__ if len(text) > 80 else text

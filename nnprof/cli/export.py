@@ -1,0 +1,91 @@
+"""`nnprof export`: a network or a trained folder → an ONNX file."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from nnprof.errors import Unavailable
+from nnprof.networks.families import parse_network
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nnprof.exporters.check import Agreement
+    from nnprof.types import Model
+
+
+class _Format(str, Enum):
+    table = "table"
+    json = "json"
+
+
+def export(
+    network: Annotated[
+        str,
+        typer.Argument(
+            help="A network's text, for seeded weights; or a folder that 'nnprof train' wrote."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The ONNX file to write.")],
+    format: Annotated[
+        _Format, typer.Option(help="json: one object, and nothing else.")
+    ] = _Format.table,
+) -> None:
+    """Export to ONNX, and check that the file computes what torch computes.
+
+    A trained network is checked on all test tiles of its data set where they are at hand, an
+    untrained one on random tiles.
+    """
+    from nnprof.exporters import check
+    from nnprof.exporters import onnx as exporter
+    from nnprof.networks import checkpoint
+    from nnprof.networks.checkpoint import write_atomically
+
+    folder = Path(network) if Path(network).is_dir() else None
+    record = checkpoint.load_record(folder) if folder else None
+    spec = parse_network(record.network if record else network)
+    model = exporter.export(spec, folder)
+    tiles: NDArray[Any] = check.generated_tiles(spec.input_shape)
+    source = "random tiles"
+    if record:
+        from nnprof.networks import datasets
+
+        try:
+            tested = datasets.load(record.dataset).test_tiles
+        except Unavailable:
+            source = f"random tiles ({record.dataset} is not here)"
+        else:
+            tiles = tested.reshape(-1, *spec.input_shape)
+            source = f"all test tiles of {record.dataset}"
+    agreement = check.check_against_torch(model, exporter.reference(spec, folder), tiles)
+    check.require_agreement(model, agreement)
+    write_atomically(output, Path(model.path).read_bytes())
+    _print(exporter.load_model(output), agreement, source, format)
+
+
+def _print(model: Model, agreement: Agreement, source: str, format: _Format) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(soft_wrap=True)
+    if format is _Format.json:
+        both = {"model": model, "agreement": agreement, "checked_on": source}
+        console.out(msgspec.json.encode(both).decode(), highlight=False)
+        return
+    table = Table("", model.name)
+    table.columns[1].overflow = "fold"
+    table.add_row("file", model.path)
+    table.add_row("sha256", model.sha256)
+    table.add_row("weights", model.weights)
+    table.add_row("normalisation", model.normalisation)
+    table.add_row(
+        "agreement with torch",
+        f"classes {agreement.top1_agreement:.2%}, outputs within {agreement.max_difference:.1e}\n"
+        f"{agreement.tiles} tiles: {source}; {agreement.runtime}",
+    )
+    console.print(table)

@@ -1,0 +1,126 @@
+"""`nnprof train`: a network and a data set → a folder with weights and a record."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from nnprof.networks.families import parse_network
+from nnprof.types import TrainingRecord
+
+
+class _Optimizer(str, Enum):
+    sgd = "sgd"
+    adam = "adam"
+
+
+class _Normalisation(str, Enum):
+    channel = "channel"
+    pixel = "pixel"
+
+
+class _Format(str, Enum):
+    table = "table"
+    json = "json"
+
+
+_Network = Annotated[
+    str,
+    typer.Argument(
+        help="What to train: '1x28x28 conv20k5 pool2 fc128 fc10', or 'mattsson(conv=1, fc=1)'."
+    ),
+]
+_Out = Annotated[Path, typer.Option(help="Folder for weights.safetensors and record.json.")]
+_Dataset = Annotated[str, typer.Option(help="mnist, fashion-mnist, digits, or a plug-in's.")]
+_Epochs = Annotated[int, typer.Option(help="At most this many passes over the training tiles.")]
+_Batch = Annotated[int, typer.Option(help="Tiles per step.")]
+_Rate = Annotated[
+    float | None, typer.Option(help="Length of a step.", show_default="0.03; with adam 0.001")
+]
+_Momentum = Annotated[float, typer.Option(help="Of sgd.")]
+_Choice = Annotated[_Optimizer, typer.Option(help="Which optimiser.")]
+_L2 = Annotated[float, typer.Option(help="Penalty on large weights: β of equation 11.")]
+_Patience = Annotated[
+    int, typer.Option(help="End after so many epochs without a better validation.")
+]
+_Norm = Annotated[_Normalisation, typer.Option(help="Mean and deviation per channel or per pixel.")]
+_Seed = Annotated[
+    int | None,
+    typer.Option(
+        min=0, help="Of weights, split, order and dropout.", show_default="the network's, or 0"
+    ),
+]
+_Resume = Annotated[bool, typer.Option("--resume", help="Go on with a training that was cut off.")]
+_Threads = Annotated[int, typer.Option(help="Of torch. Other counts give slightly other weights.")]
+_Output = Annotated[_Format, typer.Option(help="json: the record, and nothing else.")]
+
+
+def train(
+    network: _Network,
+    out: _Out,
+    dataset: _Dataset = "mnist",
+    epochs: _Epochs = 20,
+    batch: _Batch = 64,
+    learning_rate: _Rate = None,
+    momentum: _Momentum = 0.0,
+    optimizer: _Choice = _Optimizer.sgd,
+    l2: _L2 = 0.0,
+    patience: _Patience = 5,
+    normalisation: _Norm = _Normalisation.channel,
+    seed: _Seed = None,
+    resume: _Resume = False,
+    threads: _Threads = 1,
+    format: _Output = _Format.table,
+) -> None:
+    """Train a network; the weights of the epoch that validates best are kept.
+
+    The same arguments give the same weights. A folder that holds a training needs --resume.
+    """
+    spec = parse_network(network)
+    if seed is not None:
+        spec = msgspec.structs.replace(spec, seed=seed)
+    from nnprof.networks import datasets
+    from nnprof.networks import train as training
+
+    settings = training.TrainingSettings(
+        epochs=epochs,
+        batch=batch,
+        learning_rate=learning_rate,
+        optimizer=optimizer.value,
+        momentum=momentum,
+        l2=l2,
+        patience=patience,
+        normalisation=normalisation.value,
+        threads=threads,
+    )
+    record = training.train(spec, datasets.load(dataset), settings, out, resume=resume)
+    if format is _Format.json:
+        sys.stdout.write(msgspec.json.encode(record).decode() + "\n")
+    else:
+        _print(record, out)
+
+
+def _print(record: TrainingRecord, folder: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", record.network, title_justify="left")
+    if record.test_accuracy is not None:
+        table.add_row("test accuracy", f"{record.test_accuracy:.2%}")
+    if record.best_epoch is not None:
+        best = record.epochs[record.best_epoch].validation_accuracy
+        table.add_row(
+            "best epoch",
+            f"{record.best_epoch + 1} of {len(record.epochs)}, validation {best:.2%}",
+        )
+        table.add_row("training time", f"{record.epochs[-1].elapsed_s:.1f} s")
+    for goal, reached in record.time_to.items():
+        text = f"{reached[0]:.1f} s, {reached[1]:.2f} epochs" if reached else "not reached"
+        table.add_row(f"to {goal} %", text)
+    table.add_row("folder", str(folder))
+    Console().print(table)

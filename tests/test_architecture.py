@@ -39,6 +39,7 @@ BACKEND_NAME_HOMES = (
     "exporters/check.py",
     "profiler/environment.py",
 )
+TO_COME = {"tensorrt", "openvino", "trtexec"}
 MOST_LINES = 50
 
 
@@ -129,7 +130,7 @@ def backend_names() -> set[str]:
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     lines = config["options.entry_points"]["nnprof.backends"].split("\n")
-    return {line.split("=")[0].strip() for line in lines if line} | {"tensorrt", "openvino", "trtexec"}
+    return {line.split("=")[0].strip() for line in lines if line} | TO_COME
 
 
 def test_the_core_never_asks_which_backend_it_has() -> None:

@@ -12,17 +12,25 @@ from typing import Any
 from nnprof.errors import UnknownName
 
 
+_GROUPS = {
+    "backend": "nnprof.backends",
+    "device": "nnprof.devices",
+    "dataset": "nnprof.datasets",
+    "study": "nnprof.studies",
+}
+
+
 def names(kind: str) -> tuple[str, ...]:
-    """Names registered in group `nnprof.<kind>s`, sorted. Imports none of them."""
-    return tuple(sorted({point.name for point in entry_points(group=f"nnprof.{kind}s")}))
+    """Names registered for a kind: backend, device, dataset or study. Imports none of them."""
+    return tuple(sorted({point.name for point in entry_points(group=_GROUPS[kind])}))
 
 
 def find(kind: str, name: str) -> Any:
-    """Load the object called `name` of a kind: backend, device, dataset or study.
+    """Load the object of a kind that is registered under `name`.
 
     Raises:
         UnknownName: nothing of that name is registered; the message lists what is.
     """
-    for point in entry_points(group=f"nnprof.{kind}s", name=name):
+    for point in entry_points(group=_GROUPS[kind], name=name):
         return point.load()
     raise UnknownName(kind, name, names(kind))

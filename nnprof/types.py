@@ -15,10 +15,8 @@ import msgspec
 SCHEMA = 1
 
 
-class _Value(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=False
-):
-    """Base of all values: immutable, named fields only, unknown fields refused."""
+class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all values: immutable, unknown fields refused. Fields are given by name."""
 
 
 def _require(condition: bool, sentence: str) -> None:
@@ -26,7 +24,7 @@ def _require(condition: bool, sentence: str) -> None:
         raise ValueError(sentence)
 
 
-class Tensor(_Value):
+class Tensor(_Value, frozen=True, kw_only=True):
     """One input or output of a model.
 
     `shape` holds numbers, and names for free dimensions: `("batch", 1, 28, 28)`.
@@ -38,7 +36,7 @@ class Tensor(_Value):
     shape: tuple[int | str, ...]
 
 
-class Model(_Value):
+class Model(_Value, frozen=True, kw_only=True):
     """An ONNX file, and where it came from.
 
     Attributes:
@@ -75,7 +73,7 @@ class Model(_Value):
         return dimension if isinstance(dimension, int) else None
 
 
-class Workload(_Value):
+class Workload(_Value, frozen=True, kw_only=True):
     """What is asked: a model at one batch size.
 
     `data` names the tiles that go in: "generated" (from the declared shapes and types, seeded) or
@@ -93,7 +91,7 @@ class Workload(_Value):
         _require(self.batch >= 1, f"batch must be at least 1, not {self.batch}")
 
 
-class Target(_Value):
+class Target(_Value, frozen=True, kw_only=True):
     """Where it runs. `options` are the backend's own, as text."""
 
     backend: str = "onnxruntime"
@@ -107,7 +105,7 @@ class Target(_Value):
         _require(self.threads >= 1, f"threads must be at least 1, not {self.threads}")
 
 
-class Plan(_Value):
+class Plan(_Value, frozen=True, kw_only=True):
     """How it is measured.
 
     Attributes:
@@ -147,7 +145,7 @@ class Plan(_Value):
         _require(self.op_method in {"runtime", "none"}, f"no op method '{self.op_method}'")
 
 
-class OpTime(_Value):
+class OpTime(_Value, frozen=True, kw_only=True):
     """The time of one op that really ran.
 
     Attributes:
@@ -176,7 +174,7 @@ class OpTime(_Value):
     method: str
 
 
-class OpPass(_Value):
+class OpPass(_Value, frozen=True, kw_only=True):
     """The separate pass that timed the ops. `latency_s`: median of an inference while it watched.
 
     `latency_s` over the clean latency is what the profiler itself cost.
@@ -187,7 +185,7 @@ class OpPass(_Value):
     ops: tuple[OpTime, ...]
 
 
-class Reading(_Value):
+class Reading(_Value, frozen=True, kw_only=True):
     """The machine at one moment, as far as it tells; None is unknown.
 
     Attributes:
@@ -211,7 +209,7 @@ class Reading(_Value):
     power_w: float | None = None
 
 
-class Process(_Value):
+class Process(_Value, frozen=True, kw_only=True):
     """One fresh worker process: the unit of repetition.
 
     Attributes:
@@ -238,14 +236,14 @@ class Process(_Value):
     after: Reading
 
 
-class Check(_Value):
+class Check(_Value, frozen=True, kw_only=True):
     """Something the reader should know about a number; text and advice are in `checks`."""
 
     code: str
     data: dict[str, Any] = {}
 
 
-class Measurement(_Value):
+class Measurement(_Value, frozen=True, kw_only=True):
     """One cell: a workload on a target, measured in several processes.
 
     Attributes:
@@ -256,7 +254,8 @@ class Measurement(_Value):
         ops: the op pass, None where none was made.
         facts: of the session: transfers inside or outside, providers, buffers.
         checks: warnings, as data.
-        stopped: why it ended: "interval", "processes", "time", or "" while unfinished.
+        stopped: why it ended: "interval" (narrow enough), "processes" or "time" (the plan's limit),
+            "failure" (see the Run's failures), or "" while unfinished.
     """
 
     workload: Workload
@@ -289,7 +288,7 @@ class Measurement(_Value):
         return bool(self.stopped)
 
 
-class Failure(_Value):
+class Failure(_Value, frozen=True, kw_only=True):
     """A cell that could not be measured: why, and what to do. Never a zero, never a gap."""
 
     workload: Workload
@@ -299,7 +298,7 @@ class Failure(_Value):
     remedy: str = ""
 
 
-class Cell(_Value):
+class Cell(_Value, frozen=True, kw_only=True):
     """One thing to measure. `key` is the same for the same question."""
 
     workload: Workload
@@ -329,7 +328,7 @@ class Cell(_Value):
         )
 
 
-class Study(_Value):
+class Study(_Value, frozen=True, kw_only=True):
     """What one invocation set out to do, and what it spent.
 
     Attributes:
@@ -339,7 +338,6 @@ class Study(_Value):
         plan: how each cell is measured.
         cells: all that was asked, in the order asked.
         wall_s: measuring time in all, resumed parts included.
-        timed_s: of that, warm-up and samples.
     """
 
     name: str
@@ -348,10 +346,9 @@ class Study(_Value):
     plan: Plan
     cells: tuple[Cell, ...]
     wall_s: float = 0.0
-    timed_s: float = 0.0
 
 
-class Run(_Value):
+class Run(_Value, frozen=True, kw_only=True):
     """One invocation of `nnprof bench`, one file."""
 
     schema: int = SCHEMA
@@ -361,7 +358,7 @@ class Run(_Value):
     failures: tuple[Failure, ...] = ()
 
 
-class Epoch(_Value):
+class Epoch(_Value, frozen=True, kw_only=True):
     """One pass over the training set. `elapsed_s`: training time so far, checks left out."""
 
     loss: float
@@ -369,7 +366,7 @@ class Epoch(_Value):
     elapsed_s: float
 
 
-class TrainingRecord(_Value):
+class TrainingRecord(_Value, frozen=True, kw_only=True):
     """How a network was trained, saved beside its weights.
 
     Attributes:

@@ -1,0 +1,244 @@
+"""`nnprof bench`: measure networks, keep the Run, show it."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nnprof.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from nnprof.profiler.bench import Step
+    from nnprof.types import Cell, Plan, Run, Target
+
+INTERRUPTED = 130  # as shells report a program ended by Ctrl-C
+
+
+class Ops(str, Enum):
+    """How ops are timed."""
+
+    runtime = "runtime"
+    none = "none"
+
+
+class Output(str, Enum):
+    """What to print at the end."""
+
+    table = "table"
+    json = "json"
+
+
+Networks = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[NETWORK|FILE.onnx|CHECKPOINT]...",
+        help="What to measure, such as '1x28x28 conv20k5 pool2 fc10', 'mattsson(conv=2)', an "
+        "ONNX file, or a folder that nnprof train wrote. Nothing: the bundled network.",
+    ),
+]
+StudyName = Annotated[str | None, typer.Option(help="A named study, such as group3.")]
+Batches = Annotated[str | None, typer.Option(help="Batch sizes, such as 1,16,1024.")]
+BackendName = Annotated[str | None, typer.Option(help="The runtime.", show_default="ONNX Runtime")]
+DeviceName = Annotated[str, typer.Option(help="The device.")]
+Threads = Annotated[int, typer.Option(help="Threads of the runtime, pinned to as many processors.")]
+Data = Annotated[str, typer.Option(help="A .npy or .npz file with the tiles to feed in.")]
+Options = Annotated[
+    list[str] | None, typer.Option(help="An option of the backend, NAME=VALUE; repeatable.")
+]
+Quick = Annotated[bool, typer.Option("--quick", help="Short cells, wider intervals.")]
+Rigorous = Annotated[bool, typer.Option("--rigorous", help="Long cells, narrower intervals.")]
+OpMethod = Annotated[Ops, typer.Option(help="How ops are timed.")]
+Limit = Annotated[float, typer.Option(help="Seconds after which a worker is ended.")]
+Out = Annotated[Path, typer.Option(help="Folder for the Run.")]
+Resume = Annotated[
+    Path | None,
+    typer.Option(metavar="RUN.json", help="Go on with a Run: measure what is missing."),
+]
+Form = Annotated[Output, typer.Option("--format", help="What to print at the end.")]
+
+
+def bench(
+    networks: Networks = None,
+    study: StudyName = None,
+    batch: Batches = None,
+    backend: BackendName = None,
+    device: DeviceName = "cpu",
+    threads: Threads = 1,
+    data: Data = "generated",
+    option: Options = None,
+    quick: Quick = False,
+    rigorous: Rigorous = False,
+    ops: OpMethod = Ops.runtime,
+    limit: Limit = 180.0,
+    out: Out = Path("bench_results"),
+    resume: Resume = None,
+    output: Form = Output.table,
+) -> None:
+    """Measure how fast networks run here, and where the time goes."""
+    from nnprof.profiler import bench as sweeps
+
+    if resume is not None:
+        if networks or study:
+            raise UsageError("--resume takes its networks from the Run.", "Name no others.")
+        run, path = sweeps.resume(resume), resume
+    else:
+        batches = _batches(batch)
+        target = _target(backend, device, threads, option or [])
+        plan = _plan(quick or not (networks or study or rigorous), rigorous, ops.value, limit)
+        name, cells = _cells(networks or [], study, target, batches, data)
+        run, path = sweeps.start(name, sys.argv[1:], cells, plan, out)
+    complete = _sweep(run, path)
+    _print(path, output, bundled=not (networks or study or resume))
+    if not complete:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _batches(text: str | None) -> tuple[int, ...]:
+    if text is None:
+        return ()
+    words = text.split(",")
+    if not all(word.strip().isdecimal() and int(word) >= 1 for word in words):
+        raise UsageError(
+            f"--batch {text} is not a list of whole numbers of at least 1.",
+            "Write it like this: --batch 1,16,1024",
+        )
+    return tuple(dict.fromkeys(int(word) for word in words))
+
+
+def _target(backend: str | None, device: str, threads: int, options: list[str]) -> Target:
+    from nnprof import registry
+    from nnprof.errors import UnknownName
+    from nnprof.types import Target
+
+    backend = backend or Target().backend
+    for kind, name in (("backend", backend), ("device", device)):
+        if name not in registry.names(kind):
+            raise UnknownName(kind, name, registry.names(kind))
+    if threads < 1:
+        raise UsageError(f"--threads {threads} is below 1.", "Ask for at least one thread.")
+    pairs = {}
+    for text in options:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--option {text} has no value.", "Write --option NAME=VALUE.")
+        pairs[name] = value
+    return Target(backend=backend, device=device, threads=threads, options=pairs)
+
+
+def _plan(quick: bool, rigorous: bool, ops: str, limit: float) -> Plan:
+    from nnprof.types import Plan
+
+    if quick and rigorous:
+        raise UsageError("--quick and --rigorous exclude each other.", "Choose one.")
+    if limit <= 0:
+        raise UsageError(f"--limit {limit} is not a time.", "Give seconds above 0.")
+    if quick:
+        return Plan(
+            processes=3,
+            max_processes=5,
+            interval=0.03,
+            sample_s=0.5,
+            warmup_limit_s=1.0,
+            cell_limit_s=20.0,
+            process_limit_s=limit,
+            op_method=ops,
+        )
+    if rigorous:
+        return Plan(
+            processes=10,
+            max_processes=30,
+            sample_s=2.0,
+            min_samples=10,
+            cell_limit_s=300.0,
+            process_limit_s=limit,
+            op_method=ops,
+        )
+    return Plan(process_limit_s=limit, op_method=ops)
+
+
+def _cells(
+    networks: list[str], study: str | None, target: Target, batches: tuple[int, ...], data: str
+) -> tuple[str, tuple[Cell, ...]]:
+    from nnprof.profiler import studies
+
+    if study and networks:
+        raise UsageError("A study brings its own networks.", "Give --study or networks, not both.")
+    if study:
+        return study, studies.study_cells(study, target, batches)
+    if networks:
+        return "bench", studies.named_cells(networks, target, batches, data)
+    return "bundled", studies.bundled_cells(target, batches)
+
+
+def _sweep(run: Run, path: Path) -> bool:
+    """Measure with a progress bar; False when the user stopped it. All is on disk either way."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    from nnprof.profiler import bench as sweeps
+
+    console = Console(stderr=True)
+    # No refresh of its own: a thread that paints would disturb what is being timed.
+    columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}"))
+    progress = Progress(
+        *columns, console=console, auto_refresh=False, disable=not console.is_terminal
+    )
+    try:
+        with progress:
+            task = progress.add_task("starting", total=len(run.study.cells))
+            progress.refresh()
+            for step in sweeps.sweep(run, path):
+                _paint(progress, task, step)
+    except KeyboardInterrupt:
+        console.print(
+            f"Stopped. What is measured is kept; go on with: nnprof bench --resume {path}"
+        )
+        return False
+    return True
+
+
+def _paint(progress: Progress, task: TaskID, step: Step) -> None:
+    from nnprof.profiler import stats
+    from nnprof.profiler.report import digits
+
+    work = step.cell.workload
+    if step.failure:
+        news = "[red]failed[/red]"
+    elif step.measurement:
+        news = f"{digits(work.batch / stats.latency_s(step.measurement) / 1e3)} tiles/ms"
+    else:
+        news = ""
+    progress.update(
+        task,
+        completed=step.finished,
+        description=f"{news}, {step.left_s:.0f} s left, batch {work.batch}, {work.model.name}",
+        refresh=True,
+    )
+
+
+def _print(path: Path, output: Output, *, bundled: bool) -> None:
+    from rich.console import Console
+
+    from nnprof.cli.show import print_tables, print_time, select
+    from nnprof.profiler import results
+
+    run = results.load(path)
+    if output is Output.json:
+        sys.stdout.write(path.read_text(encoding="utf-8") + "\n")
+    else:
+        print_tables(run, ops=False)
+        if bundled and run.measurements:
+            largest = max(cell.workload.batch for cell in run.measurements)
+            Console().print()
+            print_tables(select(run, [largest]), ops=True)
+        print_time(run)
+        # Plain and on a line of its own, whatever the width: it will be copied.
+        sys.stdout.write(f"Run: {path}\n")
+    if run.failures:
+        raise typer.Exit(1)

@@ -1,0 +1,110 @@
+"""`nnprof show`: a Run as tables, CSV, Markdown or JSON."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from nnprof.types import Run
+
+
+class Format(str, Enum):
+    """What to print."""
+
+    table = "table"
+    csv = "csv"
+    md = "md"
+    json = "json"
+
+
+def show(
+    run: Annotated[Path, typer.Argument(help="A Run that nnprof bench wrote.", metavar="RUN.json")],
+    ops: Annotated[bool, typer.Option("--ops", help="Show the time of each op.")] = False,
+    batch: Annotated[
+        list[int] | None, typer.Option(help="Only cells of this batch; may be repeated.")
+    ] = None,
+    output: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.table,
+) -> None:
+    """Show a Run."""
+    from nnprof.profiler import results
+
+    whole = results.load(run)
+    chosen = select(whole, batch or [])
+    if output is Format.table:
+        print_tables(chosen, ops=ops)
+        print_time(whole)
+    else:
+        sys.stdout.write(_text(chosen, ops, output))
+
+
+def select(run: Run, batches: list[int]) -> Run:
+    """Only the cells of these batches; all where none is named.
+
+    Raises:
+        UsageError: the Run has none of them.
+    """
+    from msgspec.structs import replace
+
+    from nnprof.errors import UsageError
+
+    if not batches:
+        return run
+    kept = replace(
+        run,
+        measurements=tuple(m for m in run.measurements if m.workload.batch in batches),
+        failures=tuple(f for f in run.failures if f.workload.batch in batches),
+    )
+    if not kept.measurements and not kept.failures:
+        known = sorted({cell.workload.batch for cell in run.study.cells})
+        raise UsageError("No cell has such a batch.", f"Batches: {', '.join(map(str, known))}.")
+    return kept
+
+
+def _text(run: Run, ops: bool, output: Format) -> str:
+    from nnprof.profiler import report
+
+    if output is Format.json:
+        import msgspec
+
+        rows = report.op_rows(run) if ops else report.rows(run)
+        return msgspec.json.format(msgspec.json.encode(rows), indent=1).decode() + "\n"
+    rows, columns = (
+        (report.op_rows(run), report.OP_COLUMNS) if ops else (report.rows(run), report.COLUMNS)
+    )
+    write = report.as_csv if output is Format.csv else report.as_markdown
+    return write(rows, columns)
+
+
+def print_tables(run: Run, *, ops: bool) -> None:
+    """The tables of a Run, then its failures and warnings."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from nnprof.profiler import report
+
+    console = Console(highlight=False)
+    if ops:
+        for measurement in run.measurements:
+            console.print(report.op_table(measurement))
+            console.print()
+            console.print(report.kind_table(measurement))
+            console.print(Text(report.residual_line(measurement)))
+            console.print()
+    else:
+        console.print(report.cell_table(run))
+    for line in report.failure_lines(run.failures):
+        console.print(Text(f"Failed: {line}", style="red"))
+    for line in report.check_lines(run):
+        console.print(Text(f"Note: {line}", style="yellow"))
+
+
+def print_time(run: Run) -> None:
+    """How long the Run took, and how much of that was timed."""
+    from nnprof.profiler import report
+
+    sys.stdout.write(f"{report.timed_line(run)}\n")

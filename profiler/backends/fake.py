@@ -1,0 +1,183 @@
+"""A runtime that computes nothing and keeps perfect time: for tests, documents and trying things.
+
+Every inference takes what a simple sum over the model's nodes says, on a clock that only this file
+moves. Options (`--option NAME=VALUE`), all off by default:
+
+=============  ==================================================================
+`noise`        relative standard deviation of one sample (log-normal)
+`process`      the same for the level of a whole process
+`correlation`  of one sample's noise with the next one's, 0…1
+`drift`        relative growth from one sample to the next
+`cold`         the first inference takes that many times as long; halves each time
+`speed`        divides every time
+`fault`        `crash`, `hang`, `memory` or `error` when the model is opened …
+`fault_batch`  … at this batch (every batch if not given)
+=============  ==================================================================
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnprof.errors import BadFile, OutOfMemory, UsageError
+from nnprof.profiler import inputs, opgraph
+from nnprof.profiler.ports import Arrays, OpNode
+from nnprof.types import OpPass, OpTime, Target, Workload
+
+_CALL_S = 1e-6
+_NODE_S = 1e-6
+_WEIGHT_S = 1e-10
+_DEFAULTS = {
+    "noise": 0.0,
+    "process": 0.0,
+    "correlation": 0.0,
+    "drift": 0.0,
+    "cold": 1.0,
+    "speed": 1.0,
+    "fault_batch": 0.0,
+}
+_FAULTS = ("", "crash", "hang", "memory", "error")
+
+
+class FakeSession:
+    """Times that follow from the model, the options and the seed, and from nothing else."""
+
+    clock = "fake"
+
+    def __init__(self, workload: Workload, target: Target) -> None:
+        import onnx
+
+        self._workload = workload
+        self._numbers = _numbers(target)
+        graph = onnx.load(workload.model.path).graph
+        weights = {tensor.name: math.prod(tensor.dims) for tensor in graph.initializer}
+        self._nodes = tuple(
+            OpNode(
+                node=node.name or f"node_{index}",
+                op=node.op_type,
+                kind=opgraph.kind_of(node.op_type),
+                origin=(node.name,) if node.name else (),
+            )
+            for index, node in enumerate(graph.node)
+        )
+        speed = self._numbers["speed"]
+        self._node_s = [
+            (
+                _NODE_S
+                + _WEIGHT_S * workload.batch * sum(weights.get(name, 0) for name in node.input)
+            )
+            / speed
+            for node in graph.node
+        ]
+        self._random = np.random.default_rng(workload.seed)
+        self._level: float = math.exp(self._random.normal(0, self._numbers["process"]))
+        self._samples = 0
+        self._noise = float(self._random.normal())
+        self._cold = self._numbers["cold"]
+        self.facts: dict[str, Any] = {"transfers": "none", "buffers": "none"}
+
+    def infer(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
+        """Zeros of the declared shapes."""
+        batch = len(next(iter(arrays.values())))
+        return {
+            tensor.name: np.zeros(inputs.shape_at(tensor, batch), tensor.dtype)
+            for tensor in self._workload.model.outputs
+        }
+
+    def sample(self, loops: int) -> float:
+        """Seconds that `loops` inferences would take."""
+        numbers, correlation = self._numbers, self._numbers["correlation"]
+        fresh = float(self._random.normal()) * math.sqrt(1 - correlation**2)
+        self._noise = correlation * self._noise + fresh
+        clean_s = _CALL_S / numbers["speed"] + sum(self._node_s)
+        factor = self._level * math.exp(numbers["noise"] * self._noise)
+        factor *= 1 + numbers["drift"] * self._samples
+        cold, self._cold = self._cold, 1 + (self._cold - 1) / 2
+        self._samples += 1
+        return float(clean_s * factor * (loops + cold - 1))
+
+    def graph(self) -> tuple[OpNode, ...]:
+        """The nodes of the file, as they stand."""
+        return self._nodes
+
+    def op_times(self, budget_s: float) -> OpPass:  # noqa: ARG002  a fake takes no time
+        """The terms of the sum."""
+        ops = tuple(
+            OpTime(
+                index=index,
+                node=node.node,
+                op=node.op,
+                kind=node.kind,
+                inputs=(),
+                outputs=(),
+                origin=node.origin,
+                kernel="fake",
+                seconds=seconds,
+                runs=1,
+                method="runtime",
+            )
+            for index, (node, seconds) in enumerate(zip(self._nodes, self._node_s, strict=True))
+        )
+        return OpPass(method="runtime", latency_s=_CALL_S + sum(self._node_s), ops=ops)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def _numbers(target: Target) -> dict[str, float]:
+    unknown = set(target.options) - set(_DEFAULTS) - {"fault"}
+    if unknown:
+        raise UsageError(
+            f"The fake backend has no option '{min(unknown)}'.",
+            f"It has: {', '.join((*_DEFAULTS, 'fault'))}.",
+        )
+    numbers = dict(_DEFAULTS)
+    for name, value in target.options.items():
+        if name == "fault":
+            if value not in _FAULTS:
+                raise UsageError(f"No fault '{value}'.", f"Known: {', '.join(_FAULTS[1:])}.")
+            continue
+        try:
+            numbers[name] = float(value)
+        except ValueError as error:
+            raise UsageError(f"Option {name}={value} is not a number.") from error
+    return numbers
+
+
+def _misbehave(fault: str, workload: Workload) -> None:
+    if fault == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif fault == "hang":
+        time.sleep(3600)
+    elif fault == "memory":
+        raise OutOfMemory(f"Batch {workload.batch} does not fit.", "Ask for a smaller batch.")
+    elif fault == "error":
+        raise BadFile(f"The fake refuses {Path(workload.model.path).name}.")
+
+
+class Fake:
+    """The backend."""
+
+    def probe(self) -> dict[str, Any]:
+        """It is always here."""
+        return {"version": "1"}
+
+    def open(self, workload: Workload, target: Target) -> FakeSession:
+        """A session, or the fault that was asked for."""
+        session = FakeSession(workload, target)
+        at = _numbers(target)["fault_batch"]
+        is_floor = workload.model.name == "identity"
+        if not is_floor and at in (0, workload.batch):
+            _misbehave(target.options.get("fault", ""), workload)
+        return session
+
+
+BACKEND = Fake()

@@ -1,0 +1,292 @@
+"""The sweep: cells in shuffled rounds of fresh processes, each result on disk before the next.
+
+A round gives every unfinished cell one process, in an order of its own, so that whatever drifts
+hits all cells alike. After the plan's number of processes a cell ends when its interval is narrow
+enough, or at the plan's limits.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from nnprof.errors import BadFile, NnprofError, UsageError
+from nnprof.exporters.onnx import export, identity_model
+from nnprof.networks.families import parse_network
+from nnprof.profiler import checks, hosts, results, stats
+from nnprof.profiler.worker import Measure, Measured, Probe, Probed
+from nnprof.types import Cell, Failure, Measurement, Model, Plan, Process, Run, Study
+
+_PROBE_LIMIT_S = 120.0
+_LEAST_PROCESSES = 3  # fewer give no interval worth the name, so the time limit waits for them
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sweep tells after each process.
+
+    `measurement` is the cell so far; `failure` is why there will be no more of it.
+    `finished` cells of `total` need nothing further; about `left_s` seconds remain.
+    """
+
+    cell: Cell
+    measurement: Measurement | None
+    failure: Failure | None
+    finished: int
+    total: int
+    left_s: float
+
+
+def start(
+    name: str, command: Sequence[str], cells: Sequence[Cell], plan: Plan, folder: Path
+) -> tuple[Run, Path]:
+    """A Run with nothing measured yet, on disk; the models that are not ours are tried first.
+
+    Raises:
+        UsageError: the target is not here, refuses a foreign model, or the folder is unwritable.
+    """
+    unique = tuple({cell.key: cell for cell in cells}.values())
+    study = Study(
+        name=name,
+        command=tuple(command),
+        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+        plan=plan,
+        cells=unique,
+    )
+    path = results.new_path(folder, study, unique[0].target.device)
+    run = Run(study=study, environment={})
+    results.save(run, path)
+    try:
+        run = replace(run, environment=_probe(unique))
+    except NnprofError:
+        path.unlink()
+        raise
+    results.save(run, path)
+    return run, path
+
+
+def _probe(cells: Sequence[Cell]) -> dict[str, Any]:
+    foreign = {
+        cell.workload.model.sha256: cell.workload
+        for cell in sorted(cells, key=lambda cell: -cell.workload.batch)
+        if cell.workload.model.network is None or cell.workload.data != "generated"
+    }
+    job = Probe(target=cells[0].target, workloads=tuple(foreign.values()))
+    answer = hosts.run_local(job, _PROBE_LIMIT_S)
+    assert isinstance(answer, Probed)  # noqa: S101  a worker answers in kind
+    return answer.environment
+
+
+def resume(path: Path) -> Run:
+    """A Run read back, its models at hand again, its failed cells open for another try.
+
+    Raises:
+        BadFile: it is no Run, or a model of it cannot be had any more.
+    """
+    run = results.load(path)
+    models = {cell.workload.model.sha256: cell.workload.model for cell in run.study.cells}
+    found = {digest: _find_again(model) for digest, model in models.items()}
+    cells = tuple(
+        replace(cell, workload=replace(cell.workload, model=found[cell.workload.model.sha256]))
+        for cell in run.study.cells
+    )
+    reopened = tuple(
+        replace(measurement, stopped="") if measurement.stopped == "failure" else measurement
+        for measurement in run.measurements
+    )
+    study = replace(run.study, cells=cells)
+    here = _probe(cells)
+    if run.environment:
+        _same_place(run.environment, here, path)
+    return replace(run, study=study, environment=here, measurements=reopened, failures=())
+
+
+def _same_place(then: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
+    """Refuse to mix numbers of two machines or two runtimes in one Run."""
+    for part, fact in (("device", "model"), ("backend", "version"), ("backend", "name")):
+        was, is_now = then[part].get(fact), now[part].get(fact)
+        if was != is_now:
+            raise UsageError(
+                f"{path} was measured with {part} {fact} '{was}'; here it is '{is_now}'.",
+                "Start a new run, and compare the two.",
+            )
+
+
+def _find_again(model: Model) -> Model:
+    path = Path(model.path)
+    if path.is_file() and sha256(path.read_bytes()).hexdigest() == model.sha256:
+        return model
+    if model.network is not None and model.weights.startswith("seed"):
+        again = export(parse_network(model.name))
+        if again.sha256 == model.sha256:
+            return again
+    raise BadFile(
+        f"{model.path} is no longer the model that was measured (sha256 {model.sha256[:12]}…).",
+        "Put the same file back, or start a new run.",
+    )
+
+
+def sweep(run: Run, path: Path) -> Iterator[Step]:
+    """Measure what is missing, saving after every process; one Step per process."""
+    plan, cells = run.study.plan, {cell.key: cell for cell in run.study.cells}
+    done = {_key(measurement): measurement for measurement in run.measurements}
+    failed: dict[str, Failure] = {}
+    before_s, begin = run.study.wall_s, perf_counter()
+    identity = identity_model()
+    while True:
+        counts = {key: len(done[key].processes) if key in done else 0 for key in cells}
+        open_keys = [key for key in cells if key not in failed and not _finished(done.get(key))]
+        if not open_keys:
+            return
+        round_number = min(counts[key] for key in open_keys)
+        # Cells that a cut-off round had reached already wait for the others to catch up.
+        keys = [key for key in open_keys if counts[key] == round_number]
+        # Not for secrets: the order must be repeatable.
+        random.Random(f"{plan.seed}.{round_number}").shuffle(keys)  # noqa: S311
+        for key in keys:
+            try:
+                done[key] = _one_more(cells[key], done.get(key), plan, identity)
+            except NnprofError as error:
+                failed[key] = _failure(cells[key], error)
+                if key in done:
+                    done[key] = replace(done[key], stopped="failure")
+            run = replace(
+                run,
+                study=replace(run.study, wall_s=before_s + perf_counter() - begin),
+                measurements=tuple(done[key] for key in cells if key in done),
+                failures=tuple(failed[key] for key in cells if key in failed),
+            )
+            results.save(run, path)
+            yield _step(cells, key, done, failed, plan)
+
+
+def _key(measurement: Measurement) -> str:
+    return Cell(workload=measurement.workload, target=measurement.target).key
+
+
+def _finished(measurement: Measurement | None) -> bool:
+    return measurement is not None and measurement.finished
+
+
+def _failure(cell: Cell, error: NnprofError) -> Failure:
+    return Failure(
+        workload=cell.workload,
+        target=cell.target,
+        error=type(error).__name__,
+        reason=error.reason,
+        remedy=error.remedy,
+    )
+
+
+def _one_more(cell: Cell, sofar: Measurement | None, plan: Plan, identity: Model) -> Measurement:
+    """The cell with one more process."""
+    number = len(sofar.processes) if sofar else 0
+    # Each process draws other tiles, so that no luck of the data stays in the cell.
+    workload = replace(cell.workload, seed=cell.workload.seed + number)
+    job = Measure(
+        workload=workload,
+        target=cell.target,
+        plan=plan,
+        floor=identity,
+        ops=plan.op_method != "none" and (sofar is None or sofar.ops is None),
+    )
+    begin = perf_counter()
+    answer = hosts.run_local(job, plan.process_limit_s)
+    assert isinstance(answer, Measured)  # noqa: S101  a worker answers in kind
+    process = _process(answer, number, perf_counter() - begin)
+    if sofar is None:
+        sofar = Measurement(
+            workload=cell.workload,
+            target=cell.target,
+            plan=plan,
+            clock=answer.clock,
+            samples_s=(answer.samples_s,),
+            warmups_s=(answer.warmups_s,),
+            processes=(process,),
+            ops=answer.ops,
+            facts=answer.facts,
+        )
+    else:
+        sofar = replace(
+            sofar,
+            samples_s=(*sofar.samples_s, answer.samples_s),
+            warmups_s=(*sofar.warmups_s, answer.warmups_s),
+            processes=(*sofar.processes, process),
+            ops=sofar.ops or answer.ops,
+        )
+    stopped = _verdict(sofar)
+    found = checks.find(sofar) if stopped else ()
+    return replace(sofar, stopped=stopped, checks=found)
+
+
+def _process(answer: Measured, number: int, wall_s: float) -> Process:
+    return Process(
+        round=number,
+        processors=answer.processors,
+        loops=answer.loops,
+        state=answer.state,
+        floor_s=answer.floor_s,
+        open_s=answer.open_s,
+        timed_s=answer.timed_s,
+        wall_s=wall_s,
+        before=answer.before,
+        after=answer.after,
+    )
+
+
+def _verdict(measurement: Measurement) -> str:
+    """Why the cell needs no further process; empty while it does."""
+    plan, count = measurement.plan, len(measurement.processes)
+    if count >= plan.processes:
+        if stats.half_width(stats.process_medians_s(measurement)) <= plan.interval:
+            return "interval"
+        if count >= plan.max_processes:
+            return "processes"
+    spent_s = sum(process.wall_s for process in measurement.processes)
+    if count >= min(_LEAST_PROCESSES, plan.processes) and spent_s >= plan.cell_limit_s:
+        return "time"
+    return ""
+
+
+def _step(
+    cells: dict[str, Cell],
+    key: str,
+    done: dict[str, Measurement],
+    failed: dict[str, Failure],
+    plan: Plan,
+) -> Step:
+    over = [other for other in cells if other in failed or _finished(done.get(other))]
+    return Step(
+        cell=cells[key],
+        measurement=done.get(key),
+        failure=failed.get(key),
+        finished=len(over),
+        total=len(cells),
+        left_s=_left_s(cells, done, set(over), plan),
+    )
+
+
+def _left_s(
+    cells: dict[str, Cell], done: dict[str, Measurement], over: set[str], plan: Plan
+) -> float:
+    """Seconds until all cells have the plan's number of processes, from what processes took.
+
+    Cells that then need more for their interval add to it, one process at a time.
+    """
+    walls = {key: [process.wall_s for process in m.processes] for key, m in done.items()}
+    every = [wall for values in walls.values() for wall in values]
+    typical = sum(every) / len(every) if every else 0.0
+    left = 0.0
+    for key in cells:
+        if key not in over:
+            mine = walls.get(key, [])
+            missing = max(1, plan.processes - len(mine))
+            left += missing * (sum(mine) / len(mine) if mine else typical)
+    return left

@@ -1,0 +1,172 @@
+"""Every warning that nnprof can give: when it is due, what it says, what to do about it.
+
+A check is data in the Run; its sentence lives here, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from statistics import median
+
+from nnprof.profiler import stats
+from nnprof.types import Check, Measurement, Process
+
+# code → (sentence, advice); both are filled from the check's data.
+TEXTS: dict[str, tuple[str, str]] = {
+    "loaded_machine": (
+        "Other work was running: load {load_1m:.1f}, of which {own} is ours.",
+        "Stop it and measure again.",
+    ),
+    "stolen_time": (
+        "The hypervisor took {share:.0%} of the processor time away.",
+        "Measure on a machine of your own, or take more processes.",
+    ),
+    "governor": (
+        "The frequency governor is '{governor}'.",
+        "Set it: sudo cpupower frequency-set -g performance",
+    ),
+    "clock_changed": (
+        "The clock changed by {change:.0%} during the measurement.",
+        "Lock the clocks, or let the machine warm up first.",
+    ),
+    "throttled": (
+        "The processor was throttled {events} times.",
+        "Let it cool, improve the cooling, or lower the power mode.",
+    ),
+    "floor_high": (
+        "The call itself is {share:.0%} of the latency.",
+        "Read such latencies as an upper limit, or use larger batches.",
+    ),
+    "not_steady": (
+        "{count} of {processes} processes were not steady ({states}).",
+        "Look at the raw samples, or take more processes.",
+    ),
+    "interval_wide": (
+        "The interval is ±{half_width:.1%}, wider than the ±{wanted:.1%} asked for.",
+        "Measure with --rigorous on a quiet machine.",
+    ),
+    "few_processes": (
+        "Only {processes} processes: the interval is wide or unknown.",
+        "Raise the time limit, or leave out --quick.",
+    ),
+    "ops_do_not_add_up": (
+        "The ops add up to {ratio:.2f} of the clean time.",
+        "The runtime's own profiler distorts small ops; trust the clean time.",
+    ),
+}
+
+_FOREIGN_LOAD = 0.75
+_STOLEN = 0.01
+_CLOCK = 0.05
+_FLOOR = 0.10
+_RESIDUAL = 0.10
+
+
+def find(measurement: Measurement) -> tuple[Check, ...]:
+    """All checks that a finished cell deserves."""
+    processes = measurement.processes
+    found = [
+        *_load(processes),
+        *_stolen(processes),
+        *_governor(processes),
+        *_clock(processes),
+        *_throttle(processes),
+        *_floor(measurement),
+        *_states(processes),
+        *_precision(measurement),
+        *_ops(measurement),
+    ]
+    return tuple(found)
+
+
+def text(check: Check) -> tuple[str, str]:
+    """The sentence and the advice of a check; an unknown code speaks for itself."""
+    sentence, advice = TEXTS.get(check.code, (check.code, ""))
+    return sentence.format(**check.data), advice
+
+
+def _load(processes: Iterable[Process]) -> Iterable[Check]:
+    for process in processes:
+        own, load = len(process.processors), process.before.load_1m
+        if load is not None and load > own + _FOREIGN_LOAD:
+            yield Check(code="loaded_machine", data={"load_1m": load, "own": own})
+            return
+
+
+def _stolen(processes: Iterable[Process]) -> Iterable[Check]:
+    stolen = wall = 0.0
+    for process in processes:
+        before, after = process.before.stolen_s, process.after.stolen_s
+        if before is not None and after is not None:
+            stolen += after - before
+            wall += process.timed_s
+    if wall and stolen / wall > _STOLEN:
+        yield Check(code="stolen_time", data={"share": stolen / wall})
+
+
+def _governor(processes: Iterable[Process]) -> Iterable[Check]:
+    modes = {process.before.power_mode for process in processes}
+    for mode in sorted(mode for mode in modes if mode and mode != "performance"):
+        yield Check(code="governor", data={"governor": mode})
+
+
+def _clock(processes: Iterable[Process]) -> Iterable[Check]:
+    clocks = [
+        clock
+        for process in processes
+        for clock in (process.before.clock_hz, process.after.clock_hz)
+        if clock
+    ]
+    if clocks and max(clocks) / min(clocks) - 1 > _CLOCK:
+        yield Check(code="clock_changed", data={"change": max(clocks) / min(clocks) - 1})
+
+
+def _throttle(processes: Iterable[Process]) -> Iterable[Check]:
+    events = sum((process.after.throttles or 0) - (process.before.throttles or 0)
+                 for process in processes)  # fmt: skip
+    if events > 0:
+        yield Check(code="throttled", data={"events": events})
+
+
+def _floor(measurement: Measurement) -> Iterable[Check]:
+    floor_s = median(process.floor_s for process in measurement.processes)
+    share = floor_s / stats.latency_s(measurement)
+    if share > _FLOOR:
+        yield Check(code="floor_high", data={"share": share})
+
+
+def _states(processes: tuple[Process, ...]) -> Iterable[Check]:
+    others = sorted({process.state for process in processes} - {"steady"})
+    if others:
+        count = sum(process.state != "steady" for process in processes)
+        yield Check(
+            code="not_steady",
+            data={"count": count, "processes": len(processes), "states": ", ".join(others)},
+        )
+
+
+def _precision(measurement: Measurement) -> Iterable[Check]:
+    medians = stats.process_medians_s(measurement)
+    if len(medians) < 3:
+        yield Check(code="few_processes", data={"processes": len(medians)})
+    elif stats.half_width(medians) > measurement.plan.interval:
+        yield Check(
+            code="interval_wide",
+            data={
+                "half_width": stats.half_width(medians),
+                "wanted": measurement.plan.interval,
+            },
+        )
+
+
+def _ops(measurement: Measurement) -> Iterable[Check]:
+    ratio = ops_over_clean(measurement)
+    if ratio is not None and abs(ratio - 1) > _RESIDUAL:
+        yield Check(code="ops_do_not_add_up", data={"ratio": ratio})
+
+
+def ops_over_clean(measurement: Measurement) -> float | None:
+    """Σops over the clean latency; None where no ops were timed."""
+    if measurement.ops is None or not measurement.ops.ops:
+        return None
+    return sum(op.seconds for op in measurement.ops.ops) / stats.latency_s(measurement)

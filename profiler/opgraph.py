@@ -1,0 +1,89 @@
+"""The graph that really runs: kinds of ops, and the ONNX nodes that a fused node came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nnprof.profiler.ports import OpNode
+
+_KINDS = {
+    "conv": "Conv FusedConv ConvTranspose ConvInteger QLinearConv NhwcConv NhwcFusedConv",
+    "gemm": "Gemm FusedGemm MatMul FusedMatMul MatMulInteger QLinearMatMul QGemm MatMulNBits",
+    "pool": "MaxPool AveragePool GlobalAveragePool GlobalMaxPool LpPool",
+    "softmax": "Softmax LogSoftmax",
+    "recurrent": "LSTM GRU RNN",
+    "memory": (
+        "ReorderInput ReorderOutput Reshape Flatten Transpose Concat Split Slice Squeeze "
+        "Unsqueeze Identity Cast Expand Gather Pad Tile Shape Memcpy MemcpyFromHost MemcpyToHost"
+    ),
+    "elementwise": (
+        "Relu LeakyRelu PRelu Elu Selu Tanh Sigmoid HardSigmoid Softsign Softplus Gelu QuickGelu "
+        "Add Sub Mul Div Sum Max Min Pow Sqrt Abs Exp Log Neg Clip Erf Where BatchNormalization "
+        "QuantizeLinear DequantizeLinear BiasGelu FastGelu"
+    ),
+}
+_KIND_OF = {op: kind for kind, ops in _KINDS.items() for op in ops.split()}
+
+# ONNX Runtime names a node in blocked layout after the tensor it makes.
+_BLOCKED = "_nchwc"
+
+
+def kind_of(op: str) -> str:
+    """conv, gemm, pool, elementwise, softmax, recurrent, memory or other."""
+    return _KIND_OF.get(op, "other")
+
+
+def read(optimised: Path, original: Path) -> tuple[OpNode, ...]:
+    """The nodes of an optimised ONNX file, with the nodes of the original each was made from."""
+    import onnx
+
+    ran = onnx.load(optimised, load_external_data=False).graph.node
+    asked = onnx.load(original, load_external_data=False).graph.node
+    origins = _origins(ran, asked)
+    return tuple(
+        OpNode(node=node.name, op=node.op_type, kind=kind_of(node.op_type), origin=origin)
+        for node, origin in zip(ran, origins, strict=True)
+    )
+
+
+def _origins(ran: Sequence[Any], asked: Sequence[Any]) -> list[tuple[str, ...]]:
+    """For each node that ran, the names of the asked nodes between its inputs and its output.
+
+    A fusion keeps the name of the last tensor it makes. So walking back in the original graph from
+    there, up to tensors that other nodes make, meets just the nodes that were fused.
+    """
+    makers = {tensor: node for node in asked for tensor in node.output if tensor}
+    # Where a copy or reorder makes the same tensor again, the first to make it did the work.
+    claimed: dict[str, int] = {}
+    for index, node in enumerate(ran):
+        for tensor in _made(node, makers):
+            claimed.setdefault(tensor, index)
+    order = {id(node): index for index, node in enumerate(asked)}
+    result = []
+    for index, node in enumerate(ran):
+        own = [tensor for tensor in _made(node, makers) if claimed[tensor] == index]
+        found = _walk(own, makers, claimed)
+        names = sorted(found.values(), key=lambda found_node: order[id(found_node)])
+        result.append(tuple(found_node.name for found_node in names))
+    return result
+
+
+def _made(node: Any, makers: Mapping[str, Any]) -> list[str]:
+    named = [node.name.removesuffix(_BLOCKED)] if node.name.endswith(_BLOCKED) else []
+    return [tensor for tensor in (*named, *node.output) if tensor in makers]
+
+
+def _walk(
+    own: Sequence[str], makers: Mapping[str, Any], claimed: Mapping[str, int]
+) -> dict[int, Any]:
+    found: dict[int, Any] = {}
+    front = list(own)
+    while front:
+        maker = makers.get(front.pop())
+        if maker is None or id(maker) in found:
+            continue
+        found[id(maker)] = maker
+        front += [tensor for tensor in maker.input if tensor not in claimed]
+    return found

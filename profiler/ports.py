@@ -1,0 +1,101 @@
+"""Where new runtimes and devices plug in. The core never asks who is behind a port."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from nnprof.types import OpPass, Reading, Target, Workload
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class OpNode(msgspec.Struct, frozen=True, kw_only=True):
+    """One node of the graph that really runs. `origin`: the ONNX nodes it was made from."""
+
+    node: str
+    op: str
+    kind: str
+    origin: tuple[str, ...] = ()
+
+
+class Session(Protocol):
+    """A loaded model with bound buffers, ready to be timed. It times itself.
+
+    Attributes:
+        clock: what times it: "perf_counter", "cuda_event" or "fake".
+        facts: what a reader needs to judge the numbers: whether transfers are inside, threads, …
+    """
+
+    clock: str
+    facts: dict[str, Any]
+
+    def infer(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
+        """Outputs by name, for correctness; not timed."""
+        ...
+
+    def sample(self, loops: int) -> float:
+        """Seconds of `loops` synchronised inferences, one after the other, on bound buffers."""
+        ...
+
+    def graph(self) -> tuple[OpNode, ...]:
+        """What really runs, after fusion, in order of execution."""
+        ...
+
+    def op_times(self, budget_s: float) -> OpPass:
+        """The runtime's own per-op times, in a pass of about `budget_s` seconds."""
+        ...
+
+    def close(self) -> None:
+        """Give back memory and files."""
+        ...
+
+
+class Backend(Protocol):
+    """A runtime."""
+
+    def probe(self) -> dict[str, Any]:
+        """Versions and providers.
+
+        Raises:
+            Unavailable: it cannot run here; the remedy says what to install.
+        """
+        ...
+
+    def open(self, workload: Workload, target: Target) -> Session:
+        """Load the model and bind buffers.
+
+        Raises:
+            BadFile: the runtime refuses the model.
+            OutOfMemory: it does not fit.
+        """
+        ...
+
+
+class Device(Protocol):
+    """A kind of device."""
+
+    def facts(self) -> dict[str, Any]:
+        """What it is: constant while it is on. Unknown is None."""
+        ...
+
+    def processors(self, threads: int) -> tuple[int, ...]:
+        """The processors that a worker with so many threads is pinned to; empty: not pinned.
+
+        Raises:
+            Unavailable: it has fewer.
+        """
+        ...
+
+    def read(self, processors: tuple[int, ...]) -> Reading:
+        """How it is now."""
+        ...
+
+
+def arrays_like(arrays: Arrays) -> dict[str, NDArray[Any]]:
+    """Contiguous copies that a runtime may bind."""
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}

@@ -1,0 +1,100 @@
+"""Runs on disk: saved whole or not at all, checked when read.
+
+A Run file is the JSON of `nnprof.types.Run`; its published schema is docs/run.schema.json.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from nnprof.errors import BadFile, NewerSchema, UsageError
+from nnprof.types import SCHEMA, Run, Study
+
+
+class _Head(msgspec.Struct):
+    """As much of a Run as tells whether the rest can be read."""
+
+    schema: int
+
+
+def save(run: Run, path: Path) -> None:
+    """Write the Run so that `path` is a whole file at every moment, even if we are killed.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    text = msgspec.json.format(msgspec.json.encode(run), indent=1)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise UsageError(
+            f"Cannot write {path}: {error.strerror or error}.",
+            "Choose another folder with --out, or free some space.",
+        ) from error
+
+
+def load(path: Path) -> Run:
+    """Read and check a Run.
+
+    Raises:
+        NewerSchema: a later nnprof wrote it.
+        BadFile: it is missing, cut off, or no Run.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise BadFile(f"Cannot read {path}: {error.strerror or error}.") from error
+    try:
+        head = msgspec.json.decode(text, type=_Head)
+        if head.schema > SCHEMA:
+            raise NewerSchema(
+                f"{path} has schema {head.schema}; this nnprof reads up to {SCHEMA}.",
+                "Install a newer nnprof.",
+            )
+        return msgspec.json.decode(text, type=Run)
+    except msgspec.ValidationError as error:
+        raise BadFile(
+            f"{path} is not a Run of nnprof: {error}.",
+            "Give a file that nnprof bench wrote.",
+        ) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadFile(
+            f"{path} is cut off or is not JSON: {str(error).rstrip('.')}.",
+            "Take it from a backup, or measure again.",
+        ) from error
+
+
+def new_path(folder: Path, study: Study, device: str) -> Path:
+    """A name that says what, where and when: `group3-cpu-20261121-101500.json`."""
+    stamp = datetime.fromisoformat(study.created).strftime("%Y%m%d-%H%M%S")
+    path = folder / f"{study.name}-{device}-{stamp}.json"
+    count = 1
+    while path.exists():
+        count += 1
+        path = folder / f"{study.name}-{device}-{stamp}-{count}.json"
+    return path
+
+
+def json_schema() -> bytes:
+    """The published JSON Schema of a Run file, as JSON text."""
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"nnprof Run, schema {SCHEMA}",
+        **msgspec.json.schema(Run),
+    }
+    return msgspec.json.format(msgspec.json.encode(schema), indent=2) + b"\n"

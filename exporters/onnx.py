@@ -323,7 +323,7 @@ def _strip(proto: onnx.ModelProto) -> None:
 def _layer_name(node: onnx.NodeProto) -> str:
     weights = [name for name in node.input if name.endswith(".weight")]
     if weights:
-        return weights[0].removesuffix(".weight")
+        return str(weights[0]).removesuffix(".weight")
     scopes = {prop.key: prop.value for prop in node.metadata_props}.get(
         "pkg.torch.onnx.name_scopes", "[]"
     )
@@ -389,7 +389,7 @@ def _read_proto(path: Path) -> onnx.ModelProto:
 
 def _explained(path: Path, text: str, remedy: str) -> tuple[str, str]:
     """One sentence and a remedy for what onnx.checker said."""
-    first = text.strip().splitlines()[0] if text.strip() else "no reason given"
+    first = text.strip().partition("\n")[0].rstrip(".") or "no reason given"
     if "No Op registered" in text or "No opset import" in text:
         return (
             f"'{path}' uses an op that ONNX {onnx.__version__} does not have: {first}.",
@@ -410,13 +410,10 @@ def _tensor(path: Path, value: onnx.ValueInfoProto) -> Tensor:
             "Export the model with tensors as inputs and outputs.",
         )
     kind = value.type.tensor_type
-    # A tensor of unknown rank is told from a scalar by the mark of an unknown size.
-    shape: tuple[int | str, ...] = ("?",)
-    if kind.HasField("shape"):
-        shape = tuple(
-            dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
-            for dim in kind.shape.dim
-        )
+    shape = tuple(
+        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
+        for dim in kind.shape.dim
+    )
     dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)).name
     return Tensor(name=value.name, dtype=dtype, shape=shape)
 

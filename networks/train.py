@@ -226,7 +226,7 @@ def _repeatable(threads: int) -> Iterator[None]:
 
 def _prepared(tiles: Tiles, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
     """Equation 3, in the input shape of the network."""
-    values = torch.from_numpy(np.ascontiguousarray(tiles)).float()
+    values = torch.from_numpy(tiles.astype(np.float32))
     return (values.reshape(-1, *mean.shape) if mean.ndim == 1 else values).sub(mean).div(std)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from nnprof.errors import Unavailable
+from nnprof.errors import BadFile, Unavailable
 from nnprof.networks.families import parse_network
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def export(
     from nnprof.networks import checkpoint
     from nnprof.networks.checkpoint import write_atomically
 
-    folder = Path(network) if Path(network).is_dir() else None
+    folder = _folder(network)
     record = checkpoint.load_record(folder) if folder else None
     spec = parse_network(record.network if record else network)
     model = exporter.export(spec, folder)
@@ -66,6 +66,16 @@ def export(
     check.require_agreement(model, agreement)
     write_atomically(output, Path(model.path).read_bytes())
     _print(exporter.load_model(output), agreement, source, format)
+
+
+def _folder(text: str) -> Path | None:
+    """The checkpoint folder that the text names, None where it is a network's notation."""
+    path = Path(text)
+    if path.is_dir():
+        return path
+    if path.exists() or len(path.parts) > 1:
+        raise BadFile(f"'{text}' is no folder.", "Give the folder that 'nnprof train' wrote.")
+    return None
 
 
 def _print(model: Model, agreement: Agreement, source: str, format: _Format) -> None:

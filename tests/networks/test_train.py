@@ -1,0 +1,259 @@
+"""Training: repeatable, resumable, honest about time, and never a pickle."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from nnprof.errors import BadFile, BadShape, UsageError
+from nnprof.networks import build, datasets
+from nnprof.networks import train as training
+from nnprof.networks.datasets import Dataset
+from nnprof.networks.spec import parse
+from nnprof.networks.train import TrainingSettings, load_checkpoint, train
+
+SPEC = parse("1x28x28 conv4k5s2 pool2 dropout0.2 fc16 fc10")
+SETTINGS = TrainingSettings(epochs=4, batch=32, momentum=0.9)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    """The digits."""
+    return datasets.digits()
+
+
+@pytest.fixture(scope="module")
+def trained(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished training."""
+    folder = tmp_path_factory.mktemp("trained") / "out"
+    train(SPEC, digits, SETTINGS, folder)
+    return folder
+
+
+def weights_of(folder: Path) -> bytes:
+    """The bytes of the weights file."""
+    return (folder / "weights.safetensors").read_bytes()
+
+
+def test_a_network_learns_the_digits(digits: Dataset, tmp_path: Path) -> None:
+    """Ten epochs read nine of ten digits, and the record says so as the weights do."""
+    settings = TrainingSettings(epochs=10, batch=16, momentum=0.9, learning_rate=0.02)
+    record = train(parse("1x28x28 conv6k5 pool2 fc32 fc10"), digits, settings, tmp_path)
+    assert record.finished
+    assert record.test_accuracy is not None
+    assert record.test_accuracy > 0.93
+    saved = load_checkpoint(tmp_path)
+    assert saved.record == record
+    network = build.restore(saved.spec, saved.weights, "here")
+    mean, std = torch.tensor(saved.mean), torch.tensor(saved.std)
+    again = training.accuracy(network, digits.test_tiles, digits.test_labels, mean, std)
+    assert again == record.test_accuracy
+    losses = [epoch.loss for epoch in record.epochs]
+    assert losses[-1] < losses[0] / 3
+
+
+def test_the_record_keeps_the_best_epoch_and_the_time_to_accuracy(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    """Time to 90, 95 and 97 % rises, lies within the training, and is counted in epochs too."""
+    settings = TrainingSettings(epochs=6, batch=16, momentum=0.9)
+    record = train(parse("1x28x28 conv6k5 pool2 fc32 fc10"), digits, settings, tmp_path)
+    validations = [epoch.validation_accuracy for epoch in record.epochs]
+    assert record.best_epoch == validations.index(max(validations))
+    reached = record.time_to["90"]
+    assert reached is not None
+    assert 0 < reached[0] <= record.epochs[-1].elapsed_s
+    assert 0 < reached[1] <= len(record.epochs)
+    known = [goal for goal in record.time_to.values() if goal]
+    assert known == sorted(known)
+
+
+def test_the_same_seed_gives_the_same_bytes(digits: Dataset, trained: Path, tmp_path: Path) -> None:
+    """Training again writes the same weights bit by bit; another seed does not."""
+    train(SPEC, digits, SETTINGS, tmp_path / "again")
+    train(msgspec.structs.replace(SPEC, seed=1), digits, SETTINGS, tmp_path / "other")
+    assert weights_of(tmp_path / "again") == weights_of(trained)
+    assert weights_of(tmp_path / "other") != weights_of(trained)
+
+
+def test_torch_is_left_as_it_was(digits: Dataset, tmp_path: Path) -> None:
+    """Training changes neither the random state, nor threads, nor determinism of the caller."""
+    state = torch.get_rng_state()
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    train(SPEC, digits, TrainingSettings(epochs=1), tmp_path / "out")
+    assert torch.equal(torch.get_rng_state(), state)
+    assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
+
+
+_SCRIPT = """
+import sys
+from pathlib import Path
+from nnprof.networks import datasets
+from nnprof.networks.spec import parse
+from nnprof.networks.train import TrainingSettings, train
+settings = TrainingSettings(epochs=30, batch=32, patience=30, **eval(sys.argv[2]))
+train(parse("1x28x28 conv4k5s2 bn relu pool2 dropout0.2 fc16 fc10"), datasets.digits(), settings,
+      Path(sys.argv[1]), resume=len(sys.argv) > 3)
+"""
+
+
+@pytest.mark.parametrize("options", ["{'momentum': 0.9, 'l2': 1e-4}", "{'optimizer': 'adam'}"])
+def test_a_killed_training_resumes_to_the_same_result(tmp_path: Path, options: str) -> None:
+    """Killed (-9) in the middle, then --resume: the same weights as a training left alone."""
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    command = [sys.executable, "-c", _SCRIPT]
+    process = subprocess.Popen([*command, str(cut), options])
+    deadline = time.monotonic() + 60
+    while not (cut / "record.json").exists() or not len(_epochs(cut)) >= 3:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = len(_epochs(cut))
+    assert done < 30
+    assert not json.loads((cut / "record.json").read_text())["finished"]
+    subprocess.run([*command, str(cut), options, "resume"], check=True)
+    subprocess.run([*command, str(whole), options], check=True)
+    assert weights_of(cut) == weights_of(whole)
+    records = [load_checkpoint(folder).record for folder in (cut, whole)]
+    losses = [[(e.loss, e.validation_accuracy) for e in record.epochs] for record in records]
+    assert losses[0] == losses[1]
+    assert records[0].test_accuracy == records[1].test_accuracy
+    assert not (cut / "state.safetensors").exists()
+
+
+def _epochs(folder: Path) -> list[object]:
+    return list(json.loads((folder / "record.json").read_text())["epochs"])
+
+
+def test_a_finished_training_is_not_trained_further(digits: Dataset, trained: Path) -> None:
+    """Resuming what has ended gives its record and touches nothing."""
+    before = weights_of(trained)
+    record = train(SPEC, digits, SETTINGS, trained, resume=True)
+    assert record.finished
+    assert weights_of(trained) == before
+
+
+def test_a_training_is_never_overwritten_or_mixed(digits: Dataset, trained: Path) -> None:
+    """Without --resume, or with other settings, a folder with a training is left alone."""
+    with pytest.raises(UsageError, match="already holds a training"):
+        train(SPEC, digits, SETTINGS, trained)
+    with pytest.raises(UsageError, match="another settings"):
+        train(SPEC, digits, TrainingSettings(epochs=5), trained, resume=True)
+
+
+def test_training_ends_early(digits: Dataset, tmp_path: Path) -> None:
+    """With a patience of 1, the first epoch that is no better is the last."""
+    settings = TrainingSettings(epochs=200, patience=1, batch=16, momentum=0.9)
+    record = train(parse("1x28x28 fc10"), digits, settings, tmp_path)
+    validations = [epoch.validation_accuracy for epoch in record.epochs]
+    assert len(validations) < 200
+    assert record.best_epoch == len(validations) - 2
+    assert validations[-1] <= validations[-2]
+
+
+def test_l2_makes_weights_smaller(digits: Dataset, trained: Path, tmp_path: Path) -> None:
+    """Equation 11: a penalty on the weights gives smaller ones."""
+    settings = msgspec.structs.replace(SETTINGS, l2=0.1)
+    train(SPEC, digits, settings, tmp_path)
+    free, held = (load_checkpoint(folder).weights["fc1.weight"] for folder in (trained, tmp_path))
+    assert (held**2).sum() < (free**2).sum() / 2
+
+
+# --- normalisation --------------------------------------------------------------------------------
+
+
+def test_statistics_are_those_of_equations_1_and_2(digits: Dataset) -> None:
+    """Per channel and per pixel as numpy has them; a deviation of 0 becomes 1."""
+    tiles = digits.train_tiles
+    mean, std = training.statistics(tiles, "channel", (1, 28, 28))
+    assert mean.shape == std.shape == (1, 1, 1)
+    assert mean.item() == pytest.approx(tiles.mean())
+    assert std.item() == pytest.approx(tiles.std())
+    mean, std = training.statistics(tiles, "pixel", (1, 28, 28))
+    np.testing.assert_allclose(mean, tiles.mean(axis=0), rtol=1e-6)
+    raw = tiles.std(axis=0)
+    np.testing.assert_allclose(std, np.where(raw == 0, 1, raw), rtol=1e-6)
+    assert std[0, 0, 0] == 1
+    flat, _ = training.statistics(tiles, "channel", (784,))
+    assert flat.shape == (784,)
+
+
+def test_normalisation_knows_the_training_part_only(digits: Dataset, tmp_path: Path) -> None:
+    """Neither validation nor test tiles go into mean and deviation."""
+    _, validation = datasets.split(digits, SPEC.seed)
+    tiles = digits.train_tiles.copy()
+    tiles[validation] = 255
+    bright = Dataset(
+        "digits", tiles, digits.train_labels, digits.test_tiles // 2, digits.test_labels
+    )
+    settings = TrainingSettings(epochs=1)
+    train(SPEC, digits, settings, tmp_path / "plain")
+    train(SPEC, bright, settings, tmp_path / "bright")
+    plain, other = (load_checkpoint(tmp_path / name) for name in ("plain", "bright"))
+    assert plain.mean.tobytes() == other.mean.tobytes()
+    assert plain.std.tobytes() == other.std.tobytes()
+
+
+@pytest.mark.parametrize("text", ["784 fc16 fc10", "1x28x28 fc16 bn relu fc10 linear"])
+def test_flat_inputs_and_other_ends_train(digits: Dataset, tmp_path: Path, text: str) -> None:
+    """Flat input, batch normalisation and a network without softmax train per pixel."""
+    settings = TrainingSettings(epochs=2, normalisation="pixel", optimizer="adam", batch=13)
+    record = train(parse(text), digits, settings, tmp_path)
+    assert record.test_accuracy is not None
+    assert record.test_accuracy > 0.5
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["1x27x28 fc10", "1x28x28 fc9", "1x28x28 conv10k5"])
+def test_a_network_that_does_not_fit_the_data_is_refused(
+    digits: Dataset, tmp_path: Path, text: str
+) -> None:
+    """Tiles of another shape and missing classes are told before training."""
+    with pytest.raises(BadShape, match="'digits'"):
+        train(parse(text), digits, SETTINGS, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"epochs": 0}, {"learning_rate": -1.0}, {"momentum": 1.0}, {"l2": -1.0}, {"batch": 0},
+     {"optimizer": "adam", "momentum": 0.9}],
+)  # fmt: skip
+def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
+    """Settings are valid from birth."""
+    with pytest.raises(UsageError, match="cannot train"):
+        TrainingSettings(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "record.json"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "text"])
+def test_a_corrupt_checkpoint_is_refused(
+    trained: Path, tmp_path: Path, name: str, damage: str
+) -> None:
+    """A file that is missing, cut off or something else is named, with a remedy."""
+    for file in trained.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    path = tmp_path / name
+    data = path.read_bytes()
+    path.unlink()
+    if damage != "missing":
+        path.write_bytes(data[: len(data) // 2] if damage == "cut" else b"not at all")
+    with pytest.raises(BadFile, match=name) as caught:
+        load_checkpoint(tmp_path)
+    assert caught.value.remedy
+
+
+def test_nothing_is_left_beside_the_two_files(trained: Path) -> None:
+    """A finished folder holds weights and record, no temporary file and no pickle."""
+    assert sorted(path.name for path in trained.iterdir()) == ["record.json", "weights.safetensors"]

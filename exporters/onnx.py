@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, Unavailable
 from nnprof.exporters.check import check_against_torch, generated_tiles, require_agreement
-from nnprof.networks.checkpoint import Checkpoint, load_checkpoint, write_atomically
+from nnprof.files import write_atomically
+from nnprof.networks.checkpoint import Checkpoint, load_checkpoint
 from nnprof.networks.spec import Conv, Dense, NetworkSpec, Shape, same_padding
 from nnprof.types import Model, Tensor
 

@@ -8,8 +8,6 @@ killed between two writes cannot mix epochs.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from nnprof.errors import BadFile, Unavailable, UsageError
+from nnprof.errors import BadFile, Unavailable
+from nnprof.files import write_atomically
 from nnprof.networks.families import parse_network
 from nnprof.networks.spec import NetworkSpec
 from nnprof.types import TrainingRecord
@@ -47,30 +46,6 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     mean: NDArray[np.float32]
     std: NDArray[np.float32]
     sha256: str
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace the file in one step: a reader, or a power cut, meets the old or the new content.
-
-    Raises:
-        UsageError: the folder cannot be written to.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).chmod(0o644)  # mkstemp makes files that only their owner can read
-            Path(name).replace(path)
-        finally:
-            Path(name).unlink(missing_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"'{path}' cannot be written: {error.strerror}.", "Choose another folder."
-        ) from error
 
 
 def save_weights(

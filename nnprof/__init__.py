@@ -11,7 +11,27 @@ from typing import Any
 from nnprof._version import __version__
 
 _HOMES = {
+    "Cell": "nnprof.types",
+    "Failure": "nnprof.types",
+    "Measurement": "nnprof.types",
+    "Model": "nnprof.types",
+    "Plan": "nnprof.types",
+    "Run": "nnprof.types",
+    "Target": "nnprof.types",
+    "Workload": "nnprof.types",
+    "export": "nnprof.exporters.onnx",
+    "interval_s": "nnprof.profiler.stats",
+    "latency_s": "nnprof.profiler.stats",
+    "load": "nnprof.profiler.results",
+    "load_model": "nnprof.exporters.onnx",
+    "named_cells": "nnprof.profiler.studies",
     "parse_network": "nnprof.networks.families",
+    "resume": "nnprof.profiler.bench",
+    "rows": "nnprof.profiler.report",
+    "save": "nnprof.profiler.results",
+    "start": "nnprof.profiler.bench",
+    "study_cells": "nnprof.profiler.studies",
+    "sweep": "nnprof.profiler.bench",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604  names come from the table above

@@ -11,7 +11,6 @@ from typing import Any
 
 from nnprof.errors import UnknownName
 
-
 _GROUPS = {
     "backend": "nnprof.backends",
     "device": "nnprof.devices",

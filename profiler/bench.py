@@ -18,8 +18,9 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from nnprof.errors import BadFile, NnprofError, UsageError
+from nnprof.errors import BadFile, CellError, NnprofError, UsageError
 from nnprof.exporters.onnx import export, identity_model
+from nnprof.files import clear_leftovers
 from nnprof.networks.families import parse_network
 from nnprof.profiler import checks, hosts, results, stats
 from nnprof.profiler.worker import Measure, Measured, Probe, Probed
@@ -47,10 +48,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 def start(
     name: str, command: Sequence[str], cells: Sequence[Cell], plan: Plan, folder: Path
 ) -> tuple[Run, Path]:
-    """A Run with nothing measured yet, on disk; the models that are not ours are tried first.
+    """A Run with nothing measured yet, on disk; every model has been opened once.
 
     Raises:
-        UsageError: the target is not here, refuses a foreign model, or the folder is unwritable.
+        UsageError: the target is not here, refuses a model, or the folder is unwritable.
     """
     unique = tuple({cell.key: cell for cell in cells}.values())
     study = Study(
@@ -73,13 +74,24 @@ def start(
 
 
 def _probe(cells: Sequence[Cell]) -> dict[str, Any]:
-    foreign = {
-        cell.workload.model.sha256: cell.workload
-        for cell in sorted(cells, key=lambda cell: -cell.workload.batch)
-        if cell.workload.model.network is None or cell.workload.data != "generated"
+    """The environment; raises what the runtime has against a model, before hours are spent.
+
+    A model that crashes the worker or does not fit is no reason to stop the others: it will be a
+    Failure in its own cells.
+    """
+    target = cells[0].target
+    smallest = {
+        cell.workload.model.sha256: replace(
+            cell.workload, batch=cell.workload.model.fixed_batch or 1
+        )
+        for cell in cells
     }
-    job = Probe(target=cells[0].target, workloads=tuple(foreign.values()))
-    answer = hosts.run_local(job, _PROBE_LIMIT_S)
+    try:
+        answer = hosts.run_local(
+            Probe(target=target, workloads=tuple(smallest.values())), _PROBE_LIMIT_S
+        )
+    except CellError:
+        answer = hosts.run_local(Probe(target=target), _PROBE_LIMIT_S)
     assert isinstance(answer, Probed)  # noqa: S101  a worker answers in kind
     return answer.environment
 
@@ -91,6 +103,7 @@ def resume(path: Path) -> Run:
         BadFile: it is no Run, or a model of it cannot be had any more.
     """
     run = results.load(path)
+    clear_leftovers(path)
     models = {cell.workload.model.sha256: cell.workload.model for cell in run.study.cells}
     found = {digest: _find_again(model) for digest, model in models.items()}
     cells = tuple(

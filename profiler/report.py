@@ -105,15 +105,16 @@ def as_csv(table: Sequence[Row], columns: Sequence[str]) -> str:
     """The rows as CSV, numbers in full."""
     import pandas as pd
 
-    return str(pd.DataFrame(table, columns=list(columns)).to_csv(index=False))
+    # As objects, or a column with one gap would turn its whole numbers into fractions.
+    return str(pd.DataFrame(table, columns=list(columns), dtype=object).to_csv(index=False))
 
 
 def as_markdown(table: Sequence[Row], columns: Sequence[str]) -> str:
     """The rows as a Markdown table, numbers to four digits."""
     import pandas as pd
 
-    frame = pd.DataFrame(table, columns=list(columns)).map(
-        lambda value: digits(value) if isinstance(value, float) else value
+    frame = pd.DataFrame(table, columns=list(columns), dtype=object).map(
+        lambda value: digits(value) if value is None or isinstance(value, float) else value
     )
     return f"{frame.to_markdown(index=False, disable_numparse=True)}\n"
 
@@ -131,17 +132,31 @@ def digits(value: float | None, count: int = 4) -> str:
     return f"{value:.{decimals}f}"
 
 
-def cell_table(run: Run) -> Table:
-    """One line per cell; what all cells share stands in the title."""
+def aligned(values: Sequence[float], count: int = 4) -> list[str]:
+    """Numbers with as many decimals as the largest needs for `count` significant digits."""
+    largest = max((abs(value) for value in values), default=0.0)
+    whole = math.floor(math.log10(largest)) if largest else 0
+    return [f"{value:.{max(0, count - 1 - whole)}f}" for value in values]
+
+
+def heading(run: Run) -> str:
+    """What all cells of a Run share, in one line or two."""
     first = run.study.cells[0]
+    version = run.environment.get("backend", {}).get("version", "")
+    counts = sorted({cell.target.threads for cell in run.study.cells})
+    threads = ", ".join(f"{count} thread{'s' if count > 1 else ''}" for count in counts)
     shared = (
-        f"{run.study.name} on {first.target.device}, {first.target.backend} "
-        f"{run.environment.get('backend', {}).get('version', '')}, "
-        f"{first.workload.precision}, {_threads(run)}"
+        f"{run.study.name} on {first.target.device}, {first.target.backend} {version}, "
+        f"{first.workload.precision}, {threads}"
     )
-    common, labels = _labels([cell.workload.model.name for cell in run.study.cells])
-    title = f"{shared}\n{common}" if common else shared
-    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    common, _ = _labels(_names(run))
+    return f"{shared}\n{common}" if common else shared
+
+
+def cell_table(run: Run) -> Table:
+    """One line per cell."""
+    _, labels = _labels(_names(run))
+    table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("network", overflow="fold")
     for name in ("batch", "tiles/ms", "ms/tile", "latency ms", "± %", "Σops/clean"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -152,10 +167,13 @@ def cell_table(run: Run) -> Table:
         table.add_row("" if name == previous else labels[name], *_cell_line(measurement))
         previous = name
     for failure in run.failures:
-        batch = str(failure.workload.batch)
-        name = labels[failure.workload.model.name]
+        name, batch = labels[failure.workload.model.name], str(failure.workload.batch)
         table.add_row(name, batch, *["–"] * 5, "[red]failed[/red]")
     return table
+
+
+def _names(run: Run) -> list[str]:
+    return [cell.workload.model.name for cell in run.study.cells]
 
 
 _FAMILY_CALL = re.compile(r"(\w+)\((.+)\)")
@@ -181,11 +199,6 @@ def _labels(names: Sequence[str]) -> tuple[str, dict[str, str]]:
     return f"{families.pop()}({', '.join(shared)})", labels
 
 
-def _threads(run: Run) -> str:
-    counts = sorted({cell.target.threads for cell in run.study.cells})
-    return ", ".join(f"{count} thread{'s' if count > 1 else ''}" for count in counts)
-
-
 def _cell_line(measurement: Measurement) -> list[str]:
     row = _row(measurement)
     half = stats.half_width(stats.process_medians_s(measurement))
@@ -202,47 +215,62 @@ def _cell_line(measurement: Measurement) -> list[str]:
 
 
 def kind_table(measurement: Measurement) -> Table:
-    """Time per kind of op, and the line that tells what the ops do not explain."""
-    ops = measurement.ops.ops if measurement.ops else ()
+    """Time per kind of op, the longest first."""
     by_kind: dict[str, list[OpTime]] = defaultdict(list)
-    for op in ops:
+    for op in _ops(measurement):
         by_kind[op.kind].append(op)
-    table = _op_layout(measurement, "kind", "ops")
-    total_s = sum(op.seconds for op in ops)
     spent = {kind: sum(op.seconds for op in group) for kind, group in by_kind.items()}
-    for kind in sorted(spent, key=lambda kind: -spent[kind]):
-        numbers = _op_numbers(spent[kind], total_s, measurement.workload.batch)
-        methods = ", ".join(sorted({op.method for op in by_kind[kind]}))
-        table.add_row(kind, str(len(by_kind[kind])), *numbers, methods)
-    return table
+    kinds = sorted(spent, key=lambda kind: -spent[kind])
+    return _op_layout(
+        measurement,
+        ("kind", "ops"),
+        [(kind, str(len(by_kind[kind]))) for kind in kinds],
+        [spent[kind] for kind in kinds],
+        [", ".join(sorted({op.method for op in by_kind[kind]})) for kind in kinds],
+    )
 
 
 def op_table(measurement: Measurement) -> Table:
     """Time per op in order of execution."""
-    ops = measurement.ops.ops if measurement.ops else ()
-    table = _op_layout(measurement, "op", "output")
-    total_s = sum(op.seconds for op in ops)
-    for op in ops:
-        output = "×".join(map(str, op.outputs[0])) if op.outputs else ""
-        numbers = _op_numbers(op.seconds, total_s, measurement.workload.batch)
-        table.add_row(f"{op.index} {op.op}", output, *numbers, op.method)
-    return table
+    ops = _ops(measurement)
+    return _op_layout(
+        measurement,
+        ("op", "output"),
+        [
+            (f"{op.index} {op.op}", "×".join(map(str, op.outputs[0])) if op.outputs else "")
+            for op in ops
+        ],
+        [op.seconds for op in ops],
+        [op.method for op in ops],
+    )
 
 
-def _op_layout(measurement: Measurement, first: str, second: str) -> Table:
-    title = f"{measurement.workload.model.name}, batch {measurement.workload.batch}: by {first}"
-    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
-    table.add_column(first, no_wrap=True)
-    table.add_column(second, justify="right" if second == "ops" else "left")
+def _ops(measurement: Measurement) -> tuple[OpTime, ...]:
+    return measurement.ops.ops if measurement.ops else ()
+
+
+def _op_layout(
+    measurement: Measurement,
+    heads: tuple[str, str],
+    words: Sequence[tuple[str, str]],
+    seconds: Sequence[float],
+    methods: Sequence[str],
+) -> Table:
+    """Words, then ms, ms/tile and share of Σops, aligned on the decimal point."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column(heads[0], no_wrap=True)
+    table.add_column(heads[1], justify="right" if heads[1] == "ops" else "left")
     for name in ("ms", "ms/tile", "share"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("method", no_wrap=True)
+    total_s, batch = sum(seconds), measurement.workload.batch
+    ms = aligned([value * 1e3 for value in seconds])
+    ms_per_tile = aligned([value * 1e3 / batch for value in seconds])
+    for word, own_ms, per_tile, value, method in zip(
+        words, ms, ms_per_tile, seconds, methods, strict=True
+    ):
+        table.add_row(*word, own_ms, per_tile, f"{value / total_s:.1%}", method)
     return table
-
-
-def _op_numbers(seconds: float, total_s: float, batch: int) -> list[str]:
-    share = f"{seconds / total_s:.1%}" if total_s else "–"
-    return [digits(seconds * 1e3), digits(seconds * 1e3 / batch), share]
 
 
 def residual_line(measurement: Measurement) -> str:
@@ -287,5 +315,6 @@ def timed_line(run: Run) -> str:
     """How much of the wall time was spent on warm-up and samples."""
     timed_s = sum(process.timed_s for m in run.measurements for process in m.processes)
     wall_s = run.study.wall_s
-    share = f" ({timed_s / wall_s:.0%})" if wall_s else ""
+    # A fake clock runs ahead of the wall; there is no share of it.
+    share = f" ({timed_s / wall_s:.0%})" if wall_s > timed_s else ""
     return f"Measured for {wall_s:.1f} s, of which {timed_s:.1f} s timed inference{share}."

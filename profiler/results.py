@@ -5,13 +5,13 @@ A Run file is the JSON of `nnprof.types.Run`; its published schema is docs/run.s
 
 from __future__ import annotations
 
-import os
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
-from nnprof.errors import BadFile, NewerSchema, UsageError
+from nnprof.errors import BadFile, NewerSchema
+from nnprof.files import write_atomically
 from nnprof.types import SCHEMA, Run, Study
 
 
@@ -27,25 +27,7 @@ def save(run: Run, path: Path) -> None:
     Raises:
         UsageError: the folder cannot be written.
     """
-    text = msgspec.json.format(msgspec.json.encode(run), indent=1)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise UsageError(
-            f"Cannot write {path}: {error.strerror or error}.",
-            "Choose another folder with --out, or free some space.",
-        ) from error
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(run), indent=1))
 
 
 def load(path: Path) -> Run:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from nnprof import registry
-from nnprof.errors import BadFile, UsageError
+from nnprof.errors import UsageError
 from nnprof.exporters.onnx import export, load_model
 from nnprof.networks import bundled
 from nnprof.networks.families import parse_network
@@ -81,15 +81,12 @@ def study_cells(name: str, target: Target, batches: Sequence[int] = ()) -> tuple
 
 
 def _cells(model: Model, batches: Sequence[int], target: Target, data: str) -> tuple[Cell, ...]:
-    cells = []
+    path = data if data == "generated" else str(Path(data).resolve())
     for batch in batches:
         inputs.check_batch(model, batch)
-        if data == "generated":
-            for tensor in model.inputs:
-                inputs.shape_at(tensor, batch)
-        elif not Path(data).is_file():
-            raise BadFile(f"No file {data}.", "Give a .npy or .npz file to --data.")
-        path = data if data == "generated" else str(Path(data).resolve())
-        work = Workload(model=model, batch=batch, data=path)
-        cells.append(Cell(workload=work, target=target))
-    return tuple(cells)
+    # Making the smallest inputs here says what is wrong with them before anything is measured.
+    inputs.make(Workload(model=model, batch=min(batches), data=path))
+    return tuple(
+        Cell(workload=Workload(model=model, batch=batch, data=path), target=target)
+        for batch in batches
+    )

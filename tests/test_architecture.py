@@ -12,6 +12,7 @@ FOLDERS = ("nnprof", "networks", "exporters", "profiler")
 LAYERS = {
     "nnprof._version": 0,
     "nnprof.errors": 0,
+    "nnprof.files": 0,
     "nnprof.types": 0,
     "nnprof.registry": 0,
     "nnprof.networks": 1,

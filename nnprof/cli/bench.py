@@ -223,21 +223,19 @@ def _paint(progress: Progress, task: TaskID, step: Step) -> None:
 
 
 def _print(path: Path, output: Output, *, bundled: bool) -> None:
-    from rich.console import Console
-
-    from nnprof.cli.show import print_tables, print_time, select
+    from nnprof.cli.show import print_cells, print_notes, print_ops
     from nnprof.profiler import results
 
     run = results.load(path)
     if output is Output.json:
         sys.stdout.write(path.read_text(encoding="utf-8") + "\n")
     else:
-        print_tables(run, ops=False)
+        print_cells(run)
+        sys.stdout.write("\n")
         if bundled and run.measurements:
-            largest = max(cell.workload.batch for cell in run.measurements)
-            Console().print()
-            print_tables(select(run, [largest]), ops=True)
-        print_time(run)
+            print_ops(max(run.measurements, key=lambda cell: cell.workload.batch))
+            sys.stdout.write("\n")
+        print_notes(run)
         # Plain and on a line of its own, whatever the width: it will be copied.
         sys.stdout.write(f"Run: {path}\n")
     if run.failures:

@@ -43,8 +43,8 @@ def export(
     """
     from nnprof.exporters import check
     from nnprof.exporters import onnx as exporter
+    from nnprof.files import write_atomically
     from nnprof.networks import checkpoint
-    from nnprof.networks.checkpoint import write_atomically
 
     folder = _folder(network)
     record = checkpoint.load_record(folder) if folder else None

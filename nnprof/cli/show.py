@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from nnprof.types import Run
+    from rich.console import Console
+
+    from nnprof.types import Measurement, Run
 
 
 class Format(str, Enum):
@@ -36,10 +38,18 @@ def show(
     whole = results.load(run)
     chosen = select(whole, batch or [])
     if output is Format.table:
-        print_tables(chosen, ops=ops)
-        print_time(whole)
+        _print(chosen, ops)
+        print_notes(whole)
     else:
         sys.stdout.write(_text(chosen, ops, output))
+
+
+def _print(run: Run, ops: bool) -> None:
+    if not ops:
+        print_cells(run)
+    for measurement in run.measurements if ops else ():
+        print_ops(measurement)
+        sys.stdout.write("\n")
 
 
 def select(run: Run, batches: list[int]) -> Run:
@@ -80,31 +90,47 @@ def _text(run: Run, ops: bool, output: Format) -> str:
     return write(rows, columns)
 
 
-def print_tables(run: Run, *, ops: bool) -> None:
-    """The tables of a Run, then its failures and warnings."""
-    from rich.console import Console
+def print_cells(run: Run) -> None:
+    """One line per cell."""
     from rich.text import Text
 
     from nnprof.profiler import report
 
-    console = Console(highlight=False)
-    if ops:
-        for measurement in run.measurements:
-            console.print(report.op_table(measurement))
-            console.print()
-            console.print(report.kind_table(measurement))
-            console.print(Text(report.residual_line(measurement)))
-            console.print()
-    else:
-        console.print(report.cell_table(run))
+    console = _console()
+    console.print(Text(report.heading(run), style="bold"))
+    console.print(report.cell_table(run))
+
+
+def print_ops(measurement: Measurement) -> None:
+    """A cell's ops, its kinds of ops, and what they leave unexplained."""
+    from rich.text import Text
+
+    from nnprof.profiler import report
+
+    console, work = _console(), measurement.workload
+    console.print(Text(f"{work.model.name}, batch {work.batch}", style="bold"))
+    if measurement.ops is not None:
+        console.print(report.op_table(measurement))
+        console.print()
+        console.print(report.kind_table(measurement))
+    console.print(Text(report.residual_line(measurement)))
+
+
+def print_notes(run: Run) -> None:
+    """Failures, warnings, and how the time was spent."""
+    from rich.text import Text
+
+    from nnprof.profiler import report
+
+    console = _console()
     for line in report.failure_lines(run.failures):
         console.print(Text(f"Failed: {line}", style="red"))
     for line in report.check_lines(run):
         console.print(Text(f"Note: {line}", style="yellow"))
+    console.print(Text(report.timed_line(run)))
 
 
-def print_time(run: Run) -> None:
-    """How long the Run took, and how much of that was timed."""
-    from nnprof.profiler import report
+def _console() -> Console:
+    from rich.console import Console
 
-    sys.stdout.write(f"{report.timed_line(run)}\n")
+    return Console(highlight=False)

@@ -1,0 +1,178 @@
+"""`nnprof bench` and `nnprof show` as a user types them: real processes, output and exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from nnprof.profiler import results
+
+FAKE = ("--backend", "fake", "--option", "noise=0.01")
+NETWORK = "1x28x28 conv4k5 pool2 fc10"
+
+
+def nnprof(*words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command in a folder, 80 columns wide, with no terminal."""
+    return subprocess.run(
+        [sys.executable, "-m", "nnprof", *words],
+        cwd=folder or "/",
+        env={**os.environ, "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def test_bundled_network_without_a_word(tmp_path: Path) -> None:
+    """`nnprof bench` alone measures the bundled network at six batches and shows its ops."""
+    done = nnprof("bench", folder=tmp_path)
+    (path,) = (tmp_path / "bench_results").glob("bundled-cpu-*.json")
+    run = results.load(path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [m.workload.batch for m in run.measurements] == [1, 4, 16, 64, 256, 1024]
+    assert run.study.wall_s < 60
+    assert f"Run: bench_results/{path.name}" in done.stdout
+    assert "Σops" in done.stdout
+    assert "residual" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_out_says_where(tmp_path: Path) -> None:
+    """--out names the folder; the last line names the file in it."""
+    done = nnprof("bench", NETWORK, *FAKE, "--batch", "1", "--out", "there", folder=tmp_path)
+    (path,) = (tmp_path / "there").glob("bench-cpu-*.json")
+    assert done.stdout.splitlines()[-1] == f"Run: there/{path.name}"
+
+
+def test_json_is_all_of_stdout(tmp_path: Path) -> None:
+    """--format json writes the Run to stdout and nothing else."""
+    done = nnprof(
+        *("bench", NETWORK, *FAKE, "--batch", "1,8", "--quick", "--format", "json"),
+        folder=tmp_path,
+    )
+    jsonschema.validate(json.loads(done.stdout), json.loads(results.json_schema()))
+
+
+def test_failed_cell_is_exit_code_1(tmp_path: Path) -> None:
+    """A failed cell is named with its reason, the others are measured, and the exit code is 1."""
+    fault = ("--option", "fault=memory", "--option", "fault_batch=8")
+    done = nnprof("bench", NETWORK, *FAKE, *fault, "--batch", "1,8", "--quick", folder=tmp_path)
+    assert done.returncode == 1
+    assert "Failed: 1x28x28 conv4k5 pool2 fc10, batch 8: OutOfMemory:" in done.stdout
+
+
+def test_study_with_batches(tmp_path: Path) -> None:
+    """--study measures its cells; --batch keeps those of that batch."""
+    done = nnprof(
+        *("bench", "--study", "group1", "--batch", "16", *FAKE, "--quick", "--format", "json"),
+        folder=tmp_path,
+    )
+    run = json.loads(done.stdout)
+    assert [m["workload"]["model"]["name"] for m in run["measurements"]] == [
+        f"mattsson(conv=1, fc={fc}, depth=20, neurons=128)" for fc in range(1, 6)
+    ]
+
+
+def test_data_file_is_fed(tmp_path: Path) -> None:
+    """--data feeds the user's own tiles, and the Run says which."""
+    import numpy as np
+
+    np.save(tmp_path / "tiles.npy", np.zeros((3, 1, 28, 28), np.uint8))
+    done = nnprof(
+        *("bench", NETWORK, "--data", "tiles.npy", "--batch", "4", "--quick", "--format", "json"),
+        folder=tmp_path,
+    )
+    run = json.loads(done.stdout)
+    assert run["measurements"][0]["workload"]["data"] == str(tmp_path / "tiles.npy")
+
+
+def test_threads_are_pinned_and_recorded(tmp_path: Path) -> None:
+    """--threads 2 pins each worker to two processors and says so in the Run."""
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("this machine has one processor")
+    done = nnprof(
+        *("bench", NETWORK, "--threads", "2", "--batch", "4", "--quick", "--format", "json"),
+        folder=tmp_path,
+    )
+    (cell,) = json.loads(done.stdout)["measurements"]
+    assert cell["target"]["threads"] == 2
+    assert all(len(process["processors"]) == 2 for process in cell["processes"])
+
+
+def test_interrupt_keeps_what_is_measured(tmp_path: Path) -> None:
+    """Ctrl-C ends with 130 and the command that goes on; that command finishes the Run."""
+    batches = ",".join(map(str, range(1, 13)))
+    bench = subprocess.Popen(
+        [sys.executable, "-m", "nnprof", "bench", NETWORK, *FAKE, "--batch", batches],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    folder = tmp_path / "bench_results"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        paths = list(folder.glob("*.json"))
+        if paths and results.load(paths[0]).measurements:
+            break
+        time.sleep(0.05)
+    bench.send_signal(signal.SIGINT)
+    _, said = bench.communicate(timeout=30)
+    name = paths[0].name
+    assert bench.returncode == 130
+    assert f"nnprof bench --resume bench_results/{name}" in " ".join(said.split())
+    before = results.load(paths[0])
+    done = nnprof("bench", "--resume", f"bench_results/{name}", "--quick", folder=tmp_path)
+    after = results.load(paths[0])
+    assert done.returncode == 0
+    kept = {m.workload.batch: m.samples_s for m in before.measurements}
+    whole = {m.workload.batch: m.samples_s for m in after.measurements}
+    assert len(whole) == 12
+    assert all(whole[batch][: len(samples)] == samples for batch, samples in kept.items())
+
+
+def test_progress_on_a_terminal(tmp_path: Path) -> None:
+    """On a terminal the progress names the cell, the estimate so far and the time left."""
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "nnprof", "bench", NETWORK, *FAKE, "--batch", "1,8", "--quick"]
+    terminal = {**os.environ, "COLUMNS": "120", "TERM": "xterm"}
+    bench = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=follower, env=terminal
+    )
+    os.close(follower)
+    said = b""
+    while True:
+        try:
+            part = os.read(leader, 4096)
+        except OSError:  # the terminal's other end is closed: that is how a pty says goodbye
+            break
+        if not part:
+            break
+        said += part
+    os.close(leader)
+    assert bench.wait(timeout=60) == 0
+    text = said.decode(errors="replace")
+    for words in ("tiles/ms", "s left", f"batch 8, {NETWORK}", "2/2"):
+        assert words in text
+
+
+def test_show_in_all_formats(tmp_path: Path) -> None:
+    """A kept Run is shown as table, CSV, Markdown and JSON, cells and ops."""
+    golden = str(Path(__file__).parents[1] / "data" / "run-v1.json")
+    for form in ("table", "csv", "md", "json"):
+        for words in ((), ("--ops",), ("--ops", "--batch", "64")):
+            done = nnprof("show", golden, *words, "--format", form)
+            assert (done.returncode, done.stderr) == (0, "")
+            assert "Conv" in done.stdout or not words
+    rows = json.loads(nnprof("show", golden, "--format", "json").stdout)
+    assert [row["state"] for row in rows] == ["steady", "steady", "failed"]

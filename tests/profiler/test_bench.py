@@ -1,0 +1,216 @@
+"""The sweep: rounds, stopping, failures, killing and resuming."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from nnprof.errors import BadFile, UsageError
+from nnprof.profiler import bench, results, stats
+from nnprof.types import Cell, Plan, Run, Target, Workload
+
+
+def _all(cells: tuple[Cell, ...], plan: Plan, folder: Path) -> tuple[Run, Path]:
+    run, path = bench.start("test", (), cells, plan, folder)
+    list(bench.sweep(run, path))
+    return results.load(path), path
+
+
+def test_every_cell_is_measured(cells: tuple[Cell, ...], short: Plan, tmp_path: Path) -> None:
+    """Each asked cell ends up finished, in the order asked, with its ops and environment."""
+    run, _ = _all(cells, short, tmp_path)
+    assert [m.workload.batch for m in run.measurements] == [1, 2, 4, 8]
+    assert all(m.finished and m.ops for m in run.measurements)
+    assert run.environment["backend"]["name"] == "fake"
+    assert run.failures == ()
+
+
+def test_narrow_interval_stops(cells: tuple[Cell, ...], short: Plan, tmp_path: Path) -> None:
+    """With little noise a cell ends after the planned processes, because of its interval."""
+    run, _ = _all(cells[:1], short, tmp_path)
+    assert (run.measurements[0].stopped, len(run.measurements[0].processes)) == ("interval", 3)
+
+
+def test_wide_interval_takes_more_processes(
+    cells: tuple[Cell, ...], short: Plan, tmp_path: Path
+) -> None:
+    """With levels that differ between processes a cell goes on to the plan's limit."""
+    noisy = Target(backend="fake", options={"process": "0.5"})
+    plan = replace(short, interval=0.01)
+    run, _ = _all((replace(cells[0], target=noisy),), plan, tmp_path)
+    assert (run.measurements[0].stopped, len(run.measurements[0].processes)) == ("processes", 4)
+    assert "interval_wide" in {check.code for check in run.measurements[0].checks}
+
+
+def test_time_limit_waits_for_three_processes(
+    cells: tuple[Cell, ...], short: Plan, tmp_path: Path
+) -> None:
+    """A cell beyond its time limit still gets the three processes that an interval needs."""
+    plan = replace(short, processes=4, interval=1e-9, cell_limit_s=0.001)
+    run, _ = _all(cells[:1], plan, tmp_path)
+    assert (run.measurements[0].stopped, len(run.measurements[0].processes)) == ("time", 3)
+
+
+def test_rounds_are_shuffled_and_repeatable(
+    cells: tuple[Cell, ...], short: Plan, tmp_path: Path
+) -> None:
+    """Each round visits all cells once, in an order of its own that the seed repeats."""
+    orders = []
+    for folder in ("a", "b"):
+        run, path = bench.start("test", (), cells, short, tmp_path / folder)
+        orders.append([step.cell.workload.batch for step in bench.sweep(run, path)])
+    rounds = [tuple(orders[0][start : start + 4]) for start in (0, 4, 8)]
+    assert orders[0] == orders[1]
+    assert all(sorted(visited) == [1, 2, 4, 8] for visited in rounds)
+    assert len(set(rounds)) > 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [("crash", "WorkerCrashed"), ("memory", "OutOfMemory"), ("hang", "WorkerTimeout")],
+)
+def test_failed_cell_does_not_stop_the_sweep(
+    cells: tuple[Cell, ...], short: Plan, tmp_path: Path, fault: str, error: str
+) -> None:
+    """A cell that crashes, hangs or is too large becomes a Failure; the others are measured."""
+    target = Target(backend="fake", options={"fault": fault, "fault_batch": "4"})
+    plan = replace(short, process_limit_s=3)
+    run, _ = _all(tuple(replace(cell, target=target) for cell in cells), plan, tmp_path)
+    assert [m.workload.batch for m in run.measurements] == [1, 2, 8]
+    assert [(f.workload.batch, f.error) for f in run.failures] == [(4, error)]
+    assert run.failures[0].reason
+    assert run.failures[0].remedy
+
+
+def test_model_that_the_runtime_refuses(
+    cells: tuple[Cell, ...], short: Plan, tmp_path: Path
+) -> None:
+    """A file the runtime cannot open is refused before the sweep, and leaves no Run behind."""
+    target = Target(backend="fake", options={"fault": "error"})
+    with pytest.raises(BadFile, match="refuses"):
+        bench.start("test", (), (replace(cells[0], target=target),), short, tmp_path)
+    assert list(tmp_path.glob("*.json")) == []
+
+
+def test_same_cell_twice_is_measured_once(
+    cells: tuple[Cell, ...], short: Plan, tmp_path: Path
+) -> None:
+    """A cell named twice is one question and gets one answer."""
+    run, _ = _all((cells[0], cells[0]), short, tmp_path)
+    assert len(run.measurements) == 1
+
+
+def test_resume_measures_only_what_is_missing(
+    cells: tuple[Cell, ...], short: Plan, tmp_path: Path
+) -> None:
+    """A Run cut after some processes is completed; what it held stays bit for bit."""
+    run, path = bench.start("test", (), cells, short, tmp_path)
+    sweep = bench.sweep(run, path)
+    for _ in range(7):
+        next(sweep)
+    sweep.close()
+    before = results.load(path)
+    steps = list(bench.sweep(bench.resume(path), path))
+    after = results.load(path)
+    assert len(steps) == 3 * 4 - 7
+    assert all(m.finished for m in after.measurements)
+    for old, new in zip(before.measurements, after.measurements, strict=True):
+        assert new.samples_s[: len(old.samples_s)] == old.samples_s
+    assert after.study.wall_s > before.study.wall_s
+
+
+def test_resume_of_a_whole_run_does_nothing(
+    cells: tuple[Cell, ...], short: Plan, tmp_path: Path
+) -> None:
+    """Resuming a finished Run measures nothing and changes nothing."""
+    run, path = _all(cells, short, tmp_path)
+    assert list(bench.sweep(bench.resume(path), path)) == []
+    assert results.load(path) == run
+
+
+def test_resume_tries_failed_cells_again(
+    cells: tuple[Cell, ...], short: Plan, tmp_path: Path
+) -> None:
+    """A failed cell is missing, so resuming tries it again."""
+    target = Target(backend="fake", options={"fault": "memory", "fault_batch": "4"})
+    run, path = _all(tuple(replace(cell, target=target) for cell in cells), short, tmp_path)
+    steps = list(bench.sweep(bench.resume(path), path))
+    assert [step.cell.workload.batch for step in steps] == [4]
+    assert results.load(path).failures == run.failures
+
+
+def test_resume_needs_the_same_model(cells: tuple[Cell, ...], short: Plan, tmp_path: Path) -> None:
+    """A foreign model that has changed is not mixed into the Run."""
+    _, path = _all(cells, short, tmp_path)
+    Path(cells[0].workload.model.path).write_bytes(b"changed")
+    with pytest.raises(BadFile, match="no longer the model that was measured"):
+        bench.resume(path)
+
+
+def test_resume_needs_the_same_machine(
+    cells: tuple[Cell, ...], short: Plan, tmp_path: Path
+) -> None:
+    """Numbers of another processor are not mixed into the Run."""
+    run, path = _all(cells, short, tmp_path)
+    moved = {**run.environment, "device": {"name": "cpu", "model": "Z80"}}
+    results.save(replace(run, environment=moved), path)
+    with pytest.raises(UsageError, match="measured with device model 'Z80'"):
+        bench.resume(path)
+
+
+def test_processes_get_different_tiles(
+    cells: tuple[Cell, ...], short: Plan, tmp_path: Path
+) -> None:
+    """Each process has a seed of its own, so their levels differ where the target's do."""
+    target = Target(backend="fake", options={"process": "0.1"})
+    run, _ = _all((replace(cells[0], target=target),), short, tmp_path)
+    assert len(set(stats.process_medians_s(run.measurements[0]))) >= 3
+
+
+def test_kill_at_any_moment_loses_nothing(
+    cells: tuple[Cell, ...], short: Plan, tmp_path: Path
+) -> None:
+    """After kill -9 at 20 random moments the file was always whole, and nothing was redone.
+
+    The bench is a real process; it is killed, resumed, killed again, and at last left to finish.
+    """
+    many = tuple(
+        Cell(workload=Workload(model=cells[0].workload.model, batch=batch), target=cells[0].target)
+        for batch in range(1, 31)
+    )
+    plan = replace(short, processes=4, max_processes=5)
+    _, path = bench.start("test", (), many, plan, tmp_path)
+    resume = [sys.executable, "-m", "nnprof", "bench", "--resume", str(path), "--format", "json"]
+    moments = random.Random(11)  # noqa: S311  not for secrets
+    kept: dict[str, tuple[tuple[float, ...], ...]] = {}
+    grown = 0
+    for _ in range(20):
+        process = subprocess.Popen(resume, cwd="/", stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + moments.uniform(0.3, 2.2)
+        while time.monotonic() < deadline and process.poll() is None:
+            results.load(path)  # valid at every moment, not only after the kill
+            time.sleep(0.01)
+        process.kill()  # SIGKILL
+        process.wait()
+        now = {Cell(workload=m.workload, target=m.target).key: m.samples_s
+               for m in results.load(path).measurements}  # fmt: skip
+        for key, samples in kept.items():
+            assert now[key][: len(samples)] == samples
+        grown += sum(map(len, now.values())) > sum(map(len, kept.values()))
+        kept = now
+    subprocess.run(resume, cwd="/", stdout=subprocess.DEVNULL, check=True)
+    run = results.load(path)
+    assert grown >= 3
+    assert all(m.finished for m in run.measurements)
+    assert [file.name for file in tmp_path.iterdir() if file.suffix != ".onnx"] == [path.name]
+    for m in run.measurements:
+        key = Cell(workload=m.workload, target=m.target).key
+        assert m.samples_s[: len(kept[key])] == kept[key]
+        # Planned processes, unless the interval asked for more: nothing was measured twice.
+        assert len(m.processes) in (4, 5)

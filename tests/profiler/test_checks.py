@@ -1,0 +1,82 @@
+"""Warnings as data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from nnprof.profiler import checks, results
+from nnprof.types import Check, Measurement, Process, Reading
+
+GOLDEN = Path(__file__).parents[1] / "data" / "run-v1.json"
+
+
+def _cell(*, op_scale: float | None = None, **process: object) -> Measurement:
+    """A clean cell of the golden Run, its processes changed as asked."""
+    cell = results.load(GOLDEN).measurements[1]
+    quiet = Reading(load_1m=0.2)
+    fields = {"before": quiet, "after": quiet, "floor_s": 1e-7, "state": "steady", **process}
+    processes: tuple[Process, ...] = tuple(replace(old, **fields) for old in cell.processes)
+    cell = replace(cell, processes=processes)
+    if op_scale is not None and cell.ops is not None:
+        ops = tuple(replace(op, seconds=op.seconds * op_scale) for op in cell.ops.ops)
+        cell = replace(cell, ops=replace(cell.ops, ops=ops))
+    return cell
+
+
+def test_clean_cell_has_no_warning() -> None:
+    """A cell on a quiet machine whose ops add up gets no warning."""
+    assert checks.find(_cell()) == ()
+
+
+def _around(before: dict[str, object], after: dict[str, object]) -> dict[str, object]:
+    return {"before": Reading(**before), "after": Reading(**after)}
+
+
+@pytest.mark.parametrize(
+    ("code", "process"),
+    [
+        ("loaded_machine", _around({"load_1m": 3.0}, {"load_1m": 3.0})),
+        ("stolen_time", _around({"stolen_s": 1.0}, {"stolen_s": 2.0})),
+        ("governor", _around({"power_mode": "powersave"}, {})),
+        ("clock_changed", _around({"clock_hz": 2e9}, {"clock_hz": 1e9})),
+        ("throttled", _around({"throttles": 1}, {"throttles": 3})),
+        ("floor_high", {"floor_s": 1.0}),
+        ("not_steady", {"state": "drifting"}),
+    ],
+)
+def test_each_condition_is_found(code: str, process: dict[str, object]) -> None:
+    """Each bad condition of the processes gives its own warning, and only that."""
+    assert [check.code for check in checks.find(_cell(**process))] == [code]
+
+
+def test_ops_that_do_not_add_up() -> None:
+    """Ops that sum to half the clean time are called out."""
+    found = checks.find(_cell(op_scale=0.5))
+    assert [check.code for check in found] == ["ops_do_not_add_up"]
+
+
+def test_wide_interval() -> None:
+    """An interval wider than asked for is called out with both widths."""
+    cell = _cell()
+    wide = replace(cell, samples_s=tuple((s,) for s in (1.0, 2.0, 3.0)), ops=None)
+    (check,) = checks.find(wide)
+    assert check.code == "interval_wide"
+    assert "wider than the ±3.0% asked for" in checks.text(check)[0]
+
+
+def test_unknown_readings_warn_of_nothing() -> None:
+    """What the machine does not tell is unknown, not bad."""
+    assert checks.find(_cell(before=Reading(), after=Reading())) == ()
+
+
+def test_every_text_has_advice() -> None:
+    """Every warning says what to do."""
+    assert all(sentence and advice for sentence, advice in checks.TEXTS.values())
+
+
+def test_unknown_code_is_shown() -> None:
+    """A warning of a later version is shown by its code instead of being dropped."""
+    assert checks.text(Check(code="new_thing")) == ("new_thing", "")

@@ -34,7 +34,7 @@ _HOMES = {
     "sweep": "nnprof.profiler.bench",
 }
 
-__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604  names come from the table above
+__all__ = sorted(["__version__", *_HOMES])  # noqa: PLE0604  names come from the table above
 
 
 def __getattr__(name: str) -> Any:

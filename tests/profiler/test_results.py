@@ -211,7 +211,7 @@ def test_unwritable_folder(tmp_path: Path) -> None:
     blocker = tmp_path / "file"
     blocker.write_text("in the way", encoding="utf-8")
     run = results.load(GOLDEN)
-    with pytest.raises(UsageError, match="Choose another folder, or free some space."):
+    with pytest.raises(UsageError, match="Choose another folder, or free some space"):
         results.save(run, blocker / "run.json")
 
 

@@ -34,7 +34,30 @@ _HOMES = {
     "sweep": "nnprof.profiler.bench",
 }
 
-__all__ = sorted(["__version__", *_HOMES])  # noqa: PLE0604  names come from the table above
+__all__ = [
+    "Cell",
+    "Failure",
+    "Measurement",
+    "Model",
+    "Plan",
+    "Run",
+    "Target",
+    "Workload",
+    "__version__",
+    "export",
+    "interval_s",
+    "latency_s",
+    "load",
+    "load_model",
+    "named_cells",
+    "parse_network",
+    "resume",
+    "rows",
+    "save",
+    "start",
+    "study_cells",
+    "sweep",
+]
 
 
 def __getattr__(name: str) -> Any:

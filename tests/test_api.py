@@ -12,7 +12,8 @@ import nnprof
 
 
 def test_all_names_exist_and_are_sorted() -> None:
-    """Every name of __all__ loads, and the list is sorted."""
+    """Every name of __all__ loads, the list is sorted, and leaves out none that would load."""
+    assert set(nnprof.__all__) == {"__version__", *nnprof._HOMES}
     assert nnprof.__all__ == sorted(nnprof.__all__)
     assert all(getattr(nnprof, name) is not None for name in nnprof.__all__)
 

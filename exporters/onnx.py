@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 OPSET = 18  # the oldest that torch's exporter writes without converting: older runtimes read it
 EXPORTER = 1  # raised when the same network comes out as other bytes
 INPUT = "tiles"
+FLOOR = "floor"  # name of the graphs that do nothing
 # Of MNIST's training tiles, for networks that were never trained: activations of a sane size.
 MNIST_MEAN, MNIST_STD = 33.318, 78.567
 _METADATA = "nnprof."
@@ -427,24 +428,64 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-# --- identity -------------------------------------------------------------------------------------
+# --- floor ----------------------------------------------------------------------------------------
 
 
 def identity_model(cache: Path | None = None) -> Model:
     """A graph of one Identity node, float32 [1] → [1]: its time is the floor of a call."""
-    shape = onnx.helper.make_tensor_value_info
+    return _trivial("identity", ["Identity"], cache)
+
+
+def chain_model(nodes: int, cache: Path | None = None) -> Model:
+    """A graph of so many nodes with nothing to do: its time over the floor is that of the nodes.
+
+    They negate, because a runtime would take a chain of identities out.
+    """
+    return _trivial("chain", ["Neg"] * nodes, cache)
+
+
+def product_model(side: int, cache: Path | None = None) -> Model:
+    """Gemm of two square matrices, one of them constant: what the runtime computes at best."""
+    values = np.random.default_rng(0).standard_normal((side, side)).astype(np.float32)
+    weights = onnx.numpy_helper.from_array(values, "w")
+    node = onnx.helper.make_node("Gemm", ["x", "w"], ["y"], name="product")
+    return _measuring(f"product{side}", [node], [side, side], [weights], cache)
+
+
+def stream_model(values: int, cache: Path | None = None) -> Model:
+    """Neg of so many values: reads them, writes as many, and computes next to nothing."""
+    node = onnx.helper.make_node("Neg", ["x"], ["y"], name="stream")
+    return _measuring(f"stream{values}", [node], [values], [], cache)
+
+
+def _trivial(name: str, ops: list[str], cache: Path | None) -> Model:
+    names = ["x", *(f"t{index}" for index in range(1, len(ops))), "y"]
+    nodes = [
+        onnx.helper.make_node(op, [source], [made], name=f"{name}{index}")
+        for index, (op, source, made) in enumerate(zip(ops, names[:-1], names[1:], strict=True))
+    ]
+    return _measuring(f"{name}{len(ops)}", nodes, [1], [], cache)
+
+
+def _measuring(
+    name: str,
+    nodes: list[onnx.NodeProto],
+    shape: list[int],
+    weights: list[onnx.TensorProto],
+    cache: Path | None,
+) -> Model:
+    """A graph that measures the machine and not a network: float32 x → y of the same shape."""
+    declared = onnx.helper.make_tensor_value_info
+    kind = onnx.TensorProto.FLOAT
     graph = onnx.helper.make_graph(
-        [onnx.helper.make_node("Identity", ["x"], ["y"], name="identity")],
-        "identity",
-        [shape("x", onnx.TensorProto.FLOAT, [1])],
-        [shape("y", onnx.TensorProto.FLOAT, [1])],
+        nodes, name, [declared("x", kind, shape)], [declared("y", kind, shape)], weights
     )
     # Versions of 2022, which every runtime in use can read.
     proto = onnx.helper.make_model(
         graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 13)]
     )
-    onnx.helper.set_model_props(proto, {_METADATA + "name": "identity"})
-    path = (cache or default_cache()) / "identity.onnx"
+    onnx.helper.set_model_props(proto, {_METADATA + "name": FLOOR})
+    path = (cache or default_cache()) / f"{name}.onnx"
     data = proto.SerializeToString(deterministic=True)
     if not path.is_file() or path.read_bytes() != data:
         write_atomically(path, data)

@@ -118,8 +118,13 @@ class Plan(_Value, frozen=True, kw_only=True):
         min_samples: samples of one process, however long an inference takes.
         cell_limit_s: no further process starts once a cell has been timed for this long.
         process_limit_s: a worker that has not answered by then is ended.
-        op_method: "runtime" (the runtime's own profiler, in a pass of its own) or "none".
-        op_s: time given to the op pass; at least one inference after one warm-up.
+        op_method: "combined" (runtime, isolated and differential), "runtime" (the runtime's own
+            profiler alone, in a pass of its own) or "none".
+        op_processes: how many of a cell's processes time the ops, too.
+        op_s: time given to each op pass; at least one inference after one warm-up.
+        idle_s: pauses after which single inferences are timed, () for none.
+        protocol: "rounds" (fresh processes in shuffled rounds) or "loop" (that of Mattsson 2016:
+            all networks in order in one process, several times over; looks for drift).
         seed: of the order of the rounds.
     """
 
@@ -133,8 +138,11 @@ class Plan(_Value, frozen=True, kw_only=True):
     min_samples: int = 5
     cell_limit_s: float = 60.0
     process_limit_s: float = 180.0
-    op_method: str = "runtime"
+    op_method: str = "combined"
+    op_processes: int = 3
     op_s: float = 0.3
+    idle_s: tuple[float, ...] = ()
+    protocol: str = "rounds"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -142,7 +150,10 @@ class Plan(_Value, frozen=True, kw_only=True):
         _require(self.processes >= 1, "processes must be at least 1")
         _require(self.max_processes >= self.processes, "max_processes must be at least processes")
         _require(self.min_samples >= 1, "min_samples must be at least 1")
-        _require(self.op_method in {"runtime", "none"}, f"no op method '{self.op_method}'")
+        methods = {"combined", "runtime", "none"}
+        _require(self.op_method in methods, f"no op method '{self.op_method}'")
+        _require(self.protocol in {"rounds", "loop"}, f"no protocol '{self.protocol}'")
+        _require(all(gap >= 0 for gap in self.idle_s), "a pause cannot be negative")
 
 
 class OpTime(_Value, frozen=True, kw_only=True):
@@ -156,9 +167,13 @@ class OpTime(_Value, frozen=True, kw_only=True):
         inputs, outputs: shapes of its tensors.
         origin: the ONNX nodes it was made from, where known.
         kernel: the implementation that ran, where the runtime tells.
-        seconds: median over `runs` inferences.
-        runs: inferences seen.
-        method: how it was measured: "runtime".
+        seconds: per inference.
+        runs: inferences seen, or processes for a combined time.
+        method: "runtime", "isolated", "differential", "combined" or "floor".
+        low_s, high_s: 95 % interval, where there is one.
+        key: the same for ops that do the same work, in any network.
+        flops: of one inference, None where not counted.
+        bytes_in, bytes_out, bytes_weights: read, written, and read of constants.
     """
 
     index: int
@@ -172,17 +187,39 @@ class OpTime(_Value, frozen=True, kw_only=True):
     seconds: float
     runs: int
     method: str
+    low_s: float | None = None
+    high_s: float | None = None
+    key: str = ""
+    flops: int | None = None
+    bytes_in: int | None = None
+    bytes_out: int | None = None
+    bytes_weights: int | None = None
 
 
 class OpPass(_Value, frozen=True, kw_only=True):
-    """The separate pass that timed the ops. `latency_s`: median of an inference while it watched.
+    """A pass that timed the ops, or the one estimate that was made of several passes.
 
-    `latency_s` over the clean latency is what the profiler itself cost.
+    Attributes:
+        method: of all its ops.
+        latency_s: an inference of the whole network by this method. For "runtime": while the
+            profiler watched, so that over the clean latency it is what the profiler costs.
+        ops: in order of execution.
+        process: the process of the cell that made it.
+        timed_s: seconds of inference that it took.
     """
 
     method: str
     latency_s: float
     ops: tuple[OpTime, ...]
+    process: int = 0
+    timed_s: float = 0.0
+
+
+class IdlePass(_Value, frozen=True, kw_only=True):
+    """Single inferences, each after a pause: per process, seconds each."""
+
+    gap_s: float
+    samples_s: tuple[tuple[float, ...], ...]
 
 
 class Reading(_Value, frozen=True, kw_only=True):
@@ -210,7 +247,7 @@ class Reading(_Value, frozen=True, kw_only=True):
 
 
 class Process(_Value, frozen=True, kw_only=True):
-    """One fresh worker process: the unit of repetition.
+    """One fresh worker process: the unit of repetition; in the protocol "loop" a turn.
 
     Attributes:
         round: which shuffled round it ran in, from 0.
@@ -219,7 +256,7 @@ class Process(_Value, frozen=True, kw_only=True):
         state: steady, drifting, bimodal or not_reached (`stats.classify`).
         floor_s: seconds of one call on an identity graph through the same code.
         open_s: seconds to load the model and bind its buffers.
-        timed_s: seconds of warm-up and sampling, floor and op pass left out.
+        timed_s: seconds of warm-up and sampling, floor and op passes left out.
         wall_s: seconds from starting the process to having its answer.
         before, after: the machine around the clean pass.
     """
@@ -251,7 +288,9 @@ class Measurement(_Value, frozen=True, kw_only=True):
         samples_s: per process, seconds per inference of each sample (a mean over its `loops`).
         warmups_s: per process, the same for the warm-up; the first is the cold start.
         processes: what else is known of each process, in the same order.
-        ops: the op pass, None where none was made.
+        ops: the best estimate of each op's time, None where none was made.
+        op_passes: what that estimate was made of.
+        idle: latencies after pauses.
         facts: of the session: transfers inside or outside, providers, buffers.
         checks: warnings, as data.
         stopped: why it ended: "interval" (narrow enough), "processes" or "time" (the plan's limit),
@@ -266,6 +305,8 @@ class Measurement(_Value, frozen=True, kw_only=True):
     warmups_s: tuple[tuple[float, ...], ...]
     processes: tuple[Process, ...]
     ops: OpPass | None = None
+    op_passes: tuple[OpPass, ...] = ()
+    idle: tuple[IdlePass, ...] = ()
     facts: dict[str, Any] = {}
     checks: tuple[Check, ...] = ()
     stopped: str = ""

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -19,12 +20,24 @@ import msgspec
 from msgspec.structs import replace
 
 from nnprof.errors import BadFile, CellError, NnprofError, UsageError
-from nnprof.exporters.onnx import export, identity_model
+from nnprof.exporters.onnx import chain_model, export, identity_model
 from nnprof.files import clear_leftovers
 from nnprof.networks.families import parse_network
-from nnprof.profiler import checks, hosts, results, stats
-from nnprof.profiler.worker import Measure, Measured, Probe, Probed
-from nnprof.types import Cell, Failure, Measurement, Model, Plan, Process, Run, Study
+from nnprof.profiler import checks, hosts, reconcile, results, roofline, stats
+from nnprof.profiler.worker import CHAIN, Loop, Looped, Measure, Measured, Probe, Probed
+from nnprof.types import (
+    Cell,
+    Failure,
+    IdlePass,
+    Measurement,
+    Model,
+    OpPass,
+    Plan,
+    Process,
+    Run,
+    Study,
+    Target,
+)
 
 _PROBE_LIMIT_S = 120.0
 _LEAST_PROCESSES = 3  # fewer give no interval worth the name, so the time limit waits for them
@@ -73,6 +86,17 @@ def start(
     return run, path
 
 
+def probe(target: Target) -> dict[str, Any]:
+    """The environment of a target, as a Run keeps it.
+
+    Raises:
+        UnknownName, Unavailable: it is not here.
+    """
+    answer = hosts.run_local(Probe(target=target), _PROBE_LIMIT_S)
+    assert isinstance(answer, Probed)  # noqa: S101  a worker answers in kind
+    return answer.environment
+
+
 def _probe(cells: Sequence[Cell]) -> dict[str, Any]:
     """The environment; raises what the runtime has against a model, before hours are spent.
 
@@ -91,9 +115,12 @@ def _probe(cells: Sequence[Cell]) -> dict[str, Any]:
             Probe(target=target, workloads=tuple(smallest.values())), _PROBE_LIMIT_S
         )
     except CellError:
-        answer = hosts.run_local(Probe(target=target), _PROBE_LIMIT_S)
-    assert isinstance(answer, Probed)  # noqa: S101  a worker answers in kind
-    return answer.environment
+        environment = probe(target)
+    else:
+        assert isinstance(answer, Probed)  # noqa: S101  a worker answers in kind
+        environment = answer.environment
+    limits = roofline.load(environment, target.threads)
+    return {**environment, "roofline": limits and msgspec.structs.asdict(limits)}
 
 
 def resume(path: Path) -> Run:
@@ -148,11 +175,15 @@ def _find_again(model: Model) -> Model:
 
 def sweep(run: Run, path: Path) -> Iterator[Step]:
     """Measure what is missing, saving after every process; one Step per process."""
+    if run.study.plan.protocol == "loop":
+        yield from _loop(run, path)
+        return
     plan, cells = run.study.plan, {cell.key: cell for cell in run.study.cells}
     done = {_key(measurement): measurement for measurement in run.measurements}
     failed: dict[str, Failure] = {}
     before_s, begin = run.study.wall_s, perf_counter()
-    identity = identity_model()
+    floors = identity_model(), chain_model(CHAIN)
+    known = _known(run.measurements)
     while True:
         counts = {key: len(done[key].processes) if key in done else 0 for key in cells}
         open_keys = [key for key in cells if key not in failed and not _finished(done.get(key))]
@@ -165,7 +196,7 @@ def sweep(run: Run, path: Path) -> Iterator[Step]:
         random.Random(f"{plan.seed}.{round_number}").shuffle(keys)  # noqa: S311
         for key in keys:
             try:
-                done[key] = _one_more(cells[key], done.get(key), plan, identity)
+                done[key] = _one_more(cells[key], done.get(key), plan, floors, known)
             except NnprofError as error:
                 failed[key] = _failure(cells[key], error)
                 if key in done:
@@ -178,6 +209,63 @@ def sweep(run: Run, path: Path) -> Iterator[Step]:
             )
             results.save(run, path)
             yield _step(cells, key, done, failed, plan)
+
+
+def _loop(run: Run, path: Path) -> Iterator[Step]:
+    """The protocol of 2016: one process, all networks in order, several turns. All or nothing."""
+    cells = {cell.key: cell for cell in run.study.cells}
+    if len(run.measurements) == len(cells):
+        return
+    first = run.study.cells[0]
+    job = Loop(
+        workloads=tuple(cell.workload for cell in cells.values()),
+        target=first.target,
+        floor=identity_model(),
+    )
+    begin = perf_counter()
+    answer = hosts.run_local(job, run.study.plan.process_limit_s * len(cells))
+    assert isinstance(answer, Looped)  # noqa: S101  a worker answers in kind
+    wall_s = perf_counter() - begin
+    measurements = tuple(
+        _turns(cell, run.study.plan, answer, index) for index, cell in enumerate(cells.values())
+    )
+    study = replace(run.study, wall_s=run.study.wall_s + wall_s)
+    results.save(replace(run, study=study, measurements=measurements), path)
+    done = {_key(measurement): measurement for measurement in measurements}
+    for key in cells:
+        yield _step(cells, key, done, {}, run.study.plan)
+
+
+def _turns(cell: Cell, plan: Plan, answer: Looped, index: int) -> Measurement:
+    """One network of a loop: each turn takes the place of a process."""
+    samples_s = tuple(turn[index] for turn in answer.samples_s)
+    processes = tuple(
+        Process(
+            round=number,
+            processors=answer.processors,
+            loops=1,
+            state=stats.classify(calls_s),
+            floor_s=answer.floor_s,
+            open_s=answer.open_s[number][index],
+            timed_s=sum(calls_s),
+            wall_s=answer.open_s[number][index] + sum(calls_s),
+            before=answer.readings[number],
+            after=answer.readings[number + 1],
+        )
+        for number, calls_s in enumerate(samples_s)
+    )
+    measurement = Measurement(
+        workload=cell.workload,
+        target=cell.target,
+        plan=plan,
+        clock=answer.clock,
+        samples_s=samples_s,
+        warmups_s=tuple(() for _ in samples_s),
+        processes=processes,
+        facts=answer.facts,
+        stopped="processes",
+    )
+    return replace(measurement, checks=checks.find(measurement))
 
 
 def _key(measurement: Measurement) -> str:
@@ -198,8 +286,29 @@ def _failure(cell: Cell, error: NnprofError) -> Failure:
     )
 
 
-def _one_more(cell: Cell, sofar: Measurement | None, plan: Plan, identity: Model) -> Measurement:
-    """The cell with one more process."""
+_Known = dict[str, list[float]]
+
+
+def _known(measurements: Sequence[Measurement]) -> _Known:
+    """Seconds of each op that was timed alone, by its key, one per process."""
+    known: _Known = {}
+    for measurement in measurements:
+        for one in measurement.op_passes:
+            _learn(known, one)
+    return known
+
+
+def _learn(known: _Known, one: OpPass) -> None:
+    if one.method == "isolated":
+        for op in one.ops:
+            if op.runs:
+                known.setdefault(op.key, []).append(op.seconds)
+
+
+def _one_more(
+    cell: Cell, sofar: Measurement | None, plan: Plan, floors: tuple[Model, Model], known: _Known
+) -> Measurement:
+    """The cell with one more process; what it learned of ops alone goes into `known`."""
     number = len(sofar.processes) if sofar else 0
     # Each process draws other tiles, so that no luck of the data stays in the cell.
     workload = replace(cell.workload, seed=cell.workload.seed + number)
@@ -207,36 +316,74 @@ def _one_more(cell: Cell, sofar: Measurement | None, plan: Plan, identity: Model
         workload=workload,
         target=cell.target,
         plan=plan,
-        floor=identity,
-        ops=plan.op_method != "none" and (sofar is None or sofar.ops is None),
+        floor=floors[0],
+        chain=floors[1],
+        ops=plan.op_method != "none" and number < plan.op_processes,
+        known=tuple(key for key, times in known.items() if len(times) >= plan.op_processes),
     )
     begin = perf_counter()
     answer = hosts.run_local(job, plan.process_limit_s)
     assert isinstance(answer, Measured)  # noqa: S101  a worker answers in kind
-    process = _process(answer, number, perf_counter() - begin)
-    if sofar is None:
-        sofar = Measurement(
-            workload=cell.workload,
-            target=cell.target,
-            plan=plan,
-            clock=answer.clock,
-            samples_s=(answer.samples_s,),
-            warmups_s=(answer.warmups_s,),
-            processes=(process,),
-            ops=answer.ops,
-            facts=answer.facts,
-        )
-    else:
-        sofar = replace(
-            sofar,
-            samples_s=(*sofar.samples_s, answer.samples_s),
-            warmups_s=(*sofar.warmups_s, answer.warmups_s),
-            processes=(*sofar.processes, process),
-            ops=sofar.ops or answer.ops,
-        )
-    stopped = _verdict(sofar)
-    found = checks.find(sofar) if stopped else ()
-    return replace(sofar, stopped=stopped, checks=found)
+    passes = _shared(answer, number, known)
+    fresh = Measurement(
+        workload=cell.workload,
+        target=cell.target,
+        plan=plan,
+        clock=answer.clock,
+        samples_s=(answer.samples_s,),
+        warmups_s=(answer.warmups_s,),
+        processes=(_process(answer, number, perf_counter() - begin),),
+        op_passes=passes,
+        idle=tuple(
+            IdlePass(gap_s=gap_s, samples_s=(samples_s,))
+            for gap_s, samples_s in zip(plan.idle_s, answer.idle, strict=True)
+        ),
+        facts=answer.facts,
+    )
+    return _judged(_joined(sofar, fresh) if sofar else fresh)
+
+
+def _joined(sofar: Measurement, fresh: Measurement) -> Measurement:
+    return replace(
+        sofar,
+        samples_s=(*sofar.samples_s, *fresh.samples_s),
+        warmups_s=(*sofar.warmups_s, *fresh.warmups_s),
+        processes=(*sofar.processes, *fresh.processes),
+        op_passes=(*sofar.op_passes, *fresh.op_passes),
+        idle=tuple(
+            replace(old, samples_s=(*old.samples_s, *new.samples_s))
+            for old, new in zip(sofar.idle, fresh.idle, strict=True)
+        ),
+    )
+
+
+def _judged(measurement: Measurement) -> Measurement:
+    """With the best estimate of its ops, and, at its end, why it ended and what to know of it."""
+    runtime = [one for one in measurement.op_passes if one.method == "runtime"]
+    alone = measurement.plan.op_method == "runtime"
+    best = (runtime[0] if runtime else None) if alone else reconcile.combine(measurement.op_passes)
+    measurement = replace(measurement, ops=best, stopped=_verdict(measurement))
+    return replace(measurement, checks=checks.find(measurement) if measurement.finished else ())
+
+
+def _shared(answer: Measured, number: int, known: _Known) -> tuple[OpPass, ...]:
+    """The passes of a process, with ops that other cells have timed alone put in."""
+    shared = []
+    for one in answer.op_passes:
+        _learn(known, one)
+        ops = one.ops
+        if one.method == "isolated":
+            nodes = next(other for other in answer.op_passes if other.method == "runtime").ops
+            own = {op.node: op for op in ops}
+            ops = tuple(
+                # No runs of its own: it was timed in another cell.
+                own.get(op.node)
+                or replace(op, method="isolated", seconds=median(known[op.key]), runs=0)
+                for op in nodes
+                if op.node in own or op.key in known
+            )
+        shared.append(replace(one, ops=ops, process=number))
+    return tuple(shared)
 
 
 def _process(answer: Measured, number: int, wall_s: float) -> Process:

@@ -45,13 +45,29 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The interval is ±{half_width:.1%}, wider than the ±{wanted:.1%} asked for.",
         "Measure with --rigorous on a quiet machine.",
     ),
+    "levels_differ": (
+        "Its processes differ by {change:.0%}, each on a level of its own.",
+        "Take more processes; memory layout or a neighbour decides which level one gets.",
+    ),
+    "outliers": (
+        "{count} of {samples} samples are outliers, the worst {worst:.1f} times the median.",
+        "They are kept; the median does not feel them, a mean would.",
+    ),
+    "timer_coarse": (
+        "A sample of {sample_s:.2g} s is short for a timer of {resolution_s:.2g} s.",
+        "Raise the shortest sample of the plan.",
+    ),
+    "debug_build": (
+        "Python is a debug build, which slows every call.",
+        "Measure with a release build.",
+    ),
     "few_processes": (
         "Only {processes} processes: the interval is wide or unknown.",
         "Raise the time limit, or leave out --quick.",
     ),
     "ops_do_not_add_up": (
         "The ops add up to {ratio:.2f} of the clean time.",
-        "The runtime's own profiler distorts small ops; trust the clean time.",
+        "Trust the clean time, and the ops for their order only.",
     ),
 }
 
@@ -60,6 +76,8 @@ _STOLEN = 0.01
 _CLOCK = 0.05
 _FLOOR = 0.10
 _RESIDUAL = 0.10
+_LEVELS = 0.10
+_TICKS = 1000
 
 
 def find(measurement: Measurement) -> tuple[Check, ...]:
@@ -74,6 +92,7 @@ def find(measurement: Measurement) -> tuple[Check, ...]:
         *_floor(measurement),
         *_states(processes),
         *_precision(measurement),
+        *_samples(measurement),
         *_ops(measurement),
     ]
     return tuple(found)
@@ -157,6 +176,33 @@ def _precision(measurement: Measurement) -> Iterable[Check]:
                 "wanted": measurement.plan.interval,
             },
         )
+
+
+def _samples(measurement: Measurement) -> Iterable[Check]:
+    medians = stats.process_medians_s(measurement)
+    if max(medians) / min(medians) - 1 > _LEVELS:
+        yield Check(code="levels_differ", data={"change": max(medians) / min(medians) - 1})
+    ratios = [
+        value / median(samples)
+        for samples in measurement.samples_s
+        for value in samples
+        if stats.is_outlier(value, samples)
+    ]
+    if ratios:
+        count = sum(map(len, measurement.samples_s))
+        data = {"count": len(ratios), "samples": count, "worst": max(ratios)}
+        yield Check(code="outliers", data=data)
+    resolution_s = measurement.facts.get("timer_s")
+    if resolution_s:
+        shortest_s = min(
+            process.loops * min(samples)
+            for process, samples in zip(measurement.processes, measurement.samples_s, strict=True)
+        )
+        if shortest_s < _TICKS * resolution_s:
+            data = {"sample_s": shortest_s, "resolution_s": resolution_s}
+            yield Check(code="timer_coarse", data=data)
+    if measurement.facts.get("debug_build"):
+        yield Check(code="debug_build")
 
 
 def _ops(measurement: Measurement) -> Iterable[Check]:

@@ -13,12 +13,12 @@ import msgspec
 
 from nnprof import errors
 from nnprof.errors import NnprofError, WorkerCrashed, WorkerTimeout
-from nnprof.profiler.worker import Answer, Fault, Job, Measured, Probed
+from nnprof.profiler.worker import Answer, Fault, Job, Looped, Measured, Probed
 
 _COMMAND = (sys.executable, "-c", "from nnprof.profiler.worker import main; main()")
 
 
-def run_local(job: Job, limit_s: float) -> Probed | Measured:
+def run_local(job: Job, limit_s: float) -> Probed | Measured | Looped:
     """Have a fresh worker do the job.
 
     Raises:
@@ -57,7 +57,7 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
         worker.wait()
 
 
-def _answer(output: bytes, code: int, said: str) -> Probed | Measured:
+def _answer(output: bytes, code: int, said: str) -> Probed | Measured | Looped:
     try:
         answer: Answer = msgspec.json.decode(output, type=Answer)
     except msgspec.DecodeError:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from statistics import median
+from typing import NamedTuple
 
 import msgspec
 
-from nnprof.profiler.ports import Session
+from nnprof.profiler.ports import Part, Session
 from nnprof.types import Plan
 
 _MOST_SAMPLES = 100  # of one process: more only make the file larger
@@ -18,6 +20,9 @@ _WINDOW = 5
 _SETTLED = 0.02
 _FLOOR_LOOPS = 500
 _FLOOR_SAMPLES = 9
+_PART_SAMPLE_S = 0.003
+LEAST_ROUNDS = 5
+_PAUSES = 20
 
 
 class CleanPass(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +60,60 @@ def floor_s(session: Session) -> float:
     with _no_collector():
         samples = [session.sample(_FLOOR_LOOPS) / _FLOOR_LOOPS for _ in range(_FLOOR_SAMPLES)]
     return median(samples)
+
+
+class Timed(NamedTuple):
+    """Seconds per inference of each part, and the seconds of inference that it took to know."""
+
+    each_s: tuple[float, ...]
+    spent_s: float
+
+
+def alone(part: Part, budget_s: float) -> Timed:
+    """One op run over and over on the same buffers."""
+    with _no_collector():
+        spent_s = part.sample(1)
+        once_s = part.sample(1)
+        loops = max(1, math.ceil(_PART_SAMPLE_S / once_s))
+        first_s = part.sample(loops)
+        count = int(min(_MOST_SAMPLES, max(LEAST_ROUNDS, budget_s / first_s)))
+        samples_s = [part.sample(loops) for _ in range(count)]
+    spent_s += once_s + first_s + sum(samples_s)
+    return Timed((median(samples_s) / loops,), spent_s)
+
+
+def interleaved(parts: Sequence[Part], budget_s: float) -> Timed:
+    """All parts in shuffled rounds, so that drift hits all alike.
+
+    Before each sample the part runs once untimed, because the others have emptied its caches.
+    """
+    with _no_collector():
+        spent_s = sum(part.sample(1) for part in parts)
+        once_s = [part.sample(1) for part in parts]
+        loops = [max(1, math.ceil(_PART_SAMPLE_S / seconds)) for seconds in once_s]
+        round_s = sum(seconds * (1 + count) for seconds, count in zip(once_s, loops, strict=True))
+        rounds = int(min(_MOST_SAMPLES, max(LEAST_ROUNDS, budget_s / round_s)))
+        order = list(range(len(parts)))
+        samples_s: list[list[float]] = [[] for _ in parts]
+        for number in range(rounds):
+            random.Random(number).shuffle(order)  # noqa: S311  repeatable, not secret
+            for index in order:
+                spent_s += parts[index].sample(1)
+                samples_s[index].append(parts[index].sample(loops[index]))
+    each_s = tuple(median(own) / count for own, count in zip(samples_s, loops, strict=True))
+    return Timed(each_s, spent_s + sum(once_s) + sum(map(sum, samples_s)))
+
+
+def after_pauses_s(session: Session, gap_s: float) -> tuple[float, ...]:
+    """Seconds of single inferences, each after a pause: what a camera at that rate would see."""
+    samples_s = []
+    session.sample(1)
+    with _no_collector():
+        for _ in range(_PAUSES):
+            if gap_s:
+                session.pause(gap_s)
+            samples_s.append(session.sample(1))
+    return tuple(samples_s)
 
 
 def _warm_up(session: Session, plan: Plan) -> tuple[list[float], float]:

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
+from nnprof.profiler import counts, isolate
 from nnprof.profiler.ports import OpNode
 
 _KINDS = {
@@ -35,16 +38,48 @@ def kind_of(op: str) -> str:
     return _KIND_OF.get(op, "other")
 
 
-def read(optimised: Path, original: Path) -> tuple[OpNode, ...]:
-    """The nodes of an optimised ONNX file, with the nodes of the original each was made from."""
+def read(optimised: Any, original: Path, tensors: Mapping[str, NDArray[Any]]) -> tuple[OpNode, ...]:
+    """The nodes of an optimised model, with what each did and the original nodes it was made from.
+
+    Args:
+        optimised: the ONNX model as the runtime left it.
+        original: the file that it was made from.
+        tensors: what flowed between the nodes, by name, weights left out.
+    """
     import onnx
 
-    ran = onnx.load(optimised, load_external_data=False).graph.node
     asked = onnx.load(original, load_external_data=False).graph.node
-    origins = _origins(ran, asked)
+    weights = isolate.weights_of(optimised)
+    ran = optimised.graph.node
     return tuple(
-        OpNode(node=node.name, op=node.op_type, kind=kind_of(node.op_type), origin=origin)
-        for node, origin in zip(ran, origins, strict=True)
+        _describe(node, origin, tensors, weights)
+        for node, origin in zip(ran, _origins(ran, asked), strict=True)
+    )
+
+
+def _describe(
+    node: Any,
+    origin: tuple[str, ...],
+    tensors: Mapping[str, NDArray[Any]],
+    weights: Mapping[str, NDArray[Any]],
+) -> OpNode:
+    every = [weights[name] if name in weights else tensors[name] for name in node.input if name]
+    flowing = [tensors[name] for name in node.input if name and name not in weights]
+    constant = [weights[name] for name in node.input if name in weights]
+    made = [tensors[name] for name in node.output if name]
+    inputs, outputs = (tuple(array.shape for array in arrays) for arrays in (every, made))
+    return OpNode(
+        node=node.name,
+        op=node.op_type,
+        kind=kind_of(node.op_type),
+        origin=origin,
+        key=isolate.key_of(node, tensors, weights),
+        inputs=inputs,
+        outputs=outputs,
+        flops=counts.flops(node.op_type, inputs, outputs, isolate.attributes_of(node)),
+        bytes_in=sum(array.nbytes for array in flowing),
+        bytes_out=sum(array.nbytes for array in made),
+        bytes_weights=sum(array.nbytes for array in constant),
     )
 
 

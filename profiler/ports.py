@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from nnprof.types import OpPass, Reading, Target, Workload
+from nnprof.types import OpPass, OpTime, Reading, Target, Workload
 
 Arrays = Mapping[str, NDArray[Any]]
 
 
 class OpNode(msgspec.Struct, frozen=True, kw_only=True):
-    """One node of the graph that really runs. `origin`: the ONNX nodes it was made from."""
+    """One node of the graph that really runs; the fields are those of `nnprof.types.OpTime`."""
 
     node: str
     op: str
     kind: str
     origin: tuple[str, ...] = ()
+    key: str = ""
+    inputs: tuple[tuple[int, ...], ...] = ()
+    outputs: tuple[tuple[int, ...], ...] = ()
+    flops: int | None = None
+    bytes_in: int | None = None
+    bytes_out: int | None = None
+    bytes_weights: int | None = None
 
 
-class Session(Protocol):
+class Part(Protocol):
+    """Something that can be timed: a network, one op of it, or its beginning."""
+
+    def sample(self, loops: int) -> float:
+        """Seconds of `loops` synchronised inferences, one after the other, on bound buffers."""
+        ...
+
+    def close(self) -> None:
+        """Give back memory and files."""
+        ...
+
+
+class Session(Part, Protocol):
     """A loaded model with bound buffers, ready to be timed. It times itself.
 
     Attributes:
@@ -38,8 +57,8 @@ class Session(Protocol):
         """Outputs by name, for correctness; not timed."""
         ...
 
-    def sample(self, loops: int) -> float:
-        """Seconds of `loops` synchronised inferences, one after the other, on bound buffers."""
+    def pause(self, seconds: float) -> None:
+        """Let that much time of the session's clock pass without work."""
         ...
 
     def graph(self) -> tuple[OpNode, ...]:
@@ -50,8 +69,12 @@ class Session(Protocol):
         """The runtime's own per-op times, in a pass of about `budget_s` seconds."""
         ...
 
-    def close(self) -> None:
-        """Give back memory and files."""
+    def alone(self, skip: Collection[str]) -> Iterator[tuple[str, Part]]:
+        """Each distinct op of the graph as a part of its own, by its key; not those to skip."""
+        ...
+
+    def beginnings(self) -> Sequence[Part]:
+        """For each node of the graph the network up to and with it; the last is all of it."""
         ...
 
 
@@ -99,3 +122,17 @@ class Device(Protocol):
 def arrays_like(arrays: Arrays) -> dict[str, NDArray[Any]]:
     """Contiguous copies that a runtime may bind."""
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def timed(
+    node: OpNode, index: int, seconds: float, method: str, *, runs: int = 1, kernel: str = ""
+) -> OpTime:
+    """A node with a time."""
+    return OpTime(
+        **msgspec.structs.asdict(node),
+        index=index,
+        seconds=seconds,
+        method=method,
+        runs=runs,
+        kernel=kernel,
+    )

@@ -9,21 +9,28 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 from rich.table import Table
 
 from nnprof.profiler import checks, stats
-from nnprof.types import Check, Failure, Measurement, OpTime, Run
+from nnprof.profiler.roofline import Roofline
+from nnprof.types import Check, Failure, Measurement, OpPass, OpTime, Run
+
+if TYPE_CHECKING:
+    from nnprof.profiler.compare import Comparison
 
 COLUMNS = (
     *("network", "batch", "precision", "backend", "device", "threads"),
     *("tiles_per_ms", "ms_per_tile", "latency_ms", "low_ms", "high_ms"),
-    *("samples", "processes", "ops_over_clean", "state", "stopped"),
+    *("p90_ms", "p99_ms", "samples", "processes", "ops_over_clean", "state", "stopped"),
 )
 OP_COLUMNS = (
     *("network", "batch", "index", "op", "kind", "ms", "ms_per_tile", "share", "method"),
-    *("node", "origin"),
+    *("low_ms", "high_ms", "flops", "bytes_in", "bytes_out", "bytes_weights"),
+    *("of_limit", "bound", "node", "origin", "key"),
 )
 
 Row = dict[str, Any]
@@ -58,14 +65,20 @@ def _row(measurement: Measurement) -> Row:
         "tiles_per_ms": batch / (latency_s * 1e3),
         "ms_per_tile": latency_s * 1e3 / batch,
         "latency_ms": latency_s * 1e3,
-        "low_ms": low_s and low_s * 1e3,
-        "high_ms": high_s and high_s * 1e3,
+        "low_ms": _ms(low_s),
+        "high_ms": _ms(high_s),
+        "p90_ms": _ms(stats.percentile_s(measurement, 0.90)),
+        "p99_ms": _ms(stats.percentile_s(measurement, 0.99)),
         "samples": sum(map(len, measurement.samples_s)),
         "processes": len(measurement.processes),
         "ops_over_clean": checks.ops_over_clean(measurement),
         "state": stats.state(measurement),
         "stopped": measurement.stopped,
     }
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1e3
 
 
 def _failed_row(failure: Failure) -> Row:
@@ -75,10 +88,17 @@ def _failed_row(failure: Failure) -> Row:
 
 def op_rows(run: Run) -> list[Row]:
     """One row per op of every cell, with the keys of OP_COLUMNS. `share` is of Σops."""
-    return [row for measurement in run.measurements for row in _op_rows(measurement)]
+    limits = roof(run)
+    return [row for measurement in run.measurements for row in _op_rows(measurement, limits)]
 
 
-def _op_rows(measurement: Measurement) -> list[Row]:
+def roof(run: Run) -> Roofline | None:
+    """The limits of the machine that a Run was made on, where they had been measured."""
+    kept = run.environment.get("roofline")
+    return msgspec.convert(kept, Roofline) if kept else None
+
+
+def _op_rows(measurement: Measurement, limits: Roofline | None) -> list[Row]:
     if measurement.ops is None:
         return []
     total_s = sum(op.seconds for op in measurement.ops.ops)
@@ -94,11 +114,27 @@ def _op_rows(measurement: Measurement) -> list[Row]:
             "ms_per_tile": op.seconds * 1e3 / batch,
             "share": op.seconds / total_s if total_s else None,
             "method": op.method,
+            "low_ms": _ms(op.low_s),
+            "high_ms": _ms(op.high_s),
+            "flops": op.flops,
+            "bytes_in": op.bytes_in,
+            "bytes_out": op.bytes_out,
+            "bytes_weights": op.bytes_weights,
+            **_against(op, limits),
             "node": op.node,
             "origin": " ".join(op.origin),
+            "key": op.key,
         }
         for op in measurement.ops.ops
     ]
+
+
+def _against(op: OpTime, limits: Roofline | None) -> Row:
+    """Which share of its limit an op reaches, and what that limit is."""
+    least = limits.limit(op) if limits else None
+    if least is None or not op.seconds:
+        return {"of_limit": None, "bound": None}
+    return {"of_limit": least[0] / op.seconds, "bound": least[1]}
 
 
 def as_csv(table: Sequence[Row], columns: Sequence[str]) -> str:
@@ -193,7 +229,7 @@ def _labels(names: Sequence[str]) -> tuple[str, dict[str, str]]:
         word for word in arguments[names[0]] if all(word in own for own in arguments.values())
     ]
     labels = {
-        name: ", ".join(word for word in own if word not in shared)
+        name: " ".join(word for word in own if word not in shared)
         for name, own in arguments.items()
     }
     return f"{families.pop()}({', '.join(shared)})", labels
@@ -221,70 +257,119 @@ def kind_table(measurement: Measurement) -> Table:
         by_kind[op.kind].append(op)
     spent = {kind: sum(op.seconds for op in group) for kind, group in by_kind.items()}
     kinds = sorted(spent, key=lambda kind: -spent[kind])
-    return _op_layout(
-        measurement,
-        ("kind", "ops"),
-        [(kind, str(len(by_kind[kind]))) for kind in kinds],
-        [spent[kind] for kind in kinds],
-        [", ".join(sorted({op.method for op in by_kind[kind]})) for kind in kinds],
-    )
+    table = _op_layout("kind", "ops")
+    numbers = _op_numbers([spent[kind] for kind in kinds], measurement.workload.batch)
+    for kind, own in zip(kinds, numbers, strict=True):
+        methods = ", ".join(sorted({op.method for op in by_kind[kind]}))
+        table.add_row(kind, *own, str(len(by_kind[kind])), methods)
+    return table
 
 
-def op_table(measurement: Measurement) -> Table:
-    """Time per op in order of execution."""
+def op_table(measurement: Measurement, limits: Roofline | None = None) -> Table:
+    """Time per op in order of execution; with limits, how close each comes to which of them."""
     ops = _ops(measurement)
-    return _op_layout(
-        measurement,
-        ("op", "output"),
-        [
-            (f"{op.index} {op.op}", "×".join(map(str, op.outputs[0])) if op.outputs else "")
-            for op in ops
-        ],
-        [op.seconds for op in ops],
-        [op.method for op in ops],
-    )
+    table = _op_layout("op", "± %", *(["of limit"] if limits else []))
+    numbers = _op_numbers([op.seconds for op in ops], measurement.workload.batch)
+    for op, own in zip(ops, numbers, strict=True):
+        against = _against(op, limits)
+        reached = f"{against['of_limit']:.0%} {against['bound']}" if against["bound"] else "–"
+        table.add_row(
+            f"{op.index} {op.op}", *own, _half(op), *([reached] if limits else []), op.method
+        )
+    return table
 
 
 def _ops(measurement: Measurement) -> tuple[OpTime, ...]:
     return measurement.ops.ops if measurement.ops else ()
 
 
-def _op_layout(
-    measurement: Measurement,
-    heads: tuple[str, str],
-    words: Sequence[tuple[str, str]],
-    seconds: Sequence[float],
-    methods: Sequence[str],
-) -> Table:
-    """Words, then ms, ms/tile and share of Σops, aligned on the decimal point."""
+def _half(op: OpTime) -> str:
+    if op.low_s is None or op.high_s is None or not op.seconds:
+        return "–"
+    return f"{(op.high_s - op.low_s) / 2 / op.seconds * 100:.0f}"
+
+
+def _op_layout(first: str, *more: str) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column(heads[0], no_wrap=True)
-    table.add_column(heads[1], justify="right" if heads[1] == "ops" else "left")
-    for name in ("ms", "ms/tile", "share"):
+    table.add_column(first, no_wrap=True)
+    for name in ("ms", "ms/tile", "share", *more):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("method", no_wrap=True)
-    total_s, batch = sum(seconds), measurement.workload.batch
-    ms = aligned([value * 1e3 for value in seconds])
-    ms_per_tile = aligned([value * 1e3 / batch for value in seconds])
-    for word, own_ms, per_tile, value, method in zip(
-        words, ms, ms_per_tile, seconds, methods, strict=True
-    ):
-        table.add_row(*word, own_ms, per_tile, f"{value / total_s:.1%}", method)
     return table
 
 
-def residual_line(measurement: Measurement) -> str:
-    """Σops / clean / residual, and what the profiler itself cost."""
+def _op_numbers(seconds: Sequence[float], batch: int) -> list[tuple[str, str, str]]:
+    """Ms and ms/tile aligned on the decimal point, and the share of Σops."""
+    total_s = sum(seconds)
+    ms = aligned([value * 1e3 for value in seconds])
+    ms_per_tile = aligned([value * 1e3 / batch for value in seconds])
+    shares = [f"{value / total_s:.1%}" if total_s else "–" for value in seconds]
+    return list(zip(ms, ms_per_tile, shares, strict=True))
+
+
+def residual_lines(measurement: Measurement) -> list[str]:
+    """Σops / clean / residual of the estimate, and the same for the runtime's own profiler."""
     if measurement.ops is None:
-        return "No op times: measured with --ops none."
-    clean_ms = stats.latency_s(measurement) * 1e3
-    ops_ms = sum(op.seconds for op in measurement.ops.ops) * 1e3
-    rest = clean_ms - ops_ms
-    cost = measurement.ops.latency_s * 1e3 / clean_ms - 1
+        return ["No op times: measured with --ops none."]
+    clean_s = stats.latency_s(measurement)
+    lines = [_residual(measurement.ops, clean_s)]
+    runtime = [one for one in measurement.op_passes if one.method == "runtime"]
+    own = measurement.ops if measurement.ops.method == "runtime" else None
+    for one in runtime[:1]:
+        if measurement.ops.method != "runtime":
+            lines.append(_residual(one, clean_s))
+        own = one
+    if own:
+        cost = own.latency_s / clean_s - 1
+        lines.append(f"While the runtime's profiler watched, an inference took {cost:+.1%}.")
+    return lines
+
+
+def _residual(one: OpPass, clean_s: float) -> str:
+    ops_s = sum(op.seconds for op in one.ops)
+    ops_ms, clean_ms, rest_ms = aligned([ops_s * 1e3, clean_s * 1e3, (clean_s - ops_s) * 1e3])
     return (
-        f"Σops {digits(ops_ms)} ms / clean {digits(clean_ms)} ms / residual {digits(rest)} ms "
-        f"({rest / clean_ms:+.1%}); method {measurement.ops.method}, "
-        f"latency while it watched {cost:+.1%}"
+        f"Σops {ops_ms} ms / clean {clean_ms} ms / residual {rest_ms} ms "
+        f"({(clean_s - ops_s) / clean_s:+.1%}); method {one.method}."
+    )
+
+
+def idle_lines(run: Run) -> list[str]:
+    """Latency after pauses, over that without: what back-to-back loops hide."""
+    lines = []
+    for measurement in run.measurements:
+        clean_s = stats.latency_s(measurement)
+        for one in measurement.idle:
+            after_s = median(median(samples) for samples in one.samples_s)
+            lines.append(
+                f"{measurement.workload.model.name}, batch {measurement.workload.batch}: "
+                f"{digits(after_s * 1e3)} ms after {digits(one.gap_s * 1e3)} ms of pause, "
+                f"{after_s / clean_s:.2f} times the clean latency."
+            )
+    return lines
+
+
+def drift_line(run: Run) -> str:
+    """Whether a loop over all networks became slower from turn to turn (Table 1 of 2016)."""
+    found = stats.drift(run.measurements)
+    if found is None:
+        return "Drift: unknown; it takes several networks and several turns."
+    interval = f"{found.per_turn:+.2%} per turn (95 %: {found.low:+.2%} to {found.high:+.2%})"
+    return f"Drift over the turns: {interval}: {'found' if found.found else 'not found'}."
+
+
+def saved_line(run: Run) -> str | None:
+    """How many times an op was not timed alone, because another cell had done so."""
+    alone = [
+        op for m in run.measurements for one in m.op_passes
+        if one.method == "isolated" for op in one.ops
+    ]  # fmt: skip
+    if not alone:
+        return None
+    timed = sum(op.runs > 0 for op in alone)
+    return (
+        f"Ops timed alone: {len({op.key for op in alone})} distinct, in {timed} measurements; "
+        f"{len(alone) - timed} more were saved by sharing."
     )
 
 
@@ -312,9 +397,72 @@ def failure_lines(failures: Iterable[Failure]) -> list[str]:
 
 
 def timed_line(run: Run) -> str:
-    """How much of the wall time was spent on warm-up and samples."""
-    timed_s = sum(process.timed_s for m in run.measurements for process in m.processes)
+    """How much of the wall time was spent on warm-up, samples and op passes."""
+    clean_s = sum(process.timed_s for m in run.measurements for process in m.processes)
+    ops_s = sum(one.timed_s for m in run.measurements for one in m.op_passes)
+    timed_s = clean_s + ops_s
     wall_s = run.study.wall_s
     # A fake clock runs ahead of the wall; there is no share of it.
     share = f" ({timed_s / wall_s:.0%})" if wall_s > timed_s else ""
-    return f"Measured for {wall_s:.1f} s, of which {timed_s:.1f} s timed inference{share}."
+    parts = f"{clean_s:.1f} s clean and {ops_s:.1f} s for ops"
+    return f"Measured for {wall_s:.1f} s, of which {timed_s:.1f} s timed inference{share}: {parts}."
+
+
+# --- comparisons ----------------------------------------------------------------------------------
+
+_STYLES = {"FASTER": "green", "SLOWER": "red", "AMBIGUOUS": "yellow", "SAME": ""}
+_COMPARED = ("network", "batch", "before ms", "after ms", "ratio", "95 %", "verdict")
+
+
+def comparison_table(found: Comparison) -> Table:
+    """One line per cell that both Runs have."""
+    _, labels = _labels([cell.network for cell in found.cells])
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in _COMPARED:
+        words = name in ("network", "verdict")
+        table.add_column(
+            name, justify="left" if words else "right", overflow="fold", no_wrap=name != "network"
+        )
+    for row, cell in zip(_compared_rows(found, labels), found.cells, strict=True):
+        style = _STYLES[cell.verdict]
+        table.add_row(*row[:-1], f"[{style}]{row[-1]}[/{style}]" if style else row[-1])
+    return table
+
+
+def comparison_markdown(found: Comparison) -> str:
+    """The comparison as Markdown, for a pull request: verdicts first, the table behind."""
+    names = {cell.network: cell.network for cell in found.cells}
+    table = as_markdown(
+        [dict(zip(_COMPARED, row, strict=True)) for row in _compared_rows(found, names)], _COMPARED
+    )
+    return "\n".join([*comparison_lines(found), "", table])
+
+
+def _compared_rows(found: Comparison, labels: dict[str, str]) -> list[list[str]]:
+    return [
+        [
+            labels[cell.network],
+            str(cell.batch),
+            digits(cell.before_s * 1e3),
+            digits(cell.after_s * 1e3),
+            f"{cell.ratio:.3f}",
+            f"{cell.low:.3f}…{cell.high:.3f}" if cell.low and cell.high else "–",
+            cell.verdict,
+        ]
+        for cell in found.cells
+    ]
+
+
+def comparison_lines(found: Comparison) -> list[str]:
+    """Counts of the verdicts, the mean, and what could not be compared."""
+    verdicts = [cell.verdict for cell in found.cells]
+    counts = ", ".join(f"{verdicts.count(name)} {name}" for name in _STYLES if name in verdicts)
+    lines = [f"{counts}; geometric mean of the ratios {found.geometric_mean:.3f} (after / before)."]
+    lines += [f"Differs, as allowed: {name}: {was} and {now}." for name, was, now in found.allowed]
+    for word, names in (
+        ("Failed after", found.failed),
+        ("Only before", found.missing),
+        ("Only after", found.added),
+    ):
+        lines += [f"{word}: {name}." for name in names]
+    return lines

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import fmean, median, stdev
+from typing import NamedTuple
 
 from nnprof.types import Measurement
 
@@ -29,6 +31,9 @@ _SEPARATION = 0.05
 _ASHMAN_D = 3.0  # D > 2 is a clean separation (Ashman, Bird & Zepf 1994); 3 spares us noise
 _MINOR_SHARE = 0.15
 _SPREAD = 0.10
+_PIECE = 5
+_PERCENTILE_SAMPLES = {0.90: 64, 0.99: 662}
+_TURN_DRIFT = 0.005
 
 
 def t_975(freedom: int) -> float:
@@ -81,6 +86,32 @@ def half_width(values: Sequence[float]) -> float:
     return (bounds[1] - bounds[0]) / 2 / median(values) if bounds else math.inf
 
 
+def is_outlier(value: float, samples: Sequence[float]) -> bool:
+    """Modified z-score above 10 and 20 % off the median (Iglewicz & Hoaglin 1993 say 3.5).
+
+    Their limit is for few values; here hundreds are looked at, and small ones disturb nobody.
+    """
+    middle = median(samples)
+    return abs(value - middle) > max(10 * spread(samples), 0.2) * middle
+
+
+def percentile_s(measurement: Measurement, share: float) -> float | None:
+    """A percentile of single inferences over all processes; None with too few of them.
+
+    As MLPerf asks for an early estimate: 64 samples for the 90th, 662 for the 99th. A sample that
+    is a mean of several inferences has no tail to speak of.
+    """
+    singles = sorted(
+        value
+        for process, samples in zip(measurement.processes, measurement.samples_s, strict=True)
+        if process.loops == 1
+        for value in samples
+    )
+    if len(singles) < _PERCENTILE_SAMPLES[share]:
+        return None
+    return singles[math.ceil(share * len(singles)) - 1]
+
+
 def spread(samples: Sequence[float]) -> float:
     """Robust relative standard deviation: 1.4826 × MAD / median (Iglewicz & Hoaglin 1993)."""
     middle = median(samples)
@@ -90,16 +121,22 @@ def spread(samples: Sequence[float]) -> float:
 def classify(samples: Sequence[float]) -> str:
     """The state of one process from its samples in order: what they did, not what we hope.
 
-    * drifting: a monotonic trend (Mann-Kendall, p < 0.001) of more than 3 % between the halves;
-    * bimodal: two clusters more than 5 % apart, cleanly separated, the smaller at least 15 %;
-    * not_reached: neither, but the spread is above 10 %, so no level was held;
-    * steady: a level was held.
+    After Barrett et al. 2017 ("Virtual machine warmup blows hot and cold"): the series is cut where
+    its level changes (`changepoints`), and the levels decide; changes of less than 3 % are none.
 
-    The words are those of Barrett et al. 2017 ("Virtual machine warmup blows hot and cold").
+    * steady: one level, held with a spread of at most 10 %;
+    * drifting: levels that only rise or only fall, or a monotonic trend inside one (Mann-Kendall,
+      p < 0.001, more than 3 % between the halves);
+    * bimodal: levels that go up and down again, or two clusters of samples more than 5 % apart;
+    * not_reached: none of these, so no level was held.
     """
     middle = median(samples)
     if len(samples) < _FEW:
         return "steady" if (max(samples) - min(samples)) / middle <= _SPREAD else "not_reached"
+    levels = _levels(samples, middle)
+    rises = [later > earlier for earlier, later in pairwise(levels)]
+    if rises:
+        return "drifting" if all(rises) or not any(rises) else "bimodal"
     half = len(samples) // 2
     change = abs(median(samples[half:]) - median(samples[:half])) / middle
     if change > _DRIFT and abs(_mann_kendall_z(samples)) > _TREND_Z:
@@ -107,6 +144,93 @@ def classify(samples: Sequence[float]) -> str:
     if _bimodal(sorted(samples), middle):
         return "bimodal"
     return "steady" if spread(samples) <= _SPREAD else "not_reached"
+
+
+def _levels(samples: Sequence[float], middle: float) -> list[float]:
+    """Medians between changepoints, neighbours that differ by less than 3 % taken as one."""
+    cuts = [0, *changepoints(samples), len(samples)]
+    levels: list[float] = []
+    for start, end in pairwise(cuts):
+        level = median(samples[start:end])
+        if not levels or abs(level - levels[-1]) > _DRIFT * middle:
+            levels.append(level)
+    return levels
+
+
+def changepoints(samples: Sequence[float]) -> list[int]:
+    """Indices at which the level of a series changes: the best cut into pieces of at least 5.
+
+    Optimal partitioning (Jackson et al. 2005; PELT of Killick et al. 2012 without pruning, which
+    a hundred samples do not need): the least sum of squared deviations from the pieces' means in
+    units of the noise, plus a penalty of 3·ln n for each piece. Ranks of outliers are kept, but
+    they are clipped to 5 deviations first, so that a single one makes no piece.
+    """
+    count, noise = len(samples), _noise(samples)
+    if count < 2 * _PIECE or not noise:
+        return []
+    middle = median(samples)
+    scaled = [max(-5.0, min(5.0, (value - middle) / noise)) for value in samples]
+    # Running sums make the cost of any piece a difference: Σx² - (Σx)²/n.
+    sums, squares = [0.0], [0.0]
+    for value in scaled:
+        sums.append(sums[-1] + value)
+        squares.append(squares[-1] + value * value)
+    penalty = 3 * math.log(count)
+    best, source = [-penalty] + [math.inf] * count, [0] * (count + 1)
+    for end in range(_PIECE, count + 1):
+        for start in (0, *range(_PIECE, end - _PIECE + 1)):
+            total = sums[end] - sums[start]
+            cost = squares[end] - squares[start] - total * total / (end - start)
+            if best[start] + cost + penalty < best[end]:
+                best[end], source[end] = best[start] + cost + penalty, start
+    cuts, end = [], source[count]
+    while end:
+        cuts.append(end)
+        end = source[end]
+    return cuts[::-1]
+
+
+def _noise(samples: Sequence[float]) -> float:
+    """Standard deviation around the local level, from differences of neighbours."""
+    steps = [abs(later - earlier) for earlier, later in pairwise(samples)]
+    # 1.4826 turns the median of |differences| into a deviation, √2 that of one value.
+    return 1.4826 * median(steps) / math.sqrt(2)
+
+
+class Drift(NamedTuple):
+    """Change of the latency per turn of a loop, over networks: relative, with its 95 % interval."""
+
+    per_turn: float
+    low: float
+    high: float
+
+    @property
+    def found(self) -> bool:
+        """Beyond doubt, and more than half a percent per turn."""
+        return (self.low > 0 or self.high < 0) and abs(self.per_turn) > _TURN_DRIFT
+
+
+def drift(measurements: Sequence[Measurement]) -> Drift | None:
+    """Whether a loop got slower or faster from turn to turn (Mattsson 2016, Table 1).
+
+    Each network gives one slope, by least squares on the logarithms of its turns' medians; the
+    interval is over networks. None with fewer than 2 networks or 2 turns.
+    """
+    slopes = [_slope([math.log(value) for value in process_medians_s(m)]) for m in measurements
+              if len(m.samples_s) > 1]  # fmt: skip
+    if len(slopes) < 2:
+        return None
+    reach = t_975(len(slopes) - 1) * stdev(slopes) / math.sqrt(len(slopes))
+    middle = fmean(slopes)
+    return Drift(*(math.expm1(value) for value in (middle, middle - reach, middle + reach)))
+
+
+def _slope(values: Sequence[float]) -> float:
+    centre = (len(values) - 1) / 2
+    weights = [index - centre for index in range(len(values))]
+    return sum(w * value for w, value in zip(weights, values, strict=True)) / sum(
+        w * w for w in weights
+    )
 
 
 def _mann_kendall_z(samples: Sequence[float]) -> float:

@@ -11,7 +11,8 @@ import os
 import resource
 import signal
 import sys
-from time import perf_counter
+from statistics import median
+from time import get_clock_info, perf_counter
 from typing import Any
 
 import msgspec
@@ -19,9 +20,11 @@ import psutil
 
 from nnprof import registry
 from nnprof.errors import NnprofError
-from nnprof.profiler import environment, measure, stats
+from nnprof.profiler import environment, measure, ops, stats
 from nnprof.profiler.ports import Backend, Device
 from nnprof.types import Model, OpPass, Plan, Reading, Target, Workload
+
+CHAIN = 9  # nodes of the graph whose time over that of one node tells what a node costs
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True, tag="probe"):
@@ -38,13 +41,21 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True, tag="probed"):
 
 
 class Measure(msgspec.Struct, frozen=True, kw_only=True, tag="measure"):
-    """Measure one cell in this process. `floor`: an identity graph; `ops`: time the ops too."""
+    """Measure one cell in this process.
+
+    Attributes:
+        floor, chain: graphs of one and of `CHAIN` trivial nodes: what a call and a node cost.
+        ops: time the ops, too.
+        known: keys of ops that need not be timed alone again.
+    """
 
     workload: Workload
     target: Target
     plan: Plan
     floor: Model
+    chain: Model
     ops: bool
+    known: tuple[str, ...] = ()
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
@@ -62,7 +73,30 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
     processors: tuple[int, ...]
     before: Reading
     after: Reading
-    ops: OpPass | None
+    op_passes: tuple[OpPass, ...]
+    idle: tuple[tuple[float, ...], ...]
+
+
+class Loop(msgspec.Struct, frozen=True, kw_only=True, tag="loop"):
+    """Mattsson 2016, Table 1: all networks in order, `turns` times over, in this one process."""
+
+    workloads: tuple[Workload, ...]
+    target: Target
+    floor: Model
+    turns: int = 4
+    calls: int = 20
+
+
+class Looped(msgspec.Struct, frozen=True, kw_only=True, tag="looped"):
+    """The answer to a Loop: per turn and workload seconds of each call; readings around turns."""
+
+    clock: str
+    facts: dict[str, Any]
+    samples_s: tuple[tuple[tuple[float, ...], ...], ...]
+    open_s: tuple[tuple[float, ...], ...]
+    readings: tuple[Reading, ...]
+    floor_s: float
+    processors: tuple[int, ...]
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):
@@ -73,8 +107,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):
     remedy: str
 
 
-Job = Probe | Measure
-Answer = Probed | Measured | Fault
+Job = Probe | Measure | Loop
+Answer = Probed | Measured | Looped | Fault
 
 
 def do(job: Job) -> Answer:
@@ -84,6 +118,8 @@ def do(job: Job) -> Answer:
         backend: Backend = registry.find("backend", job.target.backend)
         if isinstance(job, Probe):
             return _probe(job, device, backend)
+        if isinstance(job, Loop):
+            return _loop(job, device, backend)
         return _measure(job, device, backend)
     except NnprofError as error:
         return Fault(error=type(error).__name__, reason=error.reason, remedy=error.remedy)
@@ -103,24 +139,66 @@ def _probe(job: Probe, device: Device, backend: Backend) -> Probed:
     return Probed(environment=facts)
 
 
-def _measure(job: Measure, device: Device, backend: Backend) -> Measured:
-    processors = device.processors(job.target.threads)
+def _pin(device: Device, threads: int) -> tuple[int, ...]:
+    processors = device.processors(threads)
     if processors:
         os.sched_setaffinity(0, processors)
-    identity = backend.open(Workload(model=job.floor, batch=1), job.target)
-    floor_s = measure.floor_s(identity)
-    identity.close()
+    return processors
+
+
+def _loop(job: Loop, device: Device, backend: Backend) -> Looped:
+    processors = _pin(device, job.target.threads)
+    floor_s = _floor_s(job.floor, job.target, backend)
+    samples: list[tuple[tuple[float, ...], ...]] = []
+    opens: list[tuple[float, ...]] = []
+    readings = [device.read(processors)]
+    clock, facts = "", {}
+    for _ in range(job.turns):
+        turn, open_s = [], []
+        for workload in job.workloads:
+            start = perf_counter()
+            session = backend.open(workload, job.target)
+            open_s.append(perf_counter() - start)
+            clock, facts = session.clock, session.facts
+            turn.append(tuple(session.sample(1) for _ in range(job.calls)))
+            session.close()
+        samples.append(tuple(turn))
+        opens.append(tuple(open_s))
+        readings.append(device.read(processors))
+    return Looped(
+        clock=clock,
+        facts=facts,
+        samples_s=tuple(samples),
+        open_s=tuple(opens),
+        readings=tuple(readings),
+        floor_s=floor_s,
+        processors=processors,
+    )
+
+
+def _measure(job: Measure, device: Device, backend: Backend) -> Measured:
+    processors = _pin(device, job.target.threads)
+    floor_s, chain_s = (_floor_s(model, job.target, backend) for model in (job.floor, job.chain))
     start = perf_counter()
     session = backend.open(job.workload, job.target)
     open_s = perf_counter() - start
     before = device.read(processors)
     clean = measure.clean_pass(session, job.plan)
     after = device.read(processors)
-    ops = session.op_times(job.plan.op_s) if job.ops else None
+    idle = tuple(measure.after_pauses_s(session, gap_s) for gap_s in job.plan.idle_s)
+    node_s = max(0.0, (chain_s - floor_s) / (CHAIN - 1))
+    passes: tuple[OpPass, ...] = ()
+    if job.ops:
+        latency_s, call_s = median(clean.samples_s), floor_s - node_s
+        passes = ops.all_passes(session, job.plan, job.known, call_s, latency_s)
     session.close()
     return Measured(
         clock=session.clock,
-        facts=session.facts,
+        facts={
+            **session.facts,
+            "timer_s": get_clock_info("perf_counter").resolution,
+            "debug_build": hasattr(sys, "gettotalrefcount"),
+        },
         samples_s=clean.samples_s,
         warmups_s=clean.warmups_s,
         loops=clean.loops,
@@ -131,8 +209,17 @@ def _measure(job: Measure, device: Device, backend: Backend) -> Measured:
         processors=processors,
         before=before,
         after=after,
-        ops=ops,
+        op_passes=passes,
+        idle=idle,
     )
+
+
+def _floor_s(model: Model, target: Target, backend: Backend) -> float:
+    session = backend.open(Workload(model=model, batch=1), target)
+    try:
+        return measure.floor_s(session)
+    finally:
+        session.close()
 
 
 def _end_with_parent() -> None:

@@ -33,7 +33,7 @@ RUNTIME_HOMES = (
     "networks/datasets.py",
     "exporters/",
 )
-SCIENCE_HOMES = ("networks/datasets.py",)
+SCIENCE_HOMES = ("networks/datasets.py", "profiler/compare.py")
 BACKEND_NAME_HOMES = (
     "profiler/backends/",
     "nnprof/types.py",
@@ -121,8 +121,8 @@ def test_only_adapters_import_runtimes() -> None:
     assert not strays(RUNTIMES, RUNTIME_HOMES)
 
 
-def test_only_data_sets_import_science() -> None:
-    """Slow to load, scipy and scikit-learn are for the data sets only."""
+def test_few_import_science() -> None:
+    """Slow to load, scipy and scikit-learn are for data sets and comparisons only."""
     assert not strays(SCIENCE, SCIENCE_HOMES)
 
 

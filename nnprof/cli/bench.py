@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from enum import Enum
 from pathlib import Path
@@ -23,8 +24,16 @@ INTERRUPTED = 130  # as shells report a program ended by Ctrl-C
 class Ops(str, Enum):
     """How ops are timed."""
 
+    combined = "combined"
     runtime = "runtime"
     none = "none"
+
+
+class Protocol(str, Enum):
+    """In which order things run."""
+
+    rounds = "rounds"
+    loop = "loop"
 
 
 class Output(str, Enum):
@@ -54,6 +63,18 @@ Options = Annotated[
 Quick = Annotated[bool, typer.Option("--quick", help="Short cells, wider intervals.")]
 Rigorous = Annotated[bool, typer.Option("--rigorous", help="Long cells, narrower intervals.")]
 OpMethod = Annotated[Ops, typer.Option(help="How ops are timed.")]
+Idle = Annotated[
+    str | None,
+    typer.Option(help="Also time single inferences after pauses, such as 0,1ms,10ms,100ms."),
+]
+Order = Annotated[
+    Protocol,
+    typer.Option(
+        "--protocol",
+        help="Fresh processes in shuffled rounds, or one process with all networks in order, "
+        "four times over, as in 2016, to look for drift.",
+    ),
+]
 Limit = Annotated[float, typer.Option(help="Seconds after which a worker is ended.")]
 Out = Annotated[Path, typer.Option(help="Folder for the Run.")]
 Resume = Annotated[
@@ -74,13 +95,17 @@ def bench(
     option: Options = None,
     quick: Quick = False,
     rigorous: Rigorous = False,
-    ops: OpMethod = Ops.runtime,
+    ops: OpMethod = Ops.combined,
+    idle: Idle = None,
+    protocol: Order = Protocol.rounds,
     limit: Limit = 180.0,
     out: Out = Path("bench_results"),
     resume: Resume = None,
     output: Form = Output.table,
 ) -> None:
     """Measure how fast networks run here, and where the time goes."""
+    from msgspec.structs import replace
+
     from nnprof.profiler import bench as sweeps
 
     if resume is not None:
@@ -90,7 +115,13 @@ def bench(
     else:
         batches = _batches(batch)
         target = _target(backend, device, threads, option or [])
-        plan = _plan(quick or not (networks or study or rigorous), rigorous, ops.value, limit)
+        plan = replace(
+            _plan(quick or not (networks or study or rigorous), rigorous),
+            op_method=ops.value,
+            process_limit_s=_positive(limit),
+            idle_s=_gaps(idle),
+            protocol=protocol.value,
+        )
         name, cells = _cells(networks or [], study, target, batches, data)
         run, path = sweeps.start(name, sys.argv[1:], cells, plan, out)
     complete = _sweep(run, path)
@@ -131,13 +162,11 @@ def _target(backend: str | None, device: str, threads: int, options: list[str]) 
     return Target(backend=backend, device=device, threads=threads, options=pairs)
 
 
-def _plan(quick: bool, rigorous: bool, ops: str, limit: float) -> Plan:
+def _plan(quick: bool, rigorous: bool) -> Plan:
     from nnprof.types import Plan
 
     if quick and rigorous:
         raise UsageError("--quick and --rigorous exclude each other.", "Choose one.")
-    if limit <= 0:
-        raise UsageError(f"--limit {limit} is not a time.", "Give seconds above 0.")
     if quick:
         return Plan(
             processes=3,
@@ -146,8 +175,8 @@ def _plan(quick: bool, rigorous: bool, ops: str, limit: float) -> Plan:
             sample_s=0.5,
             warmup_limit_s=1.0,
             cell_limit_s=20.0,
-            process_limit_s=limit,
-            op_method=ops,
+            op_processes=2,
+            op_s=0.1,
         )
     if rigorous:
         return Plan(
@@ -156,10 +185,32 @@ def _plan(quick: bool, rigorous: bool, ops: str, limit: float) -> Plan:
             sample_s=2.0,
             min_samples=10,
             cell_limit_s=300.0,
-            process_limit_s=limit,
-            op_method=ops,
+            op_processes=5,
         )
-    return Plan(process_limit_s=limit, op_method=ops)
+    return Plan()
+
+
+def _positive(limit: float) -> float:
+    if limit <= 0:
+        raise UsageError(f"--limit {limit} is not a time.", "Give seconds above 0.")
+    return limit
+
+
+_GAP = re.compile(r"(\d+(?:\.\d+)?)(s|ms|us|µs)?")
+_UNITS_S = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
+
+
+def _gaps(text: str | None) -> tuple[float, ...]:
+    """Seconds of `0,1ms,10ms`; a bare 0 needs no unit."""
+    gaps = []
+    for word in text.split(",") if text else ():
+        match = _GAP.fullmatch(word.strip())
+        if not match or (not match[2] and float(match[1])):
+            raise UsageError(
+                f"--idle {text}: '{word}' is not a time.", "Write it like this: --idle 0,1ms,10ms"
+            )
+        gaps.append(float(match[1]) * _UNITS_S[match[2] or "s"])
+    return tuple(gaps)
 
 
 def _cells(
@@ -233,7 +284,7 @@ def _print(path: Path, output: Output, *, bundled: bool) -> None:
         print_cells(run)
         sys.stdout.write("\n")
         if bundled and run.measurements:
-            print_ops(max(run.measurements, key=lambda cell: cell.workload.batch))
+            print_ops(max(run.measurements, key=lambda cell: cell.workload.batch), run)
             sys.stdout.write("\n")
         print_notes(run)
         # Plain and on a line of its own, whatever the width: it will be copied.

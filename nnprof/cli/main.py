@@ -12,6 +12,8 @@ import typer
 
 from nnprof._version import __version__
 from nnprof.cli.bench import bench
+from nnprof.cli.compare import compare
+from nnprof.cli.devices import devices
 from nnprof.cli.export import export
 from nnprof.cli.show import show
 from nnprof.cli.train import train
@@ -24,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (bench, show, train, export):
+for command in (bench, show, compare, train, export, devices):
     app.command()(command)
 
 

@@ -48,7 +48,7 @@ def _print(run: Run, ops: bool) -> None:
     if not ops:
         print_cells(run)
     for measurement in run.measurements if ops else ():
-        print_ops(measurement)
+        print_ops(measurement, run)
         sys.stdout.write("\n")
 
 
@@ -101,7 +101,7 @@ def print_cells(run: Run) -> None:
     console.print(report.cell_table(run))
 
 
-def print_ops(measurement: Measurement) -> None:
+def print_ops(measurement: Measurement, run: Run) -> None:
     """A cell's ops, its kinds of ops, and what they leave unexplained."""
     from rich.text import Text
 
@@ -110,10 +110,11 @@ def print_ops(measurement: Measurement) -> None:
     console, work = _console(), measurement.workload
     console.print(Text(f"{work.model.name}, batch {work.batch}", style="bold"))
     if measurement.ops is not None:
-        console.print(report.op_table(measurement))
+        console.print(report.op_table(measurement, report.roof(run)))
         console.print()
         console.print(report.kind_table(measurement))
-    console.print(Text(report.residual_line(measurement)))
+    for line in report.residual_lines(measurement):
+        console.print(Text(line))
 
 
 def print_notes(run: Run) -> None:
@@ -127,7 +128,16 @@ def print_notes(run: Run) -> None:
         console.print(Text(f"Failed: {line}", style="red"))
     for line in report.check_lines(run):
         console.print(Text(f"Note: {line}", style="yellow"))
-    console.print(Text(report.timed_line(run)))
+    for line in _summary(run):
+        console.print(Text(line))
+
+
+def _summary(run: Run) -> list[str]:
+    from nnprof.profiler import report
+
+    saved = report.saved_line(run)
+    drift = [report.drift_line(run)] if run.study.plan.protocol == "loop" else []
+    return [*report.idle_lines(run), *drift, *([saved] if saved else []), report.timed_line(run)]
 
 
 def _console() -> Console:

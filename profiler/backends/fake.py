@@ -21,6 +21,7 @@ import math
 import os
 import signal
 import time
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, OutOfMemory, UsageError
-from nnprof.profiler import inputs, opgraph
-from nnprof.profiler.ports import Arrays, OpNode
-from nnprof.types import OpPass, OpTime, Target, Workload
+from nnprof.exporters.onnx import FLOOR
+from nnprof.profiler import inputs, opgraph, ports
+from nnprof.profiler.ports import Arrays, OpNode, Part
+from nnprof.types import OpPass, Target, Workload
 
 _CALL_S = 1e-6
 _NODE_S = 1e-6
 _WEIGHT_S = 1e-10
+_PROFILER_S = 2e-6
 _DEFAULTS = {
     "noise": 0.0,
     "process": 0.0,
@@ -65,6 +68,8 @@ class FakeSession:
                 op=node.op_type,
                 kind=opgraph.kind_of(node.op_type),
                 origin=(node.name,) if node.name else (),
+                key=f"{node.op_type}-{sum(weights.get(name, 0) for name in node.input)}"
+                f"-{workload.batch}",
             )
             for index, node in enumerate(graph.node)
         )
@@ -97,36 +102,60 @@ class FakeSession:
         numbers, correlation = self._numbers, self._numbers["correlation"]
         fresh = float(self._random.normal()) * math.sqrt(1 - correlation**2)
         self._noise = correlation * self._noise + fresh
-        clean_s = _CALL_S / numbers["speed"] + sum(self._node_s)
         factor = self._level * math.exp(numbers["noise"] * self._noise)
         factor *= 1 + numbers["drift"] * self._samples
         cold, self._cold = self._cold, 1 + (self._cold - 1) / 2
         self._samples += 1
-        return float(clean_s * factor * (loops + cold - 1))
+        return float(self.clean_s(sum(self._node_s)) * factor * (loops + cold - 1))
+
+    def clean_s(self, work_s: float) -> float:
+        """A call that does so much work, without noise."""
+        return _CALL_S / self._numbers["speed"] + work_s
+
+    def level(self) -> float:
+        """How much slower than the truth this process is; 1 without the option."""
+        return self._level
 
     def graph(self) -> tuple[OpNode, ...]:
         """The nodes of the file, as they stand."""
         return self._nodes
 
+    def pause(self, seconds: float) -> None:
+        """The fake waits for nobody."""
+
     def op_times(self, budget_s: float) -> OpPass:  # noqa: ARG002  a fake takes no time
-        """The terms of the sum."""
+        """The terms of the sum, each read as a real profiler does: two microseconds too long."""
         ops = tuple(
-            OpTime(
-                index=index,
-                node=node.node,
-                op=node.op,
-                kind=node.kind,
-                inputs=(),
-                outputs=(),
-                origin=node.origin,
-                kernel="fake",
-                seconds=seconds,
-                runs=1,
-                method="runtime",
-            )
+            ports.timed(node, index, seconds + _PROFILER_S, "runtime", kernel="fake")
             for index, (node, seconds) in enumerate(zip(self._nodes, self._node_s, strict=True))
         )
-        return OpPass(method="runtime", latency_s=_CALL_S + sum(self._node_s), ops=ops)
+        return OpPass(method="runtime", latency_s=_CALL_S + sum(op.seconds for op in ops), ops=ops)
+
+    def alone(self, skip: Collection[str]) -> Iterator[tuple[str, Part]]:
+        """Each node alone."""
+        seen = set(skip)
+        for node, seconds in zip(self._nodes, self._node_s, strict=True):
+            if node.key not in seen:
+                seen.add(node.key)
+                yield node.key, _FakePart(self, seconds)
+
+    def beginnings(self) -> Sequence[Part]:
+        """The sums up to each node."""
+        return [_FakePart(self, sum(self._node_s[: end + 1])) for end in range(len(self._nodes))]
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+class _FakePart:
+    """A part of a network, as noiseless as its process allows."""
+
+    def __init__(self, session: FakeSession, work_s: float) -> None:
+        self._session, self._work_s = session, work_s
+
+    def sample(self, loops: int) -> float:
+        """Seconds that `loops` runs would take."""
+        return loops * self._session.clean_s(self._work_s) * self._session.level()
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -174,8 +203,7 @@ class Fake:
         """A session, or the fault that was asked for."""
         session = FakeSession(workload, target)
         at = _numbers(target)["fault_batch"]
-        is_floor = workload.model.name == "identity"
-        if not is_floor and at in (0, workload.batch):
+        if workload.model.name != FLOOR and at in (0, workload.batch):
             _misbehave(target.options.get("fault", ""), workload)
         return session
 

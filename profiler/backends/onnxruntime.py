@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
-from time import perf_counter
-from typing import Any
+from time import perf_counter, sleep
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, OutOfMemory, Unavailable
-from nnprof.profiler import inputs, opgraph
-from nnprof.profiler.ports import Arrays, OpNode, arrays_like
+from nnprof.profiler import inputs, opgraph, ports
+from nnprof.profiler.ports import Arrays, OpNode, Part, arrays_like
 from nnprof.types import OpPass, OpTime, Target, Workload
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider"}
@@ -64,7 +64,26 @@ def _translated(workload: Workload) -> Iterator[None]:
         ) from error
 
 
-class OrtSession:
+class _Bound:
+    """An InferenceSession with buffers bound once."""
+
+    def __init__(self, session: Any, binding: Any) -> None:
+        self._session, self._binding = session, binding
+
+    def sample(self, loops: int) -> float:
+        """Seconds of `loops` inferences."""
+        run, binding = self._session.run_with_iobinding, self._binding
+        start = perf_counter()
+        for _ in range(loops):
+            run(binding)
+        return perf_counter() - start
+
+    def close(self) -> None:
+        """Drop the session and its buffers."""
+        del self._binding, self._session
+
+
+class OrtSession(_Bound):
     """One InferenceSession with bound buffers. `infer` and `sample` share it."""
 
     clock = "perf_counter"
@@ -72,33 +91,39 @@ class OrtSession:
     def __init__(self, workload: Workload, target: Target) -> None:
         self._workload, self._target = workload, target
         self._ort = _runtime()
+        self._cut: _Cut | None = None
+        self._nodes: tuple[OpNode, ...] | None = None
         with _translated(workload):
             self._tiles = arrays_like(inputs.make(workload))
-            self._session = self._load(self._options())
-            self._binding = self._bind(self._session)
+            session = self._load(self._options())
+            super().__init__(session, self._bind(session, self._tiles))
         self.facts: dict[str, Any] = {
-            "providers": self._session.get_providers(),
+            "providers": session.get_providers(),
             "transfers": "none: inputs and outputs are in host memory",
             "buffers": "bound once, reused",
         }
 
-    def _options(self) -> Any:
+    def _options(self, *, optimise: bool = True) -> Any:
         options = self._ort.SessionOptions()
         options.intra_op_num_threads = self._target.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _QUIET
+        if not optimise:
+            level = self._ort.GraphOptimizationLevel
+            options.graph_optimization_level = level.ORT_DISABLE_ALL
         return options
 
-    def _load(self, options: Any) -> Any:
-        return self._ort.InferenceSession(
-            self._workload.model.path, options, providers=[_PROVIDERS[self._target.device]]
-        )
+    def _load(self, options: Any, model: bytes | None = None) -> Any:
+        providers = [_PROVIDERS[self._target.device]]
+        source = self._workload.model.path if model is None else model
+        return self._ort.InferenceSession(source, options, providers=providers)
 
-    def _bind(self, session: Any) -> Any:
+    def _bind(self, session: Any, arrays: Arrays) -> Any:
         """Bind inputs, and outputs of the shapes that one first inference shows."""
         binding = session.io_binding()
-        for name, array in self._tiles.items():
-            binding.bind_ortvalue_input(name, self._ort.OrtValue.ortvalue_from_numpy(array))
+        for tensor in session.get_inputs():
+            value = self._ort.OrtValue.ortvalue_from_numpy(arrays[tensor.name])
+            binding.bind_ortvalue_input(tensor.name, value)
         for output in session.get_outputs():
             binding.bind_output(output.name)
         session.run_with_iobinding(binding)
@@ -112,43 +137,98 @@ class OrtSession:
         results = self._session.run(names, dict(arrays))
         return {name: np.asarray(result) for name, result in zip(names, results, strict=True)}
 
-    def sample(self, loops: int) -> float:
-        """Seconds of `loops` inferences."""
-        run, binding = self._session.run_with_iobinding, self._binding
-        start = perf_counter()
-        for _ in range(loops):
-            run(binding)
-        return perf_counter() - start
+    def pause(self, seconds: float) -> None:
+        """Sleep."""
+        sleep(seconds)
 
     def graph(self) -> tuple[OpNode, ...]:
         """Nodes of the optimised model, as ONNX Runtime writes it out."""
-        with tempfile.TemporaryDirectory() as folder:
-            optimised = Path(folder, "optimised.onnx")
-            options = self._options()
-            options.optimized_model_filepath = str(optimised)
-            self._load(options)
-            return opgraph.read(optimised, Path(self._workload.model.path))
+        if self._nodes is None:
+            cut = self._anatomy()
+            self._nodes = opgraph.read(cut.model, Path(self._workload.model.path), cut.tensors)
+        return self._nodes
+
+    def _anatomy(self) -> _Cut:
+        """The optimised model, and every tensor that flows in it for these tiles."""
+        if self._cut is None:
+            import onnx
+
+            from nnprof.profiler import isolate
+
+            with tempfile.TemporaryDirectory() as folder, _translated(self._workload):
+                options = self._options()
+                options.optimized_model_filepath = str(Path(folder, "optimised.onnx"))
+                self._load(options)
+                model = onnx.load(Path(folder, "optimised.onnx"))
+                watched = isolate.with_all_tensors(model).SerializeToString()
+                session = self._load(self._options(optimise=False), watched)
+                names = [output.name for output in session.get_outputs()]
+                values = session.run(names, self._tiles)
+            if not all(isinstance(value, np.ndarray) for value in values):
+                raise BadFile(
+                    f"{self._workload.model.name} cannot be cut: some ops make no tensors.",
+                    "Its ops are timed by the runtime alone.",
+                )
+            self._cut = _Cut(model, {**self._tiles, **dict(zip(names, values, strict=True))})
+        return self._cut
+
+    def alone(self, skip: Collection[str]) -> Iterator[tuple[str, Part]]:
+        """Each distinct op as a session of its own, with the weights and inputs it really had."""
+        from nnprof.profiler import isolate
+
+        cut, seen = self._anatomy(), set(skip)
+        for index, node in enumerate(self.graph()):
+            if node.key not in seen:
+                seen.add(node.key)
+                yield node.key, self._part(isolate.carve(cut.model, index, cut.tensors))
+
+    def beginnings(self) -> Sequence[Part]:
+        """The network up to each node."""
+        from nnprof.profiler import isolate
+
+        cut = self._anatomy()
+        return [
+            self._part(isolate.beginning(cut.model, index, cut.tensors))
+            for index in range(len(cut.model.graph.node))
+        ]
+
+    def _part(self, model: Any) -> Part:
+        with _translated(self._workload):
+            # What was cut out of an optimised graph must run as it stands.
+            session = self._load(self._options(optimise=False), model.SerializeToString())
+            return _Bound(session, self._bind(session, self._anatomy().tensors))
 
     def op_times(self, budget_s: float) -> OpPass:
         """ONNX Runtime's own profile: integer microseconds, distorting, in a session of its own."""
-        origins = {node.node: node.origin for node in self.graph()}
+        try:
+            nodes = {node.node: node for node in self.graph()}
+        except BadFile:  # a graph that cannot be cut can still be profiled
+            nodes = {}
         with tempfile.TemporaryDirectory() as folder, _translated(self._workload):
             options = self._options()
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder, "profile"))
             session = self._load(options)
-            binding = self._bind(session)
+            binding = self._bind(session, self._tiles)
             first_s = _timed(session, binding)
             # The profiler keeps at most a million events; a hundred inferences settle a median.
             runs = int(min(100, max(1, budget_s / first_s)))
             latencies_s = [_timed(session, binding) for _ in range(runs)]
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-        ops = read_profile(events, runs, origins)
-        return OpPass(method="runtime", latency_s=median(latencies_s), ops=ops)
+        ops = read_profile(events, runs, nodes)
+        return OpPass(
+            method="runtime",
+            latency_s=median(latencies_s),
+            ops=ops,
+            timed_s=first_s + sum(latencies_s),
+        )
 
-    def close(self) -> None:
-        """Drop the session and its buffers."""
-        del self._binding, self._session
+
+class _Cut(NamedTuple):
+    """An optimised model and the tensors between its nodes."""
+
+    model: Any
+    tensors: dict[str, NDArray[Any]]
 
 
 def _timed(session: Any, binding: Any) -> float:
@@ -158,7 +238,7 @@ def _timed(session: Any, binding: Any) -> float:
 
 
 def read_profile(
-    events: list[dict[str, Any]], runs: int, origins: dict[str, tuple[str, ...]]
+    events: list[dict[str, Any]], runs: int, nodes: Mapping[str, OpNode]
 ) -> tuple[OpTime, ...]:
     """Ops of the last `runs` inferences in ONNX Runtime's profile, in order of execution.
 
@@ -174,20 +254,27 @@ def read_profile(
             durations[node].append(event["dur"] * 1e-6)
             arguments[node] = event["args"]
     return tuple(
-        OpTime(
-            index=index,
-            node=node,
-            op=arguments[node]["op_name"],
-            kind=opgraph.kind_of(arguments[node]["op_name"]),
-            inputs=_shapes(arguments[node].get("input_type_shape", [])),
-            outputs=_shapes(arguments[node].get("output_type_shape", [])),
-            origin=origins.get(node, ()),
-            kernel=arguments[node].get("provider", ""),
-            seconds=median(seconds[-runs:]),
+        ports.timed(
+            nodes.get(node) or _unknown(node, arguments[node]),
+            index,
+            median(seconds[-runs:]),
+            "runtime",
             runs=len(seconds[-runs:]),
-            method="runtime",
+            kernel=arguments[node].get("provider", ""),
         )
         for index, (node, seconds) in enumerate(durations.items())
+    )
+
+
+def _unknown(node: str, arguments: Mapping[str, Any]) -> OpNode:
+    """A node that the profile knows and the written graph does not."""
+    op = arguments["op_name"]
+    return OpNode(
+        node=node,
+        op=op,
+        kind=opgraph.kind_of(op),
+        inputs=_shapes(arguments.get("input_type_shape", [])),
+        outputs=_shapes(arguments.get("output_type_shape", [])),
     )
 
 

@@ -175,6 +175,12 @@ Case = Callable[[Path], tuple[str, ...]]
             id="too many threads",
         ),
         pytest.param(
+            lambda _: ("bench", *FAKE, "--idle", "1ms,5"), "'5' is not a time.", id="no unit"
+        ),
+        pytest.param(
+            lambda _: ("compare", str(GOLDEN), "none.json"), "Cannot read none.json", id="no Run"
+        ),
+        pytest.param(
             lambda _: ("bench", "--quick", "--rigorous"), "exclude each other", id="both ways"
         ),
         pytest.param(

@@ -176,3 +176,47 @@ def test_show_in_all_formats(tmp_path: Path) -> None:
             assert "Conv" in done.stdout or not words
     rows = json.loads(nnprof("show", golden, "--format", "json").stdout)
     assert [row["state"] for row in rows] == ["steady", "steady", "failed"]
+
+
+def test_pauses_are_shown(tmp_path: Path) -> None:
+    """--idle adds a line per pause with the latency after it."""
+    done = nnprof(
+        *("bench", NETWORK, "--batch", "1", "--quick", "--ops", "none", "--idle", "0,1ms"),
+        folder=tmp_path,
+    )
+    lines = " ".join(done.stdout.split())
+    assert "ms after 0 ms of pause" in lines
+    assert "ms after 1.000 ms of pause" in lines
+
+
+def test_loop_of_2016_says_whether_it_drifted(tmp_path: Path) -> None:
+    """--protocol loop runs all networks in one process and says whether drift was found."""
+    done = nnprof(
+        *("bench", NETWORK, "1x28x28 fc10", *FAKE, "--batch", "1,8", "--protocol", "loop"),
+        folder=tmp_path,
+    )
+    assert done.returncode == 0
+    assert "Drift over the turns:" in done.stdout
+    assert "not found" in done.stdout
+    (path,) = (tmp_path / "bench_results").glob("*.json")
+    assert "Drift over the turns:" in nnprof("show", str(path)).stdout
+
+
+def test_devices_shows_this_machine() -> None:
+    """`nnprof devices` names the processor, and says how to measure its limits."""
+    done = nnprof("devices")
+    assert done.returncode == 0
+    assert "device architecture" in done.stdout
+    assert "nnprof devices --measure" in done.stdout
+
+
+def test_default_ops_are_combined_and_add_up(tmp_path: Path) -> None:
+    """Without a word about ops a Run has the combined estimate, each op with its interval."""
+    done = nnprof(
+        *("bench", NETWORK, "--batch", "64", "--quick", "--format", "json"), folder=tmp_path
+    )
+    (cell,) = json.loads(done.stdout)["measurements"]
+    assert cell["ops"]["method"] == "combined"
+    assert cell["ops"]["ops"][-1]["op"] == "call"
+    assert all(op["low_s"] <= op["seconds"] <= op["high_s"] for op in cell["ops"]["ops"])
+    assert {one["method"] for one in cell["op_passes"]} >= {"runtime", "isolated", "floor"}

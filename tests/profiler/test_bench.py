@@ -8,12 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+import onnx
 import pytest
 from msgspec.structs import replace
 
 from nnprof.errors import BadFile, UsageError
+from nnprof.exporters.onnx import load_model
 from nnprof.profiler import bench, results, stats
-from nnprof.types import Cell, Plan, Run, Target, Workload
+from nnprof.types import Cell, Model, Plan, Run, Target, Workload
 
 
 def _all(cells: tuple[Cell, ...], plan: Plan, folder: Path) -> tuple[Run, Path]:
@@ -104,6 +106,50 @@ def test_same_cell_twice_is_measured_once(
     """A cell named twice is one question and gets one answer."""
     run, _ = _all((cells[0], cells[0]), short, tmp_path)
     assert len(run.measurements) == 1
+
+
+def test_ops_are_combined_and_shared(model: Model, short: Plan, tmp_path: Path) -> None:
+    """Each distinct op is timed alone in as many processes as asked, whichever cells have it."""
+    twin = tmp_path / "twin.onnx"
+    proto = onnx.load(model.path)
+    proto.graph.name = "twin"
+    onnx.save(proto, twin)
+    cells = tuple(
+        Cell(workload=Workload(model=one, batch=2), target=Target(backend="fake"))
+        for one in (model, load_model(twin))
+    )
+    run, _ = _all(cells, replace(short, op_processes=2), tmp_path)
+    alone = [
+        op for m in run.measurements for one in m.op_passes
+        if one.method == "isolated" for op in one.ops
+    ]  # fmt: skip
+    keys = {op.key for op in alone}
+    assert sum(op.runs > 0 for op in alone) == 2 * len(keys)
+    assert len(alone) == 4 * len(keys)
+    for m in run.measurements:
+        assert m.ops is not None
+        assert m.ops.method == "combined"
+        assert [op.op for op in m.ops.ops] == ["Gemm", "Relu", "Softmax", "call"]
+        assert sum(op.seconds for op in m.ops.ops) == pytest.approx(stats.latency_s(m), rel=0.05)
+
+
+def test_loop_protocol(cells: tuple[Cell, ...], short: Plan, tmp_path: Path) -> None:
+    """The protocol of 2016 gives four turns of twenty calls per network, and a finished Run."""
+    run, path = _all(cells, replace(short, protocol="loop"), tmp_path)
+    assert all(m.finished for m in run.measurements)
+    assert [[len(turn) for turn in m.samples_s] for m in run.measurements] == [[20] * 4] * 4
+    assert list(bench.sweep(bench.resume(path), path)) == []
+    assert stats.drift(run.measurements) is not None
+
+
+def test_drift_of_a_fake_loop_is_found(
+    cells: tuple[Cell, ...], short: Plan, tmp_path: Path
+) -> None:
+    """A target that slows down while it runs is found to drift within its calls."""
+    drifting = Target(backend="fake", options={"drift": "0.05"})
+    plan = replace(short, protocol="loop")
+    run, _ = _all(tuple(replace(cell, target=drifting) for cell in cells), plan, tmp_path)
+    assert {p.state for m in run.measurements for p in m.processes} == {"drifting"}
 
 
 def test_resume_measures_only_what_is_missing(

@@ -52,6 +52,22 @@ def test_each_condition_is_found(code: str, process: dict[str, object]) -> None:
     assert [check.code for check in checks.find(_cell(**process))] == [code]
 
 
+def test_levels_and_outliers_and_timer_and_build() -> None:
+    """Processes on other levels, far samples, a coarse timer and a debug build are each found."""
+    cell = _cell()
+    scaled = (cell.samples_s[0], *(tuple(2 * s for s in each) for each in cell.samples_s[1:]))
+    far = ((*cell.samples_s[0][:-1], 3 * cell.samples_s[0][0]), *cell.samples_s[1:])
+    coarse = {**cell.facts, "timer_s": 1.0}
+    debug = {**cell.facts, "debug_build": True}
+    for code, changed in (
+        ("levels_differ", replace(cell, samples_s=scaled)),
+        ("outliers", replace(cell, samples_s=far)),
+        ("timer_coarse", replace(cell, facts=coarse)),
+        ("debug_build", replace(cell, facts=debug)),
+    ):
+        assert code in {check.code for check in checks.find(changed)}
+
+
 def test_ops_that_do_not_add_up() -> None:
     """Ops that sum to half the clean time are called out."""
     found = checks.find(_cell(op_scale=0.5))
@@ -62,8 +78,8 @@ def test_wide_interval() -> None:
     """An interval wider than asked for is called out with both widths."""
     cell = _cell()
     wide = replace(cell, samples_s=tuple((s,) for s in (1.0, 2.0, 3.0)), ops=None)
-    (check,) = checks.find(wide)
-    assert check.code == "interval_wide"
+    found = {check.code: check for check in checks.find(wide)}
+    check = found["interval_wide"]
     assert "wider than the ±3.0% asked for" in checks.text(check)[0]
 
 

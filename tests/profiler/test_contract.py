@@ -55,6 +55,19 @@ def test_ops_are_those_of_the_graph(backend: Backend, model: Model) -> None:
     assert ops.latency_s > 0
 
 
+def test_parts_are_those_of_the_graph(backend: Backend, model: Model) -> None:
+    """Each distinct op can be timed alone, and every beginning; more of it takes longer."""
+    session = backend.open(Workload(model=model, batch=3), Target())
+    keys = {node.key for node in session.graph()}
+    parts = dict(session.alone(()))
+    assert set(parts) == keys
+    assert all(part.sample(10) > 0 for part in parts.values())
+    beginnings = session.beginnings()
+    assert len(beginnings) == len(session.graph())
+    first, last = (min(part.sample(500) for _ in range(5)) for part in beginnings[:: len(keys) - 1])
+    assert first < last
+
+
 def test_closed_session_can_be_opened_again(backend: Backend, model: Model) -> None:
     """Closing gives everything back; the same workload opens again."""
     work = Workload(model=model, batch=3)

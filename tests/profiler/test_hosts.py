@@ -13,11 +13,12 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from nnprof.errors import BadFile, OutOfMemory, Unavailable, WorkerCrashed, WorkerTimeout
-from nnprof.exporters.onnx import identity_model, load_model
+from nnprof.exporters.onnx import chain_model, identity_model, load_model
 from nnprof.profiler import hosts
-from nnprof.profiler.worker import Measure, Measured, Probe, Probed
+from nnprof.profiler.worker import CHAIN, Loop, Looped, Measure, Measured, Probe, Probed
 from nnprof.types import Model, Plan, Target, Workload
 
 
@@ -29,6 +30,7 @@ def _job(
         target=Target(backend=backend, options=options),
         plan=plan,
         floor=identity_model(),
+        chain=chain_model(CHAIN),
         ops=True,
     )
 
@@ -40,9 +42,48 @@ def test_worker_measures(model: Model, short: Plan, backend: str) -> None:
     assert isinstance(answer, Measured)
     assert min(answer.samples_s) > 0
     assert 0 < answer.floor_s < 2 * min(answer.samples_s)
-    assert answer.ops is not None
-    assert [op.kind for op in answer.ops.ops][-1] == "softmax"
+    assert [one.method for one in answer.op_passes] == [
+        "runtime",
+        "floor",
+        "isolated",
+        "differential",
+    ]
+    for one in answer.op_passes:
+        assert [op.kind for op in one.ops][-1] == ("other" if one.method == "floor" else "softmax")
     assert len(answer.processors) == 1
+
+
+@pytest.mark.parametrize("backend", ["fake", "onnxruntime"])
+def test_worker_loops(model: Model, backend: str) -> None:
+    """One process times all networks in order, turn after turn, twenty calls each."""
+    work = tuple(Workload(model=model, batch=batch) for batch in (1, 2, 4))
+    job = Loop(workloads=work, target=Target(backend=backend), floor=identity_model())
+    answer = hosts.run_local(job, 60)
+    assert isinstance(answer, Looped)
+    assert [[len(calls) for calls in turn] for turn in answer.samples_s] == [[20] * 3] * 4
+    assert len(answer.readings) == 5
+
+
+def test_pauses_are_timed(model: Model, short: Plan) -> None:
+    """After each pause single inferences are timed, as many for every pause."""
+    plan = replace(short, idle_s=(0.0, 0.001))
+    answer = hosts.run_local(_job(model, plan, backend="onnxruntime"), 60)
+    assert isinstance(answer, Measured)
+    assert [len(samples) for samples in answer.idle] == [20, 20]
+    assert all(seconds > 0 for samples in answer.idle for seconds in samples)
+
+
+def test_known_ops_are_not_timed_again(model: Model, short: Plan) -> None:
+    """Ops whose keys the job names are left out of the isolated pass, and only of that."""
+    job = _job(model, short)
+    first = hosts.run_local(job, 60)
+    assert isinstance(first, Measured)
+    isolated = next(one for one in first.op_passes if one.method == "isolated")
+    known = tuple(op.key for op in isolated.ops[1:])
+    second = hosts.run_local(replace(job, known=known), 60)
+    assert isinstance(second, Measured)
+    counts = {one.method: len(one.ops) for one in second.op_passes}
+    assert counts == {"runtime": 3, "floor": 1, "isolated": 1, "differential": 3}
 
 
 def test_worker_probes() -> None:

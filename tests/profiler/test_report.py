@@ -7,10 +7,12 @@ import io
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
-from nnprof.profiler import report, results
-from nnprof.types import Run
+from nnprof.profiler import report, results, stats
+from nnprof.profiler.roofline import Roofline
+from nnprof.types import IdlePass, Run
 
 GOLDEN = Path(__file__).parents[1] / "data" / "run-v1.json"
 
@@ -107,11 +109,33 @@ def test_mixed_networks_keep_their_names() -> None:
 
 def test_residual_is_never_hidden(run: Run) -> None:
     """The line under the ops names Σops, clean and the residual, and they add up."""
-    line = report.residual_line(run.measurements[1])
+    line = report.residual_lines(run.measurements[1])[0]
     words = line.split()
     ops_ms, clean_ms, rest_ms = (float(words[index]) for index in (1, 5, 9))
-    assert ops_ms + rest_ms == pytest.approx(clean_ms, rel=1e-3)
+    assert ops_ms + rest_ms == pytest.approx(clean_ms, abs=2e-5)
     assert "method runtime" in line
+
+
+def test_limits_are_shown_beside_ops(run: Run) -> None:
+    """With the machine's limits an op's line says which share of which limit it reaches."""
+    limits = Roofline(flops_per_s=1e9, bandwidths=((1 << 40, 1e9),), launch_s=1e-7)
+    cell = run.measurements[1]
+    assert cell.ops is not None
+    work = {"flops": 1000, "bytes_in": 10, "bytes_out": 10, "bytes_weights": 10}
+    ops = tuple(replace(op, seconds=2e-6, low_s=1e-6, high_s=3e-6, **work) for op in cell.ops.ops)
+    text = _text(report.op_table(replace(cell, ops=replace(cell.ops, ops=ops)), limits))
+    assert "50% compute" in text
+    assert " 50 " in text  # ± %
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_pauses_are_told(run: Run) -> None:
+    """Latency after a pause is told with its ratio to the clean one."""
+    cell = run.measurements[1]
+    late = tuple((2 * value,) for value in stats.process_medians_s(cell))
+    idle = (IdlePass(gap_s=0.01, samples_s=late),)
+    (line,) = report.idle_lines(replace(run, measurements=(replace(cell, idle=idle),)))
+    assert "after 10.00 ms of pause, 2.00 times the clean latency" in line
 
 
 def test_kinds_sum_to_the_ops(run: Run) -> None:

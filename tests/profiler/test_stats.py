@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from scipy.stats import t as student
 
-from nnprof.profiler import stats
+from nnprof.profiler import results, stats
+from nnprof.types import Measurement
+
+GOLDEN = Path(__file__).parents[1] / "data" / "run-v1.json"
 
 
 @pytest.mark.parametrize("freedom", range(1, 31))
@@ -64,6 +69,76 @@ def _noise(count: int = 60, scale: float = 0.01) -> np.ndarray:
 def test_states(samples: list[float], state: str) -> None:
     """Each kind of process is called by its name."""
     assert stats.classify([float(sample) for sample in samples]) == state
+
+
+def test_changepoints_are_where_the_level_changes() -> None:
+    """Two jumps of five deviations are found within two samples of where they are."""
+    series = np.concatenate([np.full(30, 1.0), np.full(30, 1.1), np.full(40, 1.0)])
+    noise = np.random.default_rng(2).normal(0, 0.02, 100)
+    cuts = stats.changepoints(list(series + noise))
+    assert len(cuts) == 2
+    assert cuts == pytest.approx([30, 60], abs=2)
+
+
+def test_noise_has_no_changepoints() -> None:
+    """Of 200 series of independent noise, at most 5 % are cut anywhere."""
+    random = np.random.default_rng(4)
+    cut = sum(bool(stats.changepoints(list(random.normal(1, 0.02, 100)))) for _ in range(200))
+    assert cut <= 10
+
+
+def test_one_outlier_is_no_changepoint() -> None:
+    """A single sample, however far off, is no level."""
+    samples = list(_noise(60))
+    samples[30] = 50.0
+    assert stats.changepoints(samples) == []
+    assert stats.is_outlier(50.0, samples)
+    assert not stats.is_outlier(1.02, samples)
+
+
+def _turns(factors: list[float]) -> Measurement:
+    cell = results.load(GOLDEN).measurements[0]
+    return replace(
+        cell,
+        samples_s=tuple((1e-3 * factor,) for factor in factors),
+        warmups_s=tuple(() for _ in factors),
+        processes=tuple(cell.processes[0] for _ in factors),
+    )
+
+
+def test_drift_of_2016_is_found() -> None:
+    """Networks that get 2 % slower each turn are found to drift by 2 %."""
+    noise = np.random.default_rng(8).normal(0, 0.002, (5, 4))
+    cells = [_turns(list(1.02 ** np.arange(4) * (1 + row))) for row in noise]
+    found = stats.drift(cells)
+    assert found is not None
+    assert found.found
+    assert found.per_turn == pytest.approx(0.02, abs=0.003)
+
+
+def test_no_drift_is_not_found() -> None:
+    """Networks that only scatter are not found to drift; a single one leaves it unknown."""
+    noise = np.random.default_rng(9).normal(0, 0.01, (8, 4))
+    found = stats.drift([_turns(list(1 + row)) for row in noise])
+    assert found is not None
+    assert not found.found
+    assert stats.drift([_turns([1.0, 1.1])]) is None
+
+
+@pytest.mark.parametrize(
+    ("count", "loops", "p90", "p99"),
+    [(63, 1, False, False), (64, 1, True, False), (662, 1, True, True), (662, 2, False, False)],
+)
+def test_percentiles_need_samples(count: int, loops: int, p90: bool, p99: bool) -> None:
+    """The 90th percentile needs 64 single inferences, the 99th 662; means have none."""
+    cell = results.load(GOLDEN).measurements[0]
+    samples = tuple(float(index) for index in range(1, count + 1))
+    process = replace(cell.processes[0], loops=loops)
+    cell = replace(cell, samples_s=(samples,), warmups_s=((),), processes=(process,))
+    assert (stats.percentile_s(cell, 0.90) is not None) == p90
+    assert (stats.percentile_s(cell, 0.99) is not None) == p99
+    if p90:
+        assert stats.percentile_s(cell, 0.90) == math.ceil(0.9 * count)
 
 
 def test_steady_noise_is_rarely_called_otherwise() -> None:

@@ -1,0 +1,70 @@
+"""`nnprof compare`: two Runs, cell by cell, with a verdict that does not cry wolf."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from nnprof.profiler.compare import Comparison
+
+
+class Format(str, Enum):
+    """What to print."""
+
+    table = "table"
+    md = "md"
+    json = "json"
+
+
+Before = Annotated[Path, typer.Argument(help="The Run before.", metavar="A.json")]
+After = Annotated[Path, typer.Argument(help="The Run after.", metavar="B.json")]
+FailOn = Annotated[
+    float, typer.Option(help="Percent by which a cell must be SLOWER for exit code 1.")
+]
+Allow = Annotated[
+    list[str] | None,
+    typer.Option(help="A condition that may differ, such as version; repeatable."),
+]
+Form = Annotated[Format, typer.Option("--format", help="How to print it.")]
+
+
+def compare(
+    before: Before,
+    after: After,
+    fail_on: FailOn = 5.0,
+    allow: Allow = None,
+    output: Form = Format.table,
+) -> None:
+    """Compare two Runs cell by cell; exit code 1 if a cell regressed or failed."""
+    from nnprof.profiler import compare as comparing
+    from nnprof.profiler import results
+
+    found = comparing.compare(results.load(before), results.load(after), allow or ())
+    if output is Format.json:
+        import msgspec
+
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=1).decode() + "\n")
+    elif output is Format.md:
+        from nnprof.profiler import report
+
+        sys.stdout.write(report.comparison_markdown(found))
+    else:
+        _print(found)
+    if found.failed or found.regressions(fail_on / 100):
+        raise typer.Exit(1)
+
+
+def _print(found: Comparison) -> None:
+    from rich.console import Console
+
+    from nnprof.profiler import report
+
+    console = Console(highlight=False)
+    console.print(report.comparison_table(found))
+    for line in report.comparison_lines(found):
+        console.print(line, markup=False)

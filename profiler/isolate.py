@@ -1,0 +1,117 @@
+"""Cutting an optimised ONNX graph: each op as a model of its own, and every beginning of it.
+
+Pure: ONNX in, ONNX out; running is the backend's. What is cut is the graph as it stands after
+fusion and layout changes, so what runs alone is what ran inside, weights and input values included.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def with_all_tensors(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with every tensor between its nodes as an output, to see shapes and values."""
+    seen = {value.name for value in model.graph.output}
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    for node in model.graph.node:
+        for name in node.output:
+            if name and name not in seen:
+                result.graph.output.append(onnx.ValueInfoProto(name=name))
+    return result
+
+
+def weights_of(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
+    """The constants of a model by name."""
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
+    """A node's attributes as Python values."""
+    return {one.name: helper.get_attribute_value(one) for one in node.attribute}
+
+
+def key_of(node: onnx.NodeProto, tensors: Arrays, weights: Arrays) -> str:
+    """The same for two ops that do the same work: type, attributes, shapes and types of tensors.
+
+    Values count only for integers, which say what is to be done (a shape, an axis).
+    """
+    attributes = sorted(node.attribute, key=lambda one: one.name)
+    parts: list[str] = [node.domain, node.op_type]
+    parts += [one.SerializeToString(deterministic=True).hex() for one in attributes]
+    for name in (*node.input, *node.output):
+        array = weights[name] if name in weights else tensors[name] if name else None
+        if array is None:
+            parts.append("-")
+            continue
+        parts.append(f"{'w' if name in weights else 't'}{array.dtype}{array.shape}")
+        if name in weights and array.dtype.kind in "iu":
+            parts.append(str(array.tolist()))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def carve(model: onnx.ModelProto, index: int, tensors: Arrays) -> onnx.ModelProto:
+    """Node `index` as a model of its own; what flowed into it becomes its input."""
+    node = model.graph.node[index]
+    return _cut(model, [node], [name for name in node.output if name], tensors)
+
+
+def beginning(model: onnx.ModelProto, last: int, tensors: Arrays) -> onnx.ModelProto:
+    """The model up to and with node `last`; what would have flowed on becomes its output."""
+    nodes = list(model.graph.node[: last + 1])
+    made = [name for node in nodes for name in node.output if name]
+    later = {name for node in model.graph.node[last + 1 :] for name in _reads(node)}
+    later |= {value.name for value in model.graph.output}
+    return _cut(model, nodes, [name for name in made if name in later], tensors)
+
+
+def _cut(
+    model: onnx.ModelProto,
+    nodes: Sequence[onnx.NodeProto],
+    outputs: Sequence[str],
+    tensors: Arrays,
+) -> onnx.ModelProto:
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    made = {name for node in nodes for name in node.output}
+    # In the order of first use, each once.
+    used = [
+        name
+        for name in dict.fromkeys(name for node in nodes for name in _reads(node))
+        if name in weights or name in tensors
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "part",
+        [_declared(name, tensors) for name in used if name not in weights and name not in made],
+        [_declared(name, tensors) for name in outputs],
+        [weights[name] for name in used if name in weights],
+    )
+    return helper.make_model(
+        graph, opset_imports=list(model.opset_import), ir_version=model.ir_version
+    )
+
+
+def _reads(node: onnx.NodeProto) -> list[str]:
+    """Every tensor that a node may read, those of graphs inside it included."""
+    inner = [
+        name
+        for attribute in node.attribute
+        for child in (attribute.g.node if attribute.HasField("g") else ())
+        for name in _reads(child)
+    ]
+    return [name for name in (*node.input, *inner) if name]
+
+
+def _declared(name: str, tensors: Arrays) -> onnx.ValueInfoProto:
+    array = tensors[name]
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(array.dtype))
+    return helper.make_tensor_value_info(name, kind, array.shape)

@@ -1,0 +1,84 @@
+"""Cutting graphs, checked by running the pieces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from nnprof.exporters.onnx import export
+from nnprof.networks.families import parse_network
+from nnprof.profiler import inputs, isolate
+from nnprof.profiler.backends.onnxruntime import BACKEND, OrtSession
+from nnprof.types import Target, Workload
+
+
+@pytest.fixture(scope="module")
+def session() -> OrtSession:
+    """A conv network, opened."""
+    model = export(parse_network("1x28x28 conv6k5 conv6k5 pool2 fc20 fc10"))
+    return BACKEND.open(Workload(model=model, batch=3), Target())
+
+
+def _run(model: onnx.ModelProto, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    runner = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    feeds = {tensor.name: arrays[tensor.name] for tensor in runner.get_inputs()}
+    names = [tensor.name for tensor in runner.get_outputs()]
+    return dict(zip(names, runner.run(names, feeds), strict=True))
+
+
+def test_each_op_alone_computes_what_it_computed_inside(session: OrtSession) -> None:
+    """Fed with what flowed in, every carved op gives what flowed out of it in the network."""
+    cut = session._anatomy()
+    for index, node in enumerate(cut.model.graph.node):
+        made = _run(isolate.carve(cut.model, index, cut.tensors), cut.tensors)
+        assert set(made) == set(node.output)
+        for name, array in made.items():
+            assert array == pytest.approx(cut.tensors[name], abs=1e-5)
+
+
+def test_each_beginning_ends_in_its_op(session: OrtSession) -> None:
+    """The network up to each node gives that node's output; the last gives the network's."""
+    cut = session._anatomy()
+    for index, node in enumerate(cut.model.graph.node):
+        made = _run(isolate.beginning(cut.model, index, cut.tensors), cut.tensors)
+        assert made[node.output[0]] == pytest.approx(cut.tensors[node.output[0]], abs=1e-5)
+    whole = session.infer(inputs.make(session._workload))
+    assert made["probabilities"] == pytest.approx(whole["probabilities"], abs=1e-5)
+
+
+def test_same_work_has_the_same_key() -> None:
+    """An op that two networks share has one key; at another batch or shape it has another."""
+    keys = {}
+    for name, text, batch in (
+        ("a", "1x28x28 conv6k5 pool2 fc20 fc10", 3),
+        ("b", "1x28x28 conv6k5 pool2 fc20 fc20 fc10", 3),
+        ("c", "1x28x28 conv6k5 pool2 fc20 fc10", 4),
+    ):
+        work = Workload(model=export(parse_network(text)), batch=batch)
+        keys[name] = [node.key for node in BACKEND.open(work, Target()).graph()]
+    shared = set(keys["a"]) & set(keys["b"])
+    assert keys["a"][0] == keys["b"][0]
+    assert len(shared) == len(set(keys["a"]))
+    assert not set(keys["a"]) & set(keys["c"])
+
+
+def test_alone_skips_what_is_known(session: OrtSession) -> None:
+    """Ops whose keys are known are not built again."""
+    every = [key for key, _ in session.alone(())]
+    assert len(every) == len(set(every))
+    assert [key for key, _ in session.alone(every[1:])] == every[:1]
+
+
+def test_the_file_is_left_alone(session: OrtSession, tmp_path: Path) -> None:
+    """Cutting changes neither the optimised model nor the file that it came from."""
+    cut = session._anatomy()
+    before = cut.model.SerializeToString()
+    isolate.with_all_tensors(cut.model)
+    isolate.beginning(cut.model, 1, cut.tensors)
+    assert cut.model.SerializeToString() == before

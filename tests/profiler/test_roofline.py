@@ -1,0 +1,61 @@
+"""The limits of the machine."""
+
+from __future__ import annotations
+
+import pytest
+
+from nnprof.profiler import roofline
+from nnprof.profiler.roofline import Roofline
+from nnprof.types import OpTime, Target
+
+LIMITS = Roofline(flops_per_s=1e9, bandwidths=((1000, 1e9), (1 << 30, 1e8)), launch_s=1e-7)
+ENVIRONMENT = {
+    "device": {"name": "cpu", "model": "Z80", "extensions": [], "processors": 1, "caches": {}},
+    "backend": {"name": "fake", "version": "1"},
+}
+
+
+def _op(flops: int | None, moved: int) -> OpTime:
+    return OpTime(
+        index=0, node="n", op="Conv", kind="conv", inputs=(), outputs=(), origin=(), kernel="",
+        seconds=1.0, runs=1, method="combined", flops=flops, bytes_in=moved, bytes_out=0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("flops", "moved", "seconds", "bound"),
+    [
+        (1_000_000, 100, 1e-3, "compute"),
+        (10, 1000, 1e-6, "memory"),
+        (10, 1001, 1001e-8, "memory"),
+        (10, 10, 1e-7, "launch"),
+    ],
+)
+def test_what_binds(flops: int, moved: int, seconds: float, bound: str) -> None:
+    """The largest of work, bytes at the rate of their size, and launch is the limit."""
+    limit = LIMITS.limit(_op(flops, moved))
+    assert limit is not None
+    assert limit[0] == pytest.approx(seconds)
+    assert limit[1] == bound
+
+
+def test_uncounted_op_has_no_limit() -> None:
+    """An op whose work we cannot count is not held against anything."""
+    assert LIMITS.limit(_op(None, 10)) is None
+
+
+def test_kept_for_the_same_machine_only() -> None:
+    """Limits are found again for the same machine, runtime and threads, and for no other."""
+    roofline.save(LIMITS, ENVIRONMENT, 1)
+    other = {**ENVIRONMENT, "backend": {"name": "fake", "version": "2"}}
+    assert roofline.load(ENVIRONMENT, 1) == LIMITS
+    assert roofline.load(ENVIRONMENT, 2) is None
+    assert roofline.load(other, 1) is None
+
+
+def test_measured_with_the_fake() -> None:
+    """The fake's limits follow from its own constants: bandwidth and peak beyond any machine."""
+    limits = roofline.measure(Target(backend="fake"))
+    assert limits.flops_per_s > 0
+    assert limits.launch_s == pytest.approx(1e-6, rel=0.01)
+    assert [size for size, _ in limits.bandwidths] == sorted(size for size, _ in limits.bandwidths)

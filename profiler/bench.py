@@ -361,7 +361,9 @@ def _judged(measurement: Measurement) -> Measurement:
     """With the best estimate of its ops, and, at its end, why it ended and what to know of it."""
     runtime = [one for one in measurement.op_passes if one.method == "runtime"]
     alone = measurement.plan.op_method == "runtime"
-    best = (runtime[0] if runtime else None) if alone else reconcile.combine(measurement.op_passes)
+    best = runtime[0] if runtime else None
+    if not alone:
+        best = reconcile.combine(measurement.op_passes, stats.latency_s(measurement))
     measurement = replace(measurement, ops=best, stopped=_verdict(measurement))
     return replace(measurement, checks=checks.find(measurement) if measurement.finished else ())
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from nnprof.errors import NnprofError
 from nnprof.profiler import measure, ports
+from nnprof.profiler.measure import Timed
 from nnprof.profiler.ports import OpNode, Session
 from nnprof.profiler.reconcile import CALL
 from nnprof.types import OpPass, OpTime, Plan
@@ -16,13 +17,19 @@ _OVER_BUDGET = 20
 
 
 def all_passes(
-    session: Session, plan: Plan, known: Collection[str], call_s: float, latency_s: float
+    session: Session,
+    plan: Plan,
+    known: Collection[str],
+    call_s: float,
+    latency_s: float,
+    threads: int,
 ) -> tuple[OpPass, ...]:
     """The passes of this process.
 
     Args:
         session: open, its clean pass done.
         latency_s: of the whole network, from that pass.
+        threads: of the runtime.
         plan: which methods, and the budget of each.
         known: keys of ops that were timed alone often enough.
         call_s: what a call costs with no node to run.
@@ -40,7 +47,7 @@ def all_passes(
     passes = [runtime, floor, _isolated(session, plan, known, nodes, call_s)]
     # Beginnings take half the network's time on average, and each runs twice a round.
     if len(nodes) * latency_s * measure.LEAST_ROUNDS <= _OVER_BUDGET * plan.op_s:
-        passes.append(_differential(session, plan, nodes, call_s))
+        passes.append(_differential(session, plan, nodes, call_s, threads))
     return tuple(passes)
 
 
@@ -68,12 +75,30 @@ def _isolated(
     return OpPass(method="isolated", latency_s=latency_s, ops=ops, timed_s=spent_s)
 
 
-def _differential(session: Session, plan: Plan, nodes: Sequence[OpNode], call_s: float) -> OpPass:
-    """The network up to each op less the network up to the one before."""
-    parts = session.beginnings()
-    timed = measure.interleaved(parts, plan.op_s)
-    for part in parts:
+def _upto(session: Session, plan: Plan, count: int, threads: int) -> Timed:
+    """The time of every beginning.
+
+    With one thread all are open and sampled in turns. With more, each in its own time: the idle
+    threads of open sessions spin, and take the processors from the one that is timed.
+    """
+    if threads == 1:
+        parts = list(session.beginnings())
+        timed = measure.interleaved(parts, plan.op_s)
+        for part in parts:
+            part.close()
+        return timed
+    each = []
+    for part in session.beginnings():
+        each.append(measure.alone(part, plan.op_s / count))
         part.close()
+    return Timed(tuple(one.each_s[0] for one in each), sum(one.spent_s for one in each))
+
+
+def _differential(
+    session: Session, plan: Plan, nodes: Sequence[OpNode], call_s: float, threads: int
+) -> OpPass:
+    """The network up to each op less the network up to the one before."""
+    timed = _upto(session, plan, len(nodes), threads)
     upto_s = timed.each_s
     before_s = (call_s, *upto_s[:-1])
     ops = tuple(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -73,8 +73,11 @@ class Session(Part, Protocol):
         """Each distinct op of the graph as a part of its own, by its key; not those to skip."""
         ...
 
-    def beginnings(self) -> Sequence[Part]:
-        """For each node of the graph the network up to and with it; the last is all of it."""
+    def beginnings(self) -> Iterator[Part]:
+        """For each node of the graph the network up to and with it; the last is all of it.
+
+        Each is opened when it is asked for.
+        """
         ...
 
 

@@ -10,8 +10,12 @@ Three methods see the same op, each with an error of its own:
   layout, but a difference of two long times is uncertain by their noise.
 
 The estimate is their mean weighted by 1/error² (the minimum-variance mean), where the error is the
-spread over processes and the method's own doubt, below, together. Nothing is scaled to fit: the
-sum of the estimates may differ from the clean time, and the residual says by how much.
+spread over processes and the method's own doubt, below, together. Doubts are relative to one value
+for all methods; relative to each one's own they would favour whichever came out smallest.
+
+Nothing is scaled to fit: the sum of the estimates may differ from the clean time, and the residual
+says by how much. The clean time serves in one way: a pass in which the whole network took longer or
+shorter than that is doubted by as much.
 """
 
 from __future__ import annotations
@@ -28,19 +32,25 @@ from nnprof.types import OpPass, OpTime
 # Doubts: relative to the op's time, and absolute.
 _RUNTIME = (0.02, 2e-6)  # its unit is 1 µs, and 2 µs is what it reads for any small node
 _ISOLATED = (0.10, 1e-7)
+# In a network that overflows a core's own cache, weights are cold when their turn comes again;
+# alone they stay warm. So the share of weights in an op's bytes adds to the doubt, up to this.
+_COLD_WEIGHTS = 0.5
+_CORE_CACHE_BYTES = 1 << 20  # typical: 256 KiB to 2 MiB
 _DIFFERENTIAL = (0.01, 1e-7)
+_WHOLE = ("runtime", "differential")  # methods whose passes run the whole network, too
 _PREFIX_NOISE = 0.004  # of each of the two times that a difference is made of
 _FEW = 0.05  # relative spread assumed where a single process was seen
 
 CALL = "call"  # the op that is no op: what a call costs with nothing to do
 
 
-def combine(passes: Sequence[OpPass]) -> OpPass | None:
+def combine(passes: Sequence[OpPass], clean_s: float) -> OpPass | None:
     """The best estimate of each op, in order of execution; None where nothing was measured.
 
     Args:
         passes: of all methods and processes of one cell. All have the same ops in the same order;
             an isolated pass may lack some.
+        clean_s: the clean latency of the network.
     """
     by_node: dict[str, dict[str, list[OpTime]]] = defaultdict(lambda: defaultdict(list))
     reach_s: dict[str, float] = {}
@@ -53,28 +63,52 @@ def combine(passes: Sequence[OpPass]) -> OpPass | None:
                 reach_s[op.node] = so_far
     if not by_node:
         return None
+    cold = _footprint(passes) > _CORE_CACHE_BYTES
+    off = {
+        method: median(abs(one.latency_s / clean_s - 1) for one in passes if one.method == method)
+        for method in _WHOLE
+        if any(one.method == method for one in passes)
+    }
     ops = tuple(
-        _estimate(found, reach_s.get(node, 0.0))
+        _estimate(found, reach_s.get(node, 0.0), cold, off)
         for node, found in sorted(by_node.items(), key=lambda item: _index(item[1]))
     )
     return OpPass(method="combined", latency_s=sum(op.seconds for op in ops), ops=ops)
+
+
+def _footprint(passes: Sequence[OpPass]) -> int:
+    """Bytes that one inference touches, each op on its own counted; 0 where not known."""
+    return max((sum(_bytes(op) for op in one.ops) for one in passes), default=0)
+
+
+def _bytes(op: OpTime) -> int:
+    return (op.bytes_in or 0) + (op.bytes_out or 0) + (op.bytes_weights or 0)
 
 
 def _index(found: dict[str, list[OpTime]]) -> int:
     return next(iter(found.values()))[0].index
 
 
-def _estimate(found: dict[str, list[OpTime]], reach_s: float) -> OpTime:
-    """One op from all methods. `reach_s`: the network's time up to and with it."""
-    weights, centres, errors = [], [], []
+def _estimate(
+    found: dict[str, list[OpTime]], reach_s: float, cold: bool, off: dict[str, float]
+) -> OpTime:
+    """One op from all methods.
+
+    Args:
+        found: its times by method.
+        reach_s: the network's time up to and with it.
+        cold: whether its weights have left the core's cache by the time they are needed again.
+        off: by method, how far the whole network was from the clean time in its passes.
+    """
+    centres = {method: median(op.seconds for op in ops) for method, ops in found.items()}
+    level_s = max(median(centres.values()), 0.0)
+    weights = []
     for method, ops in found.items():
-        seconds = [op.seconds for op in ops]
-        error = math.hypot(_spread(seconds), _doubt(method, median(seconds), reach_s))
-        centres.append(median(seconds))
-        errors.append(error)
-        weights.append(1 / error**2)
+        doubt = _doubt(method, level_s, reach_s, _weight_share(ops[0]) if cold else 0.0)
+        doubt = math.hypot(doubt, off.get(method, 0.0) * level_s)
+        weights.append(1 / math.hypot(_spread([op.seconds for op in ops]), doubt) ** 2)
     total = sum(weights)
-    mean = sum(weight * centre for weight, centre in zip(weights, centres, strict=True)) / total
+    mean = sum(w * centre for w, centre in zip(weights, centres.values(), strict=True)) / total
     mean = max(mean, 0.0)
     half = 2 / math.sqrt(total)  # about 95 %, the doubts included
     richest = max((op for ops in found.values() for op in ops), key=lambda op: op.flops is not None)
@@ -95,11 +129,16 @@ def _spread(seconds: Sequence[float]) -> float:
     return stdev(seconds) / math.sqrt(len(seconds))
 
 
-def _doubt(method: str, seconds: float, reach_s: float) -> float:
+def _weight_share(op: OpTime) -> float:
+    return (op.bytes_weights or 0) / max(_bytes(op), 1)
+
+
+def _doubt(method: str, seconds: float, reach_s: float, weight_share: float) -> float:
     if method == "runtime":
         return math.hypot(_RUNTIME[0] * seconds, _RUNTIME[1])
     if method == "isolated":
-        return math.hypot(_ISOLATED[0] * seconds, _ISOLATED[1])
+        relative = _ISOLATED[0] + _COLD_WEIGHTS * weight_share
+        return math.hypot(relative * seconds, _ISOLATED[1])
     if method == "differential":
         noise = _PREFIX_NOISE * math.hypot(reach_s, reach_s - seconds)
         return math.hypot(math.hypot(_DIFFERENTIAL[0] * seconds, _DIFFERENTIAL[1]), noise)

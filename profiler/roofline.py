@@ -66,16 +66,18 @@ def measure(target: Target) -> Roofline:
     from nnprof.exporters.onnx import chain_model, identity_model, product_model, stream_model
     from nnprof.profiler.worker import CHAIN
 
-    product_s = _best_s(product_model(_SIDE), target)
+    one_s = _best_s(identity_model(), target)
+    launch_s = max((_best_s(chain_model(CHAIN), target) - one_s) / (CHAIN - 1), 0.0)
+    call_s = one_s - launch_s
+    product_s = _best_s(product_model(_SIDE), target) - call_s
     bandwidths = []
     for values in _STREAMS:
         moved = 2 * 4 * values
-        bandwidths.append((moved, moved / _best_s(stream_model(values), target)))
-    nodes_s = _best_s(chain_model(CHAIN), target) - _best_s(identity_model(), target)
+        bandwidths.append((moved, moved / (_best_s(stream_model(values), target) - call_s)))
     return Roofline(
         flops_per_s=2 * _SIDE**3 / product_s,
         bandwidths=tuple(bandwidths),
-        launch_s=max(nodes_s / (CHAIN - 1), 0.0),
+        launch_s=launch_s,
     )
 
 

@@ -190,7 +190,8 @@ def _measure(job: Measure, device: Device, backend: Backend) -> Measured:
     passes: tuple[OpPass, ...] = ()
     if job.ops:
         latency_s, call_s = median(clean.samples_s), floor_s - node_s
-        passes = ops.all_passes(session, job.plan, job.known, call_s, latency_s)
+        threads = job.target.threads
+        passes = ops.all_passes(session, job.plan, job.known, call_s, latency_s, threads)
     session.close()
     return Measured(
         clock=session.clock,

@@ -21,7 +21,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -139,9 +139,10 @@ class FakeSession:
                 seen.add(node.key)
                 yield node.key, _FakePart(self, seconds)
 
-    def beginnings(self) -> Sequence[Part]:
+    def beginnings(self) -> Iterator[Part]:
         """The sums up to each node."""
-        return [_FakePart(self, sum(self._node_s[: end + 1])) for end in range(len(self._nodes))]
+        for end in range(len(self._nodes)):
+            yield _FakePart(self, sum(self._node_s[: end + 1]))
 
     def close(self) -> None:
         """Nothing to give back."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -182,15 +182,13 @@ class OrtSession(_Bound):
                 seen.add(node.key)
                 yield node.key, self._part(isolate.carve(cut.model, index, cut.tensors))
 
-    def beginnings(self) -> Sequence[Part]:
+    def beginnings(self) -> Iterator[Part]:
         """The network up to each node."""
         from nnprof.profiler import isolate
 
         cut = self._anatomy()
-        return [
-            self._part(isolate.beginning(cut.model, index, cut.tensors))
-            for index in range(len(cut.model.graph.node))
-        ]
+        for index in range(len(cut.model.graph.node)):
+            yield self._part(isolate.beginning(cut.model, index, cut.tensors))
 
     def _part(self, model: Any) -> Part:
         with _translated(self._workload):

@@ -62,7 +62,7 @@ def test_parts_are_those_of_the_graph(backend: Backend, model: Model) -> None:
     parts = dict(session.alone(()))
     assert set(parts) == keys
     assert all(part.sample(10) > 0 for part in parts.values())
-    beginnings = session.beginnings()
+    beginnings = list(session.beginnings())
     assert len(beginnings) == len(session.graph())
     first, last = (min(part.sample(500) for _ in range(5)) for part in beginnings[:: len(keys) - 1])
     assert first < last

@@ -22,7 +22,7 @@ def test_samples_are_the_inference_time(model: Model) -> None:
     """Without noise every sample is just what one inference takes, cold start left behind."""
     session = _session(model, cold=50)
     result = measure.clean_pass(session, Plan())
-    truth = session.beginnings()[-1].sample(1)
+    truth = list(session.beginnings())[-1].sample(1)
     assert result.samples_s == pytest.approx([truth] * len(result.samples_s), rel=1e-6)
     assert result.warmups_s[0] == pytest.approx(50 * truth)
 
@@ -65,4 +65,4 @@ def test_collector_is_off_only_inside(model: Model) -> None:
 def test_floor_is_one_call(model: Model) -> None:
     """The floor is the time of one call, not of all its loops."""
     session = _session(model)
-    assert measure.floor_s(session) == pytest.approx(session.beginnings()[-1].sample(1))
+    assert measure.floor_s(session) == pytest.approx(list(session.beginnings())[-1].sample(1))

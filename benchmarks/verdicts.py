@@ -35,7 +35,7 @@ NOISE = {"noise": "0.02", "process": "0.01", "correlation": "0.8"}
 PLAN = Plan(sample_s=0.2, warmup_s=0.02, op_method="none")
 MODEL = nnprof.load_model(bundled.model_path())
 BATCH = 16
-CELLS, PAIRS = 600, 240
+CELLS, PAIRS = 600, 200
 
 
 def cell(seed: int, processes: int, speed: float = 1.0) -> Measurement:

@@ -223,7 +223,14 @@ def _loop(run: Run, path: Path) -> Iterator[Step]:
         floor=identity_model(),
     )
     begin = perf_counter()
-    answer = hosts.run_local(job, run.study.plan.process_limit_s * len(cells))
+    try:
+        answer = hosts.run_local(job, run.study.plan.process_limit_s * len(cells))
+    except NnprofError as error:
+        failed = {key: _failure(cell, error) for key, cell in cells.items()}
+        results.save(replace(run, failures=tuple(failed.values())), path)
+        for key in cells:
+            yield _step(cells, key, {}, failed, run.study.plan)
+        return
     assert isinstance(answer, Looped)  # noqa: S101  a worker answers in kind
     wall_s = perf_counter() - begin
     measurements = tuple(

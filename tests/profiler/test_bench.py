@@ -142,6 +142,17 @@ def test_loop_protocol(cells: tuple[Cell, ...], short: Plan, tmp_path: Path) -> 
     assert stats.drift(run.measurements) is not None
 
 
+def test_loop_that_crashes_is_a_failure(
+    cells: tuple[Cell, ...], short: Plan, tmp_path: Path
+) -> None:
+    """When the one process of a loop crashes, each of its cells becomes a Failure in the Run."""
+    target = Target(backend="fake", options={"fault": "crash"})
+    crashing = tuple(replace(cell, target=target) for cell in cells)
+    run, _ = _all(crashing, replace(short, protocol="loop"), tmp_path)
+    assert [failure.error for failure in run.failures] == ["WorkerCrashed"] * len(cells)
+    assert run.measurements == ()
+
+
 def test_drift_of_a_fake_loop_is_found(
     cells: tuple[Cell, ...], short: Plan, tmp_path: Path
 ) -> None:

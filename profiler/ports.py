@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any, Protocol
 
 import msgspec
@@ -119,6 +121,43 @@ class Device(Protocol):
 
     def read(self, processors: tuple[int, ...]) -> Reading:
         """How it is now."""
+        ...
+
+
+class Shell(Protocol):
+    """A place where programs run: this machine, or a board over SSH (`nnprof.profiler.shells`).
+
+    It has one folder that is ours. No argument is ever read by a command interpreter.
+    """
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes | None = None, timeout_s: float
+    ) -> CompletedProcess[bytes]:
+        """Run a program there to its end, whatever its exit code; 127: there is no such program.
+
+        Raises:
+            WorkerTimeout: it had not ended after `timeout_s`; it is ended.
+            CellError: the place cannot be reached any more.
+        """
+        ...
+
+    def path(self, name: str) -> str:
+        """The full path there of a file of that name in our folder."""
+        ...
+
+    def put(self, local: Path, name: str) -> str:
+        """Have a copy of a file in our folder; its path there.
+
+        The name has a digest of the content in it, so a file of that name is not sent again.
+        """
+        ...
+
+    def get(self, remote: str) -> bytes:
+        """Content of a file there.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
         ...
 
 

@@ -1,0 +1,84 @@
+"""Where programs run that are not ours: here, or on a board. See `nnprof.profiler.ports.Shell`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import platformdirs
+
+from nnprof.errors import Unavailable, WorkerTimeout
+from nnprof.profiler.ports import Shell
+
+NO_SUCH_PROGRAM = 127  # as command interpreters, and so ssh, report it
+
+
+class LocalShell:
+    """This machine."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder or Path(platformdirs.user_cache_dir("nnprof")) / "programs"
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes | None = None, timeout_s: float
+    ) -> CompletedProcess[bytes]:
+        """Run a program in a process group of its own, so that its children end with it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        try:
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                cwd=self._folder,
+                start_new_session=True,
+            )
+        except (FileNotFoundError, PermissionError) as error:
+            said = f"{argv[0]}: {error.strerror}".encode()
+            return CompletedProcess(argv, NO_SUCH_PROGRAM, b"", said)
+        with process:
+            try:
+                out, err = process.communicate(stdin, timeout=timeout_s)
+            except subprocess.TimeoutExpired:
+                raise WorkerTimeout(
+                    f"{Path(argv[0]).name} had not ended after {timeout_s:.0f} s and was ended.",
+                    "Raise the limit with --limit, or ask for a smaller batch.",
+                ) from None
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+        return CompletedProcess(argv, process.returncode, out, err)
+
+    def path(self, name: str) -> str:
+        """In the user's cache, if nothing else was said."""
+        return str(self._folder / name)
+
+    def put(self, local: Path, name: str) -> str:
+        """Copy, whole or not at all."""
+        there = self._folder / name
+        if not there.is_file():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            draft = there.with_name(f".{name}.{os.getpid()}.tmp")
+            shutil.copyfile(local, draft)
+            draft.replace(there)
+        return str(there)
+
+    def get(self, remote: str) -> bytes:
+        """Read."""
+        return Path(remote).read_bytes()
+
+
+def at(host: str) -> Shell:
+    """The place that a `Target.host` names.
+
+    Raises:
+        Unavailable: it cannot be reached.
+    """
+    if host == "local":
+        return LocalShell()
+    raise Unavailable(f"Programs cannot be run on host '{host}' yet.", "Run nnprof on it.")

@@ -1,0 +1,1 @@
+"""From measured ops to a model (in work)."""

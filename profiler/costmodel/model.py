@@ -1,0 +1,266 @@
+"""`CostModel`: what a network costs on one device, as a list of terms, in a JSON of some kilobytes.
+
+::
+
+    seconds per inference = Σ network terms + Σ over ops Σ over terms of the op's group
+
+A term is a coefficient times a feature (`features.FEATURES`), a physical amount such as FLOPs,
+bytes or launches. So a coefficient is seconds per FLOP, per byte, per launch, and all are at
+least 0. The form is that of equation 13 of Mattsson 2016; `gtx960-mattsson2016` is his model in it.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from nnprof.errors import BadFile, NewerSchema
+from nnprof.files import write_atomically
+from nnprof.types import Target
+
+# The model file's history.
+# 1  first published form.
+SCHEMA = 1
+NETWORK = "network"  # the group of terms that belong to no op
+MOST_BYTES = 10_000  # of a model file: it is made to be read
+_DIGITS = 5  # of coefficients on disk; three are more than any device repeats
+
+
+class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Base: immutable, unknown fields refused, what is as usual not written."""
+
+
+class Term(_Value, frozen=True, kw_only=True):
+    """One coefficient.
+
+    Attributes:
+        group: group of ops that it belongs to (`work.group_of`), or "network".
+        feature: name in `features.FEATURES`.
+        coefficient: seconds per unit of the feature, at least 0.
+        low, high: 95 % interval from a bootstrap over distinct ops; None where there is none.
+        identified: whether the data tell this term from the others. If not, the sum of the group
+            is still what was fitted, but this number means nothing by itself.
+        smallest, largest: the feature in the training data, zeros left out; None where unknown.
+        share: of the time of the training networks, or of the training ops where there are none.
+        flag: what the speed-of-light audit says, "" when it passes.
+        label: what a table calls it, where the feature's own words do not do.
+    """
+
+    group: str
+    feature: str
+    coefficient: float
+    low: float | None = None
+    high: float | None = None
+    identified: bool = True
+    smallest: float | None = None
+    largest: float | None = None
+    share: float | None = None
+    flag: str = ""
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what no device has."""
+        if not self.coefficient >= 0:
+            raise ValueError(f"coefficient must be at least 0, not {self.coefficient}")
+
+
+class Group(_Value, frozen=True, kw_only=True):
+    """What is known of one group of ops.
+
+    Attributes:
+        name: such as "conv" or "maxpool".
+        ops: types of op that it was fitted on, as the runtime names them.
+        rows: measurements; `shapes`: distinct ones.
+        domain: (smallest, largest) of each column (`work.COLUMNS`) that varied or matters.
+        error: mean |predicted/measured - 1| when each shape is predicted without itself.
+        noise: relative spread of the measurements, median.
+        factor: in 90 % of cases the measured time lies in predicted ÷ factor … × factor
+            (conformal).
+        leverage: largest relative leverage in training, and `inverse`, the upper triangle of
+            (X'WX)⁻¹ row by row over the group's terms in their order, by which it is computed.
+        pooled: fitted together with its kind, having too few rows of its own.
+    """
+
+    name: str
+    ops: tuple[str, ...]
+    rows: int = 0
+    shapes: int = 0
+    domain: dict[str, tuple[float, float]] = {}
+    error: float | None = None
+    noise: float | None = None
+    factor: float | None = None
+    leverage: float | None = None
+    inverse: tuple[float, ...] = ()
+    pooled: bool = False
+
+
+class Peaks(_Value, frozen=True, kw_only=True):
+    """The most that a device can do, for the audit. `source` says who says so."""
+
+    flops_per_s: float | None = None
+    bytes_per_s: float | None = None
+    launch_s: float | None = None
+    source: str = ""
+
+
+class Source(_Value, frozen=True, kw_only=True):
+    """A Run, or a publication, that the model came from."""
+
+    name: str
+    sha256: str = ""
+
+
+class Whole(_Value, frozen=True, kw_only=True):
+    """How well whole networks were predicted that were not fitted.
+
+    Attributes:
+        rows: networks × batches seen; `networks`: distinct.
+        error: mean |predicted/measured - 1|; `bias`: median of predicted/measured - 1 of the plain
+            sum of ops, before `floor and launches` were refitted.
+        noise: relative spread of repeats, median.
+        factor: conformal factor of a network's time, 90 %.
+        how: how the networks were held out.
+    """
+
+    rows: int = 0
+    networks: int = 0
+    error: float | None = None
+    bias: float | None = None
+    noise: float | None = None
+    factor: float | None = None
+    how: str = ""
+
+
+class Calibration(_Value, frozen=True, kw_only=True):
+    """A model made from another device's by a few measurements.
+
+    Attributes:
+        prior: name and sha256 of the other model.
+        scale: median of measured over the prior's prediction.
+        points: measurements used.
+    """
+
+    prior: Source
+    scale: float
+    points: int
+
+
+class CostModel(_Value, frozen=True, kw_only=True):
+    """The whole model of one device.
+
+    Attributes:
+        name: what tables show.
+        target: backend, device, threads and options it holds for.
+        device: facts of the device (name, model, clocks), as the Runs state them.
+        precision: of the networks.
+        lowering: how a network becomes ops where the runtime is not asked (`work.LOWERINGS`).
+        terms: in the order of groups; zero terms are left out.
+        groups: one per group that has terms.
+        peaks: what the audit held the terms against.
+        sources: what it was fitted on.
+        network: check on whole networks.
+        calibration: where it was made from another device's model.
+        batches: (smallest, largest) batch in training.
+        notes: sentences that a reader must see.
+        created: ISO 8601.
+    """
+
+    schema: int = SCHEMA
+    name: str
+    target: Target = Target()
+    device: dict[str, Any] = {}
+    precision: str = "fp32"
+    lowering: str = "fused"
+    terms: tuple[Term, ...]
+    groups: tuple[Group, ...]
+    peaks: Peaks = Peaks()
+    sources: tuple[Source, ...] = ()
+    network: Whole = Whole()
+    calibration: Calibration | None = None
+    batches: tuple[int, int] | None = None
+    notes: tuple[str, ...] = ()
+    created: str = ""
+
+    def group(self, name: str) -> Group | None:
+        """The group of that name, None where no such op was seen."""
+        return next((group for group in self.groups if group.name == name), None)
+
+    def terms_of(self, group: str) -> tuple[Term, ...]:
+        """The terms of a group, in order."""
+        return tuple(term for term in self.terms if term.group == group)
+
+
+class _Head(msgspec.Struct):
+    schema: int = SCHEMA
+
+
+def encode(model: CostModel) -> bytes:
+    """The model as JSON; numbers have five digits."""
+    return msgspec.json.format(msgspec.json.encode(_rounded(msgspec.to_builtins(model))), indent=1)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}")
+    if isinstance(value, dict):
+        return {key: _rounded(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(one) for one in value]
+    return value
+
+
+def save(model: CostModel, path: Path) -> None:
+    """Write the model file.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    write_atomically(path, encode(model))
+
+
+def decode(text: bytes, name: str) -> CostModel:
+    """Read a model file's text; `name` is for errors.
+
+    Raises:
+        NewerSchema: a later nnprof wrote it.
+        BadFile: it is no cost model.
+    """
+    try:
+        head = msgspec.json.decode(text, type=_Head)
+        if head.schema > SCHEMA:
+            raise NewerSchema(
+                f"{name} has schema {head.schema}; this nnprof reads up to {SCHEMA}.",
+                "Install a newer nnprof.",
+            )
+        return msgspec.json.decode(text, type=CostModel)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadFile(
+            f"{name} is not a cost model of nnprof: {str(error).rstrip('.')}.",
+            "Give a file that nnprof fit-model wrote.",
+        ) from error
+
+
+def load(text: str) -> CostModel:
+    """The model in a file, or the published one of that name.
+
+    Raises:
+        NewerSchema, BadFile: see `decode`.
+    """
+    path = Path(text)
+    if not path.is_file() and text in published():
+        name = f"{text}.json"
+        return decode(files("nnprof.profiler.costmodel").joinpath(name).read_bytes(), name)
+    try:
+        return decode(path.read_bytes(), str(path))
+    except OSError as error:
+        known = f"Published ones: {', '.join(published())}." if published() else ""
+        raise BadFile(f"Cannot read {path}: {error.strerror or error}.", known) from error
+
+
+def published() -> tuple[str, ...]:
+    """Names of the models that come with nnprof."""
+    folder = files("nnprof.profiler.costmodel")
+    return tuple(sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".json")))

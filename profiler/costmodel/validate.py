@@ -1,0 +1,1 @@
+"""Splits, errors and baselines by which a model is judged (in work)."""

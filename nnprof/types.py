@@ -229,11 +229,18 @@ class Reading(_Value, frozen=True, kw_only=True):
         load_1m: runnable tasks, one-minute mean.
         clock_hz: of the processors used, mean.
         temperature_c: of the hottest sensor, degrees Celsius.
-        throttles: thermal throttle events since boot.
+        throttles: throttle events since boot: thermal ones of the processors used; on a board those
+            of its over-current counters.
         stolen_s: processor time that the hypervisor gave to others since boot, all processors.
         preemptions: times that this process was put off a processor against its will.
         power_mode: the frequency governor, or the board's power mode.
-        power_w: where a sensor tells.
+        power_w: of the whole device, where one sensor measures that.
+        locked: whether GPU and processors are held at one clock.
+        clocks_hz: by part: gpu, cpu, emc (memory).
+        rails_w: power by the rail's own name. Rails feed each other: they do not add up.
+        alerts: what throttles at this moment, by the kernel's names.
+        at_s: seconds since the clean pass began, of a reading within it.
+        unknown: why a field that the device could have is None.
     """
 
     load_1m: float | None = None
@@ -244,6 +251,12 @@ class Reading(_Value, frozen=True, kw_only=True):
     preemptions: int | None = None
     power_mode: str | None = None
     power_w: float | None = None
+    locked: bool | None = None
+    clocks_hz: dict[str, float] = {}
+    rails_w: dict[str, float] = {}
+    alerts: tuple[str, ...] = ()
+    at_s: float | None = None
+    unknown: dict[str, str] = {}
 
 
 class Process(_Value, frozen=True, kw_only=True):

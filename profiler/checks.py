@@ -71,6 +71,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
 }
 
+_GOVERNORS = {"conservative", "ondemand", "powersave", "schedutil", "userspace"}
 _FOREIGN_LOAD = 0.75
 _STOLEN = 0.01
 _CLOCK = 0.05
@@ -125,7 +126,7 @@ def _stolen(processes: Iterable[Process]) -> Iterable[Check]:
 
 def _governor(processes: Iterable[Process]) -> Iterable[Check]:
     modes = {process.before.power_mode for process in processes}
-    for mode in sorted(mode for mode in modes if mode and mode != "performance"):
+    for mode in sorted(mode for mode in modes if mode and _GOVERNORS & set(mode.split(", "))):
         yield Check(code="governor", data={"governor": mode})
 
 

@@ -1,0 +1,378 @@
+"""A Jetson board, read from its device tree, sysfs and a few programs of JetPack 5, 6 and 7.
+
+`facts` and `reading` are functions of a snapshot (`snapshot.here`, or `snapshot.over` a shell), so
+a board that has nothing but JetPack tells the same as this one. Layouts and formats: NVIDIA's
+Jetson Linux Developer Guide, and the kernel's documentation of the ina3221 and ina238 drivers.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from nnprof.errors import Unavailable
+from nnprof.profiler.devices import linux, snapshot
+from nnprof.profiler.devices.linux import named, number
+from nnprof.profiler.devices.snapshot import Texts
+from nnprof.types import Reading
+
+_TREE = ("/proc/device-tree", "/sys/firmware/devicetree/base")
+_POWER = (
+    *("name", "update_interval", "samples"),
+    *("in[1-3]_label", "in[1-3]_input", "curr[1-3]_input", "power1_input", "power1_label"),
+)
+
+READING = (
+    *linux.READING,
+    "/sys/class/devfreq/*/cur_freq",
+    "/sys/class/devfreq/*/min_freq",
+    "/sys/class/devfreq/*/max_freq",
+    f"{linux.CPU}/cpu[0-9]*/cpufreq/scaling_min_freq",
+    f"{linux.CPU}/cpu[0-9]*/cpufreq/scaling_max_freq",
+    "/sys/class/thermal/cooling_device*/type",
+    "/sys/class/thermal/cooling_device*/cur_state",
+    "/sys/class/hwmon/hwmon*/oc[0-9]_event_cnt",
+    *(f"/sys/class/hwmon/hwmon*/{name}" for name in _POWER),
+    *(f"/sys/bus/i2c/devices/*-00*/hwmon/hwmon*/{name}" for name in _POWER),
+    "/sys/kernel/debug/bpmp/debug/clk/emc/rate",
+    "/var/lib/nvpmodel/status",
+    "/etc/nvpmodel.conf",
+)
+FACTS = (
+    *linux.FACTS,
+    *READING,
+    *(f"{tree}/{name}" for tree in _TREE for name in ("model", "compatible")),
+    *(f"{tree}/nvidia,{name}" for tree in _TREE for name in ("boardids", "dtsfilename")),
+    "/etc/nv_tegra_release",
+    "/etc/nv_boot_control.conf",
+    "/usr/local/cuda/version.json",
+)
+PACKAGES = "dpkg-query -W libnvinfer-bin libnvinfer8 libnvinfer10 libnvinfer11 nvidia-l4t-core"
+QUERY = "nvpmodel -q"
+CLOCKS = "jetson_clocks --show"  # answers root only
+COMMANDS = (PACKAGES, QUERY, CLOCKS)
+
+# Chip → (family, compute capability of its GPU).
+_CHIPS = {
+    "tegra210": ("Nano", "5.3"),
+    "tegra186": ("TX2", "6.2"),
+    "tegra194": ("Xavier", "7.2"),
+    "tegra234": ("Orin", "8.7"),
+    "tegra264": ("Thor", "11.0"),
+}
+# Part number → module (NVIDIA's compatible strings and data sheets).
+_MODULES = {
+    "p3767-0000": "Orin NX 16GB",
+    "p3767-0001": "Orin NX 8GB",
+    "p3767-0003": "Orin Nano 8GB",
+    "p3767-0004": "Orin Nano 4GB",
+    "p3767-0005": "Orin Nano 8GB (developer kit)",
+    "p3701-0000": "AGX Orin 32GB (developer kit)",
+    "p3701-0004": "AGX Orin 32GB",
+    "p3701-0005": "AGX Orin 64GB",
+    "p3701-0008": "AGX Orin Industrial",
+    "p3834-0000": "AGX Thor T5000",
+    "p3834-0008": "AGX Thor T5000 (developer kit)",
+    "p3668-0000": "Xavier NX (developer kit)",
+    "p3668-0001": "Xavier NX 8GB",
+    "p3668-0003": "Xavier NX 16GB",
+    "p2888": "AGX Xavier",
+    "p3448": "Nano",
+}
+# L4T → JetPack. Releases come faster than tables: the L4T itself is always kept.
+_JETPACKS = {
+    "39.2.0": "7.2",
+    "38.4.0": "7.1",
+    "38.2": "7.0",
+    "36.5.0": "6.2.2",
+    "36.4.7": "6.2.1",
+    "36.4.4": "6.2.1",
+    "36.4.3": "6.2",
+    "36.4.0": "6.1",
+    "36.3.0": "6.0",
+    "35.6.4": "5.1.6",
+    "35.4.1": "5.1.2",
+    "35.3.1": "5.1.1",
+    "35.2.1": "5.1",
+    "35.1.0": "5.0.2",
+    "32.7": "4.6",
+}
+# The rail that feeds the whole module, where there is one. Rails overlap: they are never added up.
+_TOTALS = ("VIN", "VDD_IN", "POM_5V_IN")
+_GPUS = ("gpu", "ga10b", "gb10b", "gv11b", "gp10b", "gpu-gpc-0")
+_SENSORS = ("ina3221", "ina238")
+_NO_CLOCK = "devfreq lists no GPU"
+
+
+def is_jetson(texts: Texts) -> bool:
+    """Whether the device tree is that of a Tegra chip."""
+    return chip(texts) is not None
+
+
+def chip(texts: Texts) -> str | None:
+    """Such as "tegra234"."""
+    words = (_tree(texts, "compatible") or "").replace(",", " ").split()
+    return next((word for word in words if word.startswith("tegra")), None)
+
+
+def facts(texts: Texts) -> dict[str, Any]:
+    """What the board is, and how it is set; `why` says why something is unknown."""
+    family, capability = _CHIPS.get(chip(texts) or "", (None, None))
+    l4t, mode, locked = _l4t(texts), power_mode(texts), clocks_locked(texts)
+    part = _part(texts)
+    own = linux.stated(
+        {
+            "board": (_tree(texts, "model"), "the device tree names none, as in some containers"),
+            "module": (_module(part), f"part number {part} is not known" if part else "no part"),
+            "part": (part, "the device tree has none"),
+            "chip": (chip(texts), "the device tree names no Tegra chip"),
+            "family": (family, "the chip is not known"),
+            "compute_capability": (capability, "the chip is not known"),
+            "l4t": (l4t, "neither /etc/nv_tegra_release nor dpkg tells"),
+            "jetpack": (_jetpack(l4t), f"L4T {l4t} is in no table here" if l4t else "no L4T"),
+            "tensorrt_version": (_package(texts, "libnvinfer"), "dpkg lists no libnvinfer"),
+            "cuda_version": (_cuda(texts), "no /usr/local/cuda/version.json"),
+            "power_mode": (mode and mode[1], "neither nvpmodel nor its status file tells"),
+            "power_mode_id": (mode and mode[0], "neither nvpmodel nor its status file tells"),
+            "power_modes": (power_modes(texts) or None, "/etc/nvpmodel.conf cannot be read"),
+            "clocks_locked": (locked, "the clocks' limits cannot be read"),
+            "rails": (_rail_facts(texts) or None, "hwmon shows no INA3221 or INA238"),
+            "total_rail": (total_rail(rails_w(texts)), "no rail measures the whole board"),
+            "thermal_zones": (sorted(linux.temperatures_c(texts)) or None, "no zone is shown"),
+            "overcurrent_counters": (overcurrents(texts) or None, "no soctherm_oc in hwmon"),
+        }
+    )
+    both = linux.facts(texts)
+    why = {**both.pop("why", {}), **own.pop("why", {})}
+    return {**both, **own, **({"why": why} if why else {})}
+
+
+def reading(texts: Texts, processors: tuple[int, ...] = ()) -> Reading:
+    """The board at the moment of the snapshot."""
+    rails, mode, counts = rails_w(texts), power_mode(texts), overcurrents(texts)
+    total = total_rail(rails)
+    clocks = clocks_hz(texts)
+    known = {
+        **linux.readings(texts, processors),
+        "clock_hz": (clocks.get("gpu"), _NO_CLOCK),
+        "throttles": (sum(counts.values()) if counts else None, "no soctherm_oc in hwmon"),
+        "power_mode": (mode and mode[1], "neither nvpmodel nor its status file tells"),
+        "power_w": (rails.get(total or ""), "no rail measures the whole board"),
+        "locked": (clocks_locked(texts), "the clocks' limits cannot be read"),
+    }
+    return Reading(
+        **{name: value for name, (value, _) in known.items()},
+        clocks_hz=clocks,
+        rails_w=rails,
+        alerts=alerts(texts),
+        unknown={name: reason for name, (value, reason) in known.items() if value is None},
+    )
+
+
+def alerts(texts: Texts) -> tuple[str, ...]:
+    """What throttles now; a hot surface is only a warning, and fans and governors are at work."""
+    return tuple(
+        kind
+        for path, state in named(texts, "/sys/class/thermal/cooling_device*/cur_state").items()
+        if (kind := texts.get(path.removesuffix("cur_state") + "type", "")).endswith(
+            "-throttle-alert"
+        )
+        and (number(state) or 0) > 0
+    )
+
+
+def overcurrents(texts: Texts) -> dict[str, int]:
+    """Events since boot by counter: oc1 under-voltage, oc2 mean current, oc3 current spikes."""
+    return {
+        path.rsplit("/", 1)[1].removesuffix("_event_cnt"): int(count)
+        for path, text in named(texts, "/sys/class/hwmon/hwmon*/oc?_event_cnt").items()
+        if (count := number(text)) is not None
+    }
+
+
+def rails_w(texts: Texts) -> dict[str, float]:
+    """Watts of each rail by its label. Rails feed each other, so their sum means nothing."""
+    found = {}
+    for folder in _sensors(texts):
+        for channel in ("1", "2", "3"):
+            label = texts.get(f"{folder}in{channel}_label")
+            volts = number(texts.get(f"{folder}in{channel}_input"))
+            amperes = number(texts.get(f"{folder}curr{channel}_input"))
+            if label and label != "NC" and volts is not None and amperes is not None:
+                found[label] = volts * amperes * 1e-6  # mV · mA
+        microwatts = number(texts.get(f"{folder}power1_input"))
+        if microwatts is not None:
+            label = texts.get(f"{folder}power1_label") or texts.get(f"{folder}in1_label") or "VIN"
+            found[label] = microwatts * 1e-6
+    return found
+
+
+def updates_s(texts: Texts) -> dict[str, float]:
+    """How often each rail's sensor has a new value, seconds; reading it faster repeats the old."""
+    found = {}
+    for folder in _sensors(texts):
+        milliseconds = number(texts.get(f"{folder}update_interval"))
+        if milliseconds:
+            own = {key: text for key, text in texts.items() if key.startswith(folder)}
+            found.update(dict.fromkeys(rails_w(own), milliseconds / 1e3))
+    return found
+
+
+def total_rail(rails: dict[str, float]) -> str | None:
+    """The rail that feeds all of the module; None where the board has none, as AGX Orin."""
+    return next((name for name in _TOTALS if name in rails), None)
+
+
+def clocks_hz(texts: Texts) -> dict[str, float]:
+    """Of gpu, cpu (mean) and emc (memory), those that the board tells without root."""
+    gpu = _gpu(texts)
+    emc = number(texts.get("/sys/kernel/debug/bpmp/debug/clk/emc/rate")) or number(
+        texts.get("/sys/class/devfreq/bwmgr/cur_freq")
+    )
+    found = {
+        "gpu": number(texts.get(f"{gpu}cur_freq")) if gpu else None,
+        "cpu": linux.clock_hz(texts),
+        "emc": emc or _shown(texts, "EMC"),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def clocks_locked(texts: Texts) -> bool | None:
+    """Whether GPU and processors are held at one clock, as `jetson_clocks` does."""
+    limits = []
+    gpu = _gpu(texts)
+    if gpu:
+        limits.append((texts.get(f"{gpu}min_freq"), texts.get(f"{gpu}max_freq")))
+    for path, low in named(texts, f"{linux.CPU}/cpu*/cpufreq/scaling_min_freq").items():
+        limits.append((low, texts.get(path.replace("_min_", "_max_"))))
+    return all(low == high for low, high in limits) if limits else None
+
+
+_MODE = re.compile(r"NV Power Mode: *(\S+)\s+(\d+)")
+_STATUS = re.compile(r"pmode:(\d+)")
+_MODEL = re.compile(r"^\s*<\s*POWER_MODEL\s+ID=(\d+)\s+NAME=(\S+?)\s*>", re.MULTILINE)
+
+
+def power_modes(texts: Texts) -> dict[str, int]:
+    """Names of the modes that nvpmodel knows, and their ids, which differ from board to board."""
+    return {name: int(key) for key, name in _MODEL.findall(texts.get("/etc/nvpmodel.conf", ""))}
+
+
+def power_mode(texts: Texts) -> tuple[int, str] | None:
+    """Id and name of the mode, from nvpmodel, or from its status file; None where neither tells."""
+    said = _MODE.search(texts.get(QUERY, ""))
+    if said:
+        return int(said[2]), said[1]
+    status = _STATUS.search(texts.get("/var/lib/nvpmodel/status", ""))
+    if not status:
+        return None
+    number_ = int(status[1])
+    names = {key: name for name, key in power_modes(texts).items()}
+    return number_, names.get(number_, f"mode {number_}")
+
+
+def _tree(texts: Texts, name: str) -> str | None:
+    return next((text for tree in _TREE if (text := texts.get(f"{tree}/{name}"))), None)
+
+
+def _part(texts: Texts) -> str | None:
+    told = " ".join(
+        _tree(texts, name) or "" for name in ("compatible", "nvidia,boardids", "nvidia,dtsfilename")
+    )
+    told += " " + texts.get("/etc/nv_boot_control.conf", "")
+    parts = re.findall(r"p?(\d{4})-(\d{4})", told)
+    numbers = [f"p{board}-{sku}" for board, sku in parts]
+    known = [one for one in numbers if _module(one)]
+    return next(iter(known), None) or next(iter(numbers), None)
+
+
+def _module(part: str | None) -> str | None:
+    return _MODULES.get(part or "") or _MODULES.get((part or "").split("-")[0])
+
+
+_RELEASE = re.compile(r"R(\d+) \(release\), REVISION: ([\d.]+)")
+
+
+def _l4t(texts: Texts) -> str | None:
+    release = _RELEASE.search(texts.get("/etc/nv_tegra_release", ""))
+    if release:
+        return f"{release[1]}.{release[2]}"
+    version = _package(texts, "nvidia-l4t-core")
+    return version and version.split("-")[0]
+
+
+def _jetpack(l4t: str | None) -> str | None:
+    if l4t is None:
+        return None
+    return _JETPACKS.get(l4t) or _JETPACKS.get(l4t.rpartition(".")[0])
+
+
+def _package(texts: Texts, prefix: str) -> str | None:
+    """The version of the first package of that name, as `10.3.0.30` of `10.3.0.30-1+cuda12.5`."""
+    for line in texts.get(PACKAGES, "").splitlines():
+        name, _, version = line.partition("\t")
+        if name.startswith(prefix) and version[:1].isdigit():
+            return version.split("-")[0] if prefix != "nvidia-l4t-core" else version
+    return None
+
+
+def _cuda(texts: Texts) -> str | None:
+    found = re.search(r'"version"\s*:\s*"([\d.]+)"', texts.get("/usr/local/cuda/version.json", ""))
+    return found and found[1]
+
+
+def _sensors(texts: Texts) -> list[str]:
+    """Folders of the power monitors; one that is listed by class and by bus counts once."""
+    found: dict[str, str] = {}
+    for path, name in named(texts, "/sys/*/hwmon/hwmon*/name").items():
+        if name in _SENSORS:
+            folder = path.removesuffix("name")
+            found.setdefault(folder.split("/")[-2], folder)
+    return list(found.values())
+
+
+def _rail_facts(texts: Texts) -> dict[str, dict[str, Any]]:
+    updates = updates_s(texts)
+    return {name: {"update_s": updates.get(name)} for name in rails_w(texts)}
+
+
+def _gpu(texts: Texts) -> str | None:
+    """The folder of the GPU's clock: `17000000.gpu`, `17000000.ga10b`, `gpu-gpc-0`."""
+    for path in named(texts, "/sys/class/devfreq/*/cur_freq"):
+        if path.split("/")[-2].rpartition(".")[2] in _GPUS:
+            return path.removesuffix("cur_freq")
+    return None
+
+
+def _shown(texts: Texts, name: str) -> float | None:
+    found = re.search(rf"^{name} .*CurrentFreq=(\d+)", texts.get(CLOCKS, ""), re.MULTILINE)
+    return float(found[1]) if found else None
+
+
+class Jetson:
+    """The device: the board that we run on."""
+
+    def facts(self) -> dict[str, Any]:
+        """See `facts` above.
+
+        Raises:
+            Unavailable: this is no Jetson.
+        """
+        texts = snapshot.here(FACTS, COMMANDS, snapshot.root())
+        if not is_jetson(texts):
+            raise Unavailable(
+                "This machine is no Jetson: its device tree names no Tegra chip.",
+                "Name a board of your devices.toml, or ssh://user@host.",
+            )
+        return facts(texts)
+
+    def processors(self, threads: int) -> tuple[int, ...]:
+        """As on any Linux machine."""
+        return linux.pinned(threads)
+
+    def read(self, processors: tuple[int, ...]) -> Reading:
+        """See `reading` above."""
+        return reading(snapshot.here(READING, base=snapshot.root()), processors)
+
+
+DEVICE = Jetson()

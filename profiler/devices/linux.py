@@ -1,0 +1,236 @@
+"""Any Linux machine's processors, memory and load, read from a snapshot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatch
+from typing import Any
+
+from nnprof.errors import Unavailable
+from nnprof.profiler.devices.snapshot import Texts
+
+CPU = "/sys/devices/system/cpu"
+
+READING = (
+    "/proc/loadavg",
+    "/proc/stat",
+    f"{CPU}/cpu[0-9]*/cpufreq/scaling_cur_freq",
+    f"{CPU}/cpu[0-9]*/cpufreq/scaling_governor",
+    f"{CPU}/cpu[0-9]*/thermal_throttle/core_throttle_count",
+    "/sys/class/thermal/thermal_zone*/type",
+    "/sys/class/thermal/thermal_zone*/temp",
+    "/sys/class/hwmon/hwmon*/temp*_input",
+)
+FACTS = (
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/proc/sys/kernel/osrelease",
+    f"{CPU}/online",
+    f"{CPU}/cpu0/cache/index*/level",
+    f"{CPU}/cpu0/cache/index*/type",
+    f"{CPU}/cpu0/cache/index*/size",
+    f"{CPU}/cpu[0-9]*/cpufreq/scaling_governor",
+    f"{CPU}/cpu0/cpufreq/scaling_driver",
+    f"{CPU}/cpu[0-9]*/cpufreq/scaling_min_freq",
+    f"{CPU}/cpu[0-9]*/cpufreq/scaling_max_freq",
+    f"{CPU}/cpu[0-9]*/cpufreq/cpuinfo_max_freq",
+)
+
+_TICKS_PER_S = 100  # /proc/stat counts in USER_HZ, which is 100 on every Linux of ours
+_OFF_C = -100.0  # a sensor that is switched off reads -256 °C
+# What decides which kernels a runtime picks.
+_EXTENSIONS = (
+    *("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "amx_tile"),
+    *("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2"),
+)
+# ARM cores have numbers, not names: implementer and part (Arm's and NVIDIA's manuals).
+_CORES = {
+    ("0x41", "0xd03"): "Cortex-A53",
+    ("0x41", "0xd07"): "Cortex-A57",
+    ("0x41", "0xd08"): "Cortex-A72",
+    ("0x41", "0xd0b"): "Cortex-A76",
+    ("0x41", "0xd0c"): "Neoverse-N1",
+    ("0x41", "0xd40"): "Neoverse-V1",
+    ("0x41", "0xd42"): "Cortex-A78AE",
+    ("0x41", "0xd4f"): "Neoverse-V2",
+    ("0x41", "0xd83"): "Neoverse-V3AE",
+    ("0x4e", "0x003"): "Denver 2",
+    ("0x4e", "0x004"): "Carmel",
+}
+
+
+def pinned(threads: int) -> tuple[int, ...]:
+    """The last processors that we may use: the first serves most interrupts, and us.
+
+    Raises:
+        Unavailable: there are fewer.
+    """
+    allowed = tuple(sorted(os.sched_getaffinity(0)))
+    if threads > len(allowed):
+        raise Unavailable(
+            f"{threads} threads need {threads} processors; this machine lets us use "
+            f"{len(allowed)}.",
+            f"Ask for --threads {len(allowed)} or fewer.",
+        )
+    return allowed[-threads:]
+
+
+def stated(known: Mapping[str, tuple[Any, str]]) -> dict[str, Any]:
+    """Facts from (value, why it is unknown if it is None); the reasons are the fact `why`."""
+    why = {name: reason for name, (value, reason) in known.items() if value is None}
+    facts = {name: value for name, (value, _) in known.items()}
+    return {**facts, "why": why} if why else facts
+
+
+def named(texts: Texts, pattern: str) -> dict[str, str]:
+    """The files of a snapshot whose path matches, in order."""
+    return {path: texts[path] for path in sorted(texts) if fnmatch(path, pattern)}
+
+
+def number(text: str | None) -> float | None:
+    """The number that a text is; None where it is none."""
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
+
+
+def facts(texts: Texts) -> dict[str, Any]:
+    """Model, extensions, caches, memory, governor, clocks in hertz, kernel, hypervisor."""
+    virtual = " hypervisor" in texts.get("/proc/cpuinfo", "")
+    where = "a virtual machine has no cpufreq" if virtual else "the kernel has no cpufreq driver"
+    return stated(
+        {
+            "model": (_model(texts), "/proc/cpuinfo names none"),
+            "extensions": (_extensions(texts), ""),
+            "processors": (_online(texts), "the kernel does not list them"),
+            "caches": (_caches(texts), ""),
+            "memory_bytes": (_memory_bytes(texts), "/proc/meminfo cannot be read"),
+            "governor": (governor(texts), where),
+            "driver": (texts.get(f"{CPU}/cpu0/cpufreq/scaling_driver"), where),
+            "min_clock_hz": (_hertz(texts, "scaling_min_freq"), where),
+            "max_clock_hz": (_hertz(texts, "cpuinfo_max_freq"), where),
+            "kernel": (texts.get("/proc/sys/kernel/osrelease"), "the kernel does not say"),
+            "hypervisor": (virtual, ""),
+        }
+    )
+
+
+def readings(texts: Texts, processors: Sequence[int]) -> dict[str, tuple[Any, str]]:
+    """Values of `nnprof.types.Reading`, each with why it is unknown if it is None."""
+    throttles = [
+        count
+        for processor in processors
+        if (
+            count := number(texts.get(f"{CPU}/cpu{processor}/thermal_throttle/core_throttle_count"))
+        )
+        is not None
+    ]
+    temperatures = list(temperatures_c(texts).values())
+    return {
+        "load_1m": (number(texts.get("/proc/loadavg", "").split(" ")[0]), "no /proc/loadavg"),
+        "clock_hz": (clock_hz(texts, processors), "the kernel has no cpufreq driver here"),
+        "temperature_c": (max(temperatures, default=None), "no sensor is shown here"),
+        "throttles": (
+            int(sum(throttles)) if throttles else None,
+            "the kernel counts no throttling here",
+        ),
+        "stolen_s": (_stolen_s(texts), "/proc/stat does not tell"),
+    }
+
+
+def clock_hz(texts: Texts, processors: Iterable[int] = ()) -> float | None:
+    """Mean clock of these processors; of all where none is named. None where it is not told."""
+    folders = [f"cpu{processor}" for processor in processors] or ["cpu[0-9]*"]
+    clocks = [
+        kilohertz * 1e3
+        for folder in folders
+        for text in named(texts, f"{CPU}/{folder}/cpufreq/scaling_cur_freq").values()
+        if (kilohertz := number(text))
+    ]
+    return sum(clocks) / len(clocks) if clocks else None
+
+
+def governor(texts: Texts) -> str | None:
+    """The frequency governor of the processors; all of them, where they differ."""
+    found = sorted(set(named(texts, f"{CPU}/cpu[0-9]*/cpufreq/scaling_governor").values()))
+    return ", ".join(found) or None
+
+
+def temperatures_c(texts: Texts) -> dict[str, float]:
+    """Degrees Celsius by sensor; those that are switched off are left out."""
+    found = {}
+    for path, text in named(texts, "/sys/class/thermal/thermal_zone*/temp").items():
+        folder = path.split("/")[-2]
+        zone = texts.get(path.removesuffix("temp") + "type", folder)
+        found[f"{zone} ({folder})" if zone in found else zone] = number(text)
+    for path, text in named(texts, "/sys/class/hwmon/hwmon*/temp*_input").items():
+        found[path.removeprefix("/sys/class/hwmon/")] = number(text)
+    return {
+        name: value / 1e3
+        for name, value in found.items()
+        if value is not None and value / 1e3 > _OFF_C
+    }
+
+
+def _fields(text: str) -> dict[str, str]:
+    """The first value of each name in a text of `name : value` lines."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        name, colon, value = line.partition(":")
+        if colon:
+            found.setdefault(name.strip(), value.strip())
+    return found
+
+
+def _model(texts: Texts) -> str | None:
+    fields = _fields(texts.get("/proc/cpuinfo", ""))
+    core = fields.get("CPU implementer", ""), fields.get("CPU part", "")
+    if core in _CORES:
+        return _CORES[core]
+    name = fields.get("model name") or fields.get("Model")
+    return name or (f"ARM core {' '.join(core)}" if core[1] else None)
+
+
+def _extensions(texts: Texts) -> list[str]:
+    fields = _fields(texts.get("/proc/cpuinfo", ""))
+    present = (fields.get("flags") or fields.get("Features") or "").split()
+    return [extension for extension in _EXTENSIONS if extension in present]
+
+
+def _online(texts: Texts) -> int | None:
+    """How many processors a list such as `0-3,6` has."""
+    count = 0
+    for part in texts.get(f"{CPU}/online", "").split(","):
+        first, _, last = part.partition("-")
+        if first.isdecimal():
+            count += int(last or first) - int(first) + 1
+    return count or None
+
+
+def _caches(texts: Texts) -> dict[str, str]:
+    caches = {}
+    for path, level in named(texts, f"{CPU}/cpu0/cache/index*/level").items():
+        folder = path.removesuffix("level")
+        size, kind = texts.get(folder + "size"), texts.get(folder + "type", "")
+        if size:
+            caches[f"L{level}{kind[:1].lower() if level == '1' else ''}"] = size
+    return caches
+
+
+def _memory_bytes(texts: Texts) -> int | None:
+    kilobytes = _fields(texts.get("/proc/meminfo", "")).get("MemTotal", "").split(" ")[0]
+    return int(kilobytes) * 1024 if kilobytes.isdecimal() else None
+
+
+def _hertz(texts: Texts, name: str) -> float | None:
+    values = [number(t) for t in named(texts, f"{CPU}/cpu[0-9]*/cpufreq/{name}").values()]
+    kilohertz = max((value for value in values if value), default=None)
+    return kilohertz * 1e3 if kilohertz else None
+
+
+def _stolen_s(texts: Texts) -> float | None:
+    """The eighth count of the first line of /proc/stat (proc_stat(5))."""
+    words = texts.get("/proc/stat", "").split("\n")[0].split()
+    return int(words[8]) / _TICKS_PER_S if len(words) > 8 and words[0] == "cpu" else None

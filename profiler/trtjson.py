@@ -6,8 +6,8 @@ Pure: text in, values out, in seconds. Three files:
   8.0 (samples/common/sampleReporting.cpp, `exportJSONProfile`).
 * `--exportLayerInfo`: the layers of the engine. Only names, unless it was built with
   `--profilingVerbosity=detailed`. Since 8.6 `Metadata` names the ONNX nodes that a layer was made
-  of, as `[ONNX Layer: NAME | LOCAL FUNCTION …]`, one after the other. Version 11 replaced `Bindings`
-  by `I/O Tensors`, `Format/Datatype` by `Format` and `DataType`, and lists `Constants`.
+  of, as `[ONNX Layer: NAME | LOCAL FUNCTION …]`, one after the other. Version 11 has no `Bindings`
+  but `I/O Tensors`, not `Format/Datatype` but `Format` and `DataType`, and lists `Constants`.
 * `--exportTimes`: one entry per inference (`exportJSONTrace`).
 
 trtexec writes names as they are, so these files may hold bare control characters and `nan`, which

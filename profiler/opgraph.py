@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from nnprof.profiler import counts, isolate
@@ -55,6 +57,56 @@ def read(optimised: Any, original: Path, tensors: Mapping[str, NDArray[Any]]) ->
         _describe(node, origin, tensors, weights)
         for node, origin in zip(ran, _origins(ran, asked), strict=True)
     )
+
+
+def asked(path: Path, tiles: Mapping[str, NDArray[Any]]) -> tuple[OpNode, ...]:
+    """The nodes of an ONNX file as they stand, for inputs of the shapes of `tiles`.
+
+    Shapes are those that ONNX infers; a node with a tensor of unknown shape has its name, type and
+    kind only.
+    """
+    import onnx
+
+    model = onnx.load(path)
+    for value in model.graph.input:
+        if value.name in tiles:
+            for dimension, side in zip(
+                value.type.tensor_type.shape.dim, tiles[value.name].shape, strict=True
+            ):
+                dimension.dim_value = side
+    # Shapes at other batches may be written in the file.
+    del model.graph.value_info[:]
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    tensors = {**_hollow(graph.value_info), **_hollow(graph.output), **tiles}
+    weights = isolate.weights_of(model)
+    return tuple(_as_asked(node, tensors, weights) for node in model.graph.node)
+
+
+def _hollow(values: Iterable[Any]) -> dict[str, NDArray[Any]]:
+    """Arrays of the declared types and shapes that take no memory; unknown shapes left out."""
+    import onnx
+
+    found = {}
+    for value in values:
+        kind = value.type.tensor_type
+        sides = kind.shape.dim
+        if kind.HasField("shape") and all(side.HasField("dim_value") for side in sides):
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+            shape = tuple(side.dim_value for side in sides)
+            found[value.name] = np.broadcast_to(np.zeros((), dtype), shape)
+    return found
+
+
+def _as_asked(
+    node: Any, tensors: Mapping[str, NDArray[Any]], weights: Mapping[str, NDArray[Any]]
+) -> OpNode:
+    name = node.name or node.output[0]
+    if any(tensor and tensor not in tensors and tensor not in weights
+           for tensor in (*node.input, *node.output)):  # fmt: skip
+        return OpNode(node=name, op=node.op_type, kind=kind_of(node.op_type), origin=(name,))
+    return replace(_describe(node, (name,), tensors, weights), node=name)
 
 
 def _describe(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from nnprof.errors import NnprofError
+from nnprof.errors import NnprofError, Unavailable
 from nnprof.profiler import measure, ports
 from nnprof.profiler.measure import Timed
 from nnprof.profiler.ports import OpNode, Session
@@ -44,10 +44,15 @@ def all_passes(
         # every table says that they are.
         return (runtime,)
     floor = OpPass(method="floor", latency_s=call_s, ops=(_call(len(nodes), call_s),))
-    passes = [runtime, floor, _isolated(session, plan, known, nodes, call_s)]
-    # Beginnings take half the network's time on average, and each runs twice a round.
-    if len(nodes) * latency_s * measure.LEAST_ROUNDS <= _OVER_BUDGET * plan.op_s:
-        passes.append(_differential(session, plan, nodes, call_s, threads))
+    passes = [runtime, floor]
+    try:
+        passes.append(_isolated(session, plan, known, nodes, call_s))
+        # Beginnings take half the network's time on average, and each runs twice a round.
+        if len(nodes) * latency_s * measure.LEAST_ROUNDS <= _OVER_BUDGET * plan.op_s:
+            passes.append(_differential(session, plan, nodes, call_s, threads))
+    except Unavailable:
+        # A runtime that offers no parts says why among the session's facts.
+        return tuple(passes)
     return tuple(passes)
 
 

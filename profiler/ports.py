@@ -72,13 +72,20 @@ class Session(Part, Protocol):
         ...
 
     def alone(self, skip: Collection[str]) -> Iterator[tuple[str, Part]]:
-        """Each distinct op of the graph as a part of its own, by its key; not those to skip."""
+        """Each distinct op of the graph as a part of its own, by its key; not those to skip.
+
+        Raises:
+            Unavailable: the runtime cannot run its ops alone; `facts["parts"]` says why.
+        """
         ...
 
     def beginnings(self) -> Iterator[Part]:
         """For each node of the graph the network up to and with it; the last is all of it.
 
         Each is opened when it is asked for.
+
+        Raises:
+            Unavailable: as `alone`.
         """
         ...
 

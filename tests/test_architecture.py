@@ -40,7 +40,7 @@ BACKEND_NAME_HOMES = (
     "exporters/check.py",
     "profiler/environment.py",
 )
-TO_COME = {"tensorrt", "openvino", "trtexec"}
+TO_COME = {"tensorrt", "trtexec"}
 MOST_LINES = 50
 
 

@@ -27,7 +27,7 @@ def capture(target: Target, device: Device, backend: Backend) -> dict[str, Any]:
         "host": target.host,
         "processors_allowed": len(os.sched_getaffinity(0)),
         "device": {"name": target.device, **device.facts()},
-        "backend": {"name": target.backend, **backend.probe()},
+        "backend": {"name": target.backend, **backend.probe(target)},
     }
 
 

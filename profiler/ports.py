@@ -93,11 +93,15 @@ class Session(Part, Protocol):
 class Backend(Protocol):
     """A runtime."""
 
-    def probe(self) -> dict[str, Any]:
+    def probe(self, target: Target | None = None) -> dict[str, Any]:
         """Versions and providers.
 
+        Args:
+            target: where to look; None is here. Only a runtime that runs programs on another
+                host, from here, has to look there; the others run where the worker is.
+
         Raises:
-            Unavailable: it cannot run here; the remedy says what to install.
+            Unavailable: it cannot run there; the remedy says what to install.
         """
         ...
 

@@ -196,7 +196,7 @@ def _misbehave(fault: str, workload: Workload) -> None:
 class Fake:
     """The backend."""
 
-    def probe(self) -> dict[str, Any]:
+    def probe(self, target: Target | None = None) -> dict[str, Any]:  # noqa: ARG002
         """It is always here."""
         return {"version": "1"}
 

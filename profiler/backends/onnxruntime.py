@@ -283,7 +283,7 @@ def _shapes(tensors: list[dict[str, list[int]]]) -> tuple[tuple[int, ...], ...]:
 class OnnxRuntime:
     """The backend."""
 
-    def probe(self) -> dict[str, Any]:
+    def probe(self, target: Target | None = None) -> dict[str, Any]:  # noqa: ARG002  runs here
         """Version and providers compiled in."""
         runtime = _runtime()
         return {

@@ -160,7 +160,9 @@ class OpenVinoSession:
         if self._nodes is None:
             asked = opgraph.asked(Path(self._workload.model.path), self._tiles)
             makers = _by_name(asked, Path(self._workload.model.path))
-            self._nodes = tuple(_describe(node, makers) for node in _live(self._watched()))
+            nodes = _live(self._watched())
+            live = {node.get_friendly_name() for node in nodes} | set(self._tiles)
+            self._nodes = tuple(_describe(node, makers, live) for node in nodes)
         return self._nodes
 
     def op_times(self, budget_s: float) -> OpPass:
@@ -269,11 +271,11 @@ def _origins(names: str, makers: Mapping[str, OpNode]) -> tuple[OpNode, ...]:
     return tuple(found.values())
 
 
-def _describe(node: Any, makers: Mapping[str, OpNode]) -> OpNode:
+def _describe(node: Any, makers: Mapping[str, OpNode], live: Collection[str]) -> OpNode:
     origins = _origins(_info(node, "originalLayersNames"), makers)
     layer = _info(node, "layerType")
     sources = _sources(node)
-    flowing = [one for one in sources if _info(one.get_node(), "layerType") != "Const"]
+    flowing = [one for one in sources if one.get_node().get_friendly_name() in live]
     counted = [one.flops for one in origins]
     return OpNode(
         node=node.get_friendly_name(),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 import onnx
@@ -78,19 +77,22 @@ def test_inferring_leaves_what_is_timed_alone(backend: Backend, model: Model) ->
 
 
 def test_clock_is_honest(backend: Backend, model: Model) -> None:
-    """Twice the loops take about twice as long, and no sample claims more than passed outside."""
+    """Twice the loops take about twice as long; no sample claims more than passed outside.
+
+    Nor less than the processor worked for it, where one thread did it.
+    """
     session = backend.open(Workload(model=model, batch=3), Target())
     assert session.clock in {"perf_counter", "cuda_event", "fake"}
     session.sample(100)
-    ratios = []
-    for _ in range(15):
-        start = perf_counter()
-        once_s, twice_s = session.sample(200), session.sample(400)
-        passed_s = perf_counter() - start
-        assert session.clock == "fake" or once_s + twice_s <= passed_s
-        ratios.append(twice_s / once_s)
-    # The two stand side by side and the middle of many is taken: other work hits both alike.
-    assert 1.3 < median(ratios) < 3.2
+    claims: dict[int, list[float]] = {50: [], 100: []}
+    for loops in (50, 100) * 40:
+        start, worked = perf_counter(), process_time()
+        claims[loops].append(session.sample(loops))
+        worked_s, passed_s = process_time() - worked, perf_counter() - start
+        if session.clock != "fake":
+            assert 0.5 * worked_s <= claims[loops][-1] <= passed_s
+    # The least of many, of a length that other work on the machine leaves alone now and then.
+    assert 1.3 < min(claims[100]) / min(claims[50]) < 3
 
 
 def test_does_nothing_quickly(backend: Backend) -> None:

@@ -174,6 +174,8 @@ class OpTime(_Value, frozen=True, kw_only=True):
         key: the same for ops that do the same work, in any network.
         flops: of one inference, None where not counted.
         bytes_in, bytes_out, bytes_weights: read, written, and read of constants.
+        rotated_bytes: of an isolated op: the weights that it went through before it met the same
+            ones again, so that they were as cold as in the network; 0 where all was reused.
     """
 
     index: int
@@ -194,6 +196,7 @@ class OpTime(_Value, frozen=True, kw_only=True):
     bytes_in: int | None = None
     bytes_out: int | None = None
     bytes_weights: int | None = None
+    rotated_bytes: int | None = None
 
 
 class OpPass(_Value, frozen=True, kw_only=True):

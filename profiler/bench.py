@@ -23,7 +23,7 @@ from nnprof.errors import BadFile, CellError, NnprofError, UsageError
 from nnprof.exporters.onnx import chain_model, export, identity_model
 from nnprof.files import clear_leftovers
 from nnprof.networks.families import parse_network
-from nnprof.profiler import checks, hosts, reconcile, results, roofline, stats
+from nnprof.profiler import checks, hosts, ops, reconcile, results, roofline, stats
 from nnprof.profiler.worker import CHAIN, Loop, Looped, Measure, Measured, Probe, Probed
 from nnprof.types import (
     Cell,
@@ -297,7 +297,7 @@ _Known = dict[str, list[float]]
 
 
 def _known(measurements: Sequence[Measurement]) -> _Known:
-    """Seconds of each op that was timed alone, by its key, one per process."""
+    """Seconds of each op that was timed alone, by `ops.share_key`, one per process."""
     known: _Known = {}
     for measurement in measurements:
         for one in measurement.op_passes:
@@ -309,7 +309,7 @@ def _learn(known: _Known, one: OpPass) -> None:
     if one.method == "isolated":
         for op in one.ops:
             if op.runs:
-                known.setdefault(op.key, []).append(op.seconds)
+                known.setdefault(ops.share_key(op), []).append(op.seconds)
 
 
 def _one_more(
@@ -326,12 +326,15 @@ def _one_more(
         floor=floors[0],
         chain=floors[1],
         ops=plan.op_method != "none" and number < plan.op_processes,
-        known=tuple(key for key, times in known.items() if len(times) >= plan.op_processes),
+        known={
+            key: median(times) for key, times in known.items() if len(times) >= plan.op_processes
+        },
     )
     begin = perf_counter()
     answer = hosts.run_local(job, plan.process_limit_s)
     assert isinstance(answer, Measured)  # noqa: S101  a worker answers in kind
-    passes = _shared(answer, number, known)
+    for one in answer.op_passes:
+        _learn(known, one)
     fresh = Measurement(
         workload=cell.workload,
         target=cell.target,
@@ -340,7 +343,7 @@ def _one_more(
         samples_s=(answer.samples_s,),
         warmups_s=(answer.warmups_s,),
         processes=(_process(answer, number, perf_counter() - begin),),
-        op_passes=passes,
+        op_passes=tuple(replace(one, process=number) for one in answer.op_passes),
         idle=tuple(
             IdlePass(gap_s=gap_s, samples_s=(samples_s,))
             for gap_s, samples_s in zip(plan.idle_s, answer.idle, strict=True)
@@ -373,26 +376,6 @@ def _judged(measurement: Measurement) -> Measurement:
         best = reconcile.combine(measurement.op_passes, stats.latency_s(measurement))
     measurement = replace(measurement, ops=best, stopped=_verdict(measurement))
     return replace(measurement, checks=checks.find(measurement) if measurement.finished else ())
-
-
-def _shared(answer: Measured, number: int, known: _Known) -> tuple[OpPass, ...]:
-    """The passes of a process, with ops that other cells have timed alone put in."""
-    shared = []
-    for one in answer.op_passes:
-        _learn(known, one)
-        ops = one.ops
-        if one.method == "isolated":
-            nodes = next(other for other in answer.op_passes if other.method == "runtime").ops
-            own = {op.node: op for op in ops}
-            ops = tuple(
-                # No runs of its own: it was timed in another cell.
-                own.get(op.node)
-                or replace(op, method="isolated", seconds=median(known[op.key]), runs=0)
-                for op in nodes
-                if op.node in own or op.key in known
-            )
-        shared.append(replace(one, ops=ops, process=number))
-    return tuple(shared)
 
 
 def _process(answer: Measured, number: int, wall_s: float) -> Process:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
 
 from nnprof.errors import NnprofError, Unavailable
-from nnprof.profiler import measure, ports
-from nnprof.profiler.measure import Timed
+from nnprof.profiler import measure, opgraph, ports
 from nnprof.profiler.ports import OpNode, Session
 from nnprof.profiler.reconcile import CALL
 from nnprof.types import OpPass, OpTime, Plan
@@ -14,25 +17,49 @@ from nnprof.types import OpPass, OpTime, Plan
 # Times the budget that differences may take. Slower networks do without them: their ops are long
 # enough for the runtime's own profiler to be right.
 _OVER_BUDGET = 20
+# An op with less than this share of weights among its bytes does not notice that they are cold.
+_WEIGHTS_MATTER = 0.1
+_MOST_COPIES = 64
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+class Caches(NamedTuple):
+    """Bytes of the largest caches that belong to one core each, together, and of the last one."""
+
+    core: int
+    last: int
+
+
+def caches_of(facts: Mapping[str, Any], threads: int) -> Caches:
+    """From a device's facts ("L2": "2048K"); where it does not tell, those of a small processor.
+
+    Threads divide the weights among them, so each needs room for its share only.
+    """
+    sizes = {
+        level: int(text[:-1]) * _UNITS[text[-1]]
+        for level, text in (facts.get("caches") or {}).items()
+        if text[:-1].isdecimal() and text[-1] in _UNITS
+    }
+    return Caches(sizes.get("L2", 1 << 20) * threads, max(sizes.values(), default=8 << 20))
 
 
 def all_passes(
     session: Session,
     plan: Plan,
-    known: Collection[str],
+    known: Mapping[str, float],
     call_s: float,
     latency_s: float,
-    threads: int,
+    caches: Caches,
 ) -> tuple[OpPass, ...]:
     """The passes of this process.
 
     Args:
         session: open, its clean pass done.
-        latency_s: of the whole network, from that pass.
-        threads: of the runtime.
         plan: which methods, and the budget of each.
-        known: keys of ops that were timed alone often enough.
+        known: seconds of ops that were timed alone often enough, by `share_key`.
         call_s: what a call costs with no node to run.
+        latency_s: of the whole network, from that pass.
+        caches: of the device.
     """
     runtime = session.op_times(plan.op_s)
     if plan.op_method == "runtime":
@@ -46,10 +73,10 @@ def all_passes(
     floor = OpPass(method="floor", latency_s=call_s, ops=(_call(len(nodes), call_s),))
     passes = [runtime, floor]
     try:
-        passes.append(_isolated(session, plan, known, nodes, call_s))
+        passes.append(_isolated(session, plan, known, call_s, caches))
         # Beginnings take half the network's time on average, and each runs twice a round.
         if len(nodes) * latency_s * measure.LEAST_ROUNDS <= _OVER_BUDGET * plan.op_s:
-            passes.append(_differential(session, plan, nodes, call_s, threads))
+            passes.append(_differential(session, plan, nodes, call_s))
     except Unavailable:
         # A runtime that offers no parts says why among the session's facts.
         return tuple(passes)
@@ -61,49 +88,74 @@ def _call(index: int, call_s: float) -> OpTime:
     return ports.timed(node, index, call_s, "floor")
 
 
+def share_key(op: OpTime) -> str:
+    """The same for two ops alone that did the same work in the same state of the caches."""
+    return f"{op.key}+{op.rotated_bytes}"
+
+
+def rotated_bytes(node: OpNode, nodes: Sequence[OpNode], caches: Caches) -> int:
+    """Weights to go through between two runs of an op, for them to be as cold as in the network.
+
+    In the network an op finds its inputs where the op before has just left them, but its weights
+    where one inference of everything else has left them. So where the network touches more than
+    twice a cache, the weights rotate through twice that cache; else they, too, are reused (0).
+    """
+    touched = sum(_bytes(one) for one in nodes)
+    weights = node.bytes_weights or 0
+    if touched <= 2 * caches.core or weights < _WEIGHTS_MATTER * _bytes(node):
+        return 0
+    wanted = 2 * (caches.last if touched > 2 * caches.last else caches.core)
+    copies = min(_MOST_COPIES, math.ceil(wanted / weights))
+    return copies * weights if copies > 1 else 0
+
+
+def _bytes(node: OpNode) -> int:
+    return (node.bytes_in or 0) + (node.bytes_out or 0) + (node.bytes_weights or 0)
+
+
 def _isolated(
-    session: Session, plan: Plan, known: Collection[str], nodes: Sequence[OpNode], call_s: float
+    session: Session, plan: Plan, known: Mapping[str, float], call_s: float, caches: Caches
 ) -> OpPass:
-    """Each op alone, less the call. Ops that are known are left out."""
+    """Each distinct op alone, less the call; of one that is known, what is known (0 runs).
+
+    Ops that only give a tensor another shape are left out: alone they would have to copy it.
+    """
+    nodes = session.graph()
+    asked = [
+        replace(
+            ports.timed(node, index, 0.0, "isolated", runs=0),
+            rotated_bytes=rotated_bytes(node, nodes, caches),
+        )
+        for index, node in enumerate(nodes)
+        if node.op not in opgraph.VIEWS
+    ]
+    copies = {
+        op.key: max(1, (op.rotated_bytes or 0) // (op.bytes_weights or 1))
+        for op in asked
+        if share_key(op) not in known
+    }
     seconds, spent_s = {}, 0.0
-    for key, part in session.alone(known):
-        timed = measure.alone(part, plan.op_s / len(nodes))
+    for key, part in session.alone(copies):
+        timed = measure.alone(part, plan.op_s / len(nodes), copies[key])
         part.close()
         seconds[key] = max(0.0, timed.each_s[0] - call_s)
         spent_s += timed.spent_s
     ops = tuple(
-        ports.timed(node, index, seconds[node.key], "isolated")
-        for index, node in enumerate(nodes)
-        if node.key in seconds
+        replace(op, seconds=seconds[op.key], runs=1)
+        if op.key in seconds
+        else replace(op, seconds=known[share_key(op)])
+        for op in asked
     )
     latency_s = call_s + sum(op.seconds for op in ops)
     return OpPass(method="isolated", latency_s=latency_s, ops=ops, timed_s=spent_s)
 
 
-def _upto(session: Session, plan: Plan, count: int, threads: int) -> Timed:
-    """The time of every beginning.
-
-    With one thread all are open and sampled in turns. With more, each in its own time: the idle
-    threads of open sessions spin, and take the processors from the one that is timed.
-    """
-    if threads == 1:
-        parts = list(session.beginnings())
-        timed = measure.interleaved(parts, plan.op_s)
-        for part in parts:
-            part.close()
-        return timed
-    each = []
-    for part in session.beginnings():
-        each.append(measure.alone(part, plan.op_s / count))
+def _differential(session: Session, plan: Plan, nodes: Sequence[OpNode], call_s: float) -> OpPass:
+    """The network up to each op less the network up to the one before, all open at once."""
+    parts = list(session.beginnings())
+    timed = measure.interleaved(parts, plan.op_s)
+    for part in parts:
         part.close()
-    return Timed(tuple(one.each_s[0] for one in each), sum(one.spent_s for one in each))
-
-
-def _differential(
-    session: Session, plan: Plan, nodes: Sequence[OpNode], call_s: float, threads: int
-) -> OpPass:
-    """The network up to each op less the network up to the one before."""
-    timed = _upto(session, plan, len(nodes), threads)
     upto_s = timed.each_s
     before_s = (call_s, *upto_s[:-1])
     ops = tuple(

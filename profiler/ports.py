@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any, Protocol
@@ -71,8 +71,11 @@ class Session(Part, Protocol):
         """The runtime's own per-op times, in a pass of about `budget_s` seconds."""
         ...
 
-    def alone(self, skip: Collection[str]) -> Iterator[tuple[str, Part]]:
-        """Each distinct op of the graph as a part of its own, by its key; not those to skip.
+    def alone(self, copies: Mapping[str, int]) -> Iterator[tuple[str, Part]]:
+        """The ops that `copies` names by key, each as a part of its own.
+
+        A part of several copies runs through them in turn: inputs and outputs are shared, so they
+        stay in the caches, but each copy has its own weights.
 
         Raises:
             Unavailable: the runtime cannot run its ops alone; `facts["parts"]` says why.

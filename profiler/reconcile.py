@@ -4,8 +4,8 @@ Three methods see the same op, each with an error of its own:
 
 * runtime: whole microseconds and, on every node, a cost of the profiler itself of about two; good
   for ops of milliseconds;
-* isolated: exact for an op that finds its data where it found them in the network, else too fast,
-  because alone it runs on warm caches;
+* isolated: exact for an op that finds its data where it found them in the network; its weights are
+  made cold where the network would have let them go cold, its inputs and outputs are always warm;
 * differential: the network up to the op less the network up to the one before; true to caches and
   layout, but a difference of two long times is uncertain by their noise.
 
@@ -32,8 +32,8 @@ from nnprof.types import OpPass, OpTime
 # Doubts: relative to the op's time, and absolute.
 _RUNTIME = (0.02, 2e-6)  # its unit is 1 µs, and 2 µs is what it reads for any small node
 _ISOLATED = (0.10, 1e-7)
-# In a network that overflows a core's own cache, weights are cold when their turn comes again;
-# alone they stay warm. So the share of weights in an op's bytes adds to the doubt, up to this.
+# In a network that overflows a core's own cache, weights are cold when their turn comes again.
+# Where they stayed warm alone, their share in an op's bytes adds to the doubt, up to this.
 _COLD_WEIGHTS = 0.5
 _CORE_CACHE_BYTES = 1 << 20  # typical: 256 KiB to 2 MiB
 _DIFFERENTIAL = (0.01, 1e-7)
@@ -130,7 +130,8 @@ def _spread(seconds: Sequence[float]) -> float:
 
 
 def _weight_share(op: OpTime) -> float:
-    return (op.bytes_weights or 0) / max(_bytes(op), 1)
+    """Weights among its bytes, unless they were cold when it ran alone, too."""
+    return 0.0 if op.rotated_bytes else (op.bytes_weights or 0) / max(_bytes(op), 1)
 
 
 def _doubt(method: str, seconds: float, reach_s: float, weight_share: float) -> float:

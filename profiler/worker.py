@@ -46,7 +46,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True, tag="measure"):
     Attributes:
         floor, chain: graphs of one and of `CHAIN` trivial nodes: what a call and a node cost.
         ops: time the ops, too.
-        known: keys of ops that need not be timed alone again.
+        known: seconds of ops that need not be timed alone again, by `ops.share_key`.
     """
 
     workload: Workload
@@ -55,7 +55,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True, tag="measure"):
     floor: Model
     chain: Model
     ops: bool
-    known: tuple[str, ...] = ()
+    known: dict[str, float] = {}
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
@@ -190,8 +190,8 @@ def _measure(job: Measure, device: Device, backend: Backend) -> Measured:
     passes: tuple[OpPass, ...] = ()
     if job.ops:
         latency_s, call_s = median(clean.samples_s), floor_s - node_s
-        threads = job.target.threads
-        passes = ops.all_passes(session, job.plan, job.known, call_s, latency_s, threads)
+        caches = ops.caches_of(device.facts(), job.target.threads)
+        passes = ops.all_passes(session, job.plan, job.known, call_s, latency_s, caches)
     session.close()
     return Measured(
         clock=session.clock,

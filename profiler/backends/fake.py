@@ -21,7 +21,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -131,13 +131,11 @@ class FakeSession:
         )
         return OpPass(method="runtime", latency_s=_CALL_S + sum(op.seconds for op in ops), ops=ops)
 
-    def alone(self, skip: Collection[str]) -> Iterator[tuple[str, Part]]:
-        """Each node alone."""
-        seen = set(skip)
-        for node, seconds in zip(self._nodes, self._node_s, strict=True):
-            if node.key not in seen:
-                seen.add(node.key)
-                yield node.key, _FakePart(self, seconds)
+    def alone(self, copies: Mapping[str, int]) -> Iterator[tuple[str, Part]]:
+        """Each node alone; a fake has no caches."""
+        seconds = {node.key: s for node, s in zip(self._nodes, self._node_s, strict=True)}
+        for key in copies:
+            yield key, _FakePart(self, seconds[key])
 
     def beginnings(self) -> Iterator[Part]:
         """The sums up to each node."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
+from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 from time import perf_counter, sleep
@@ -83,6 +85,35 @@ class _Bound:
         del self._binding, self._session
 
 
+class _Rotating:
+    """Copies of one graph, run in turn."""
+
+    def __init__(self, copies: Sequence[tuple[Any, Any]]) -> None:
+        self._turns = cycle([(session.run_with_iobinding, bound) for session, bound in copies])
+
+    def sample(self, loops: int) -> float:
+        """Seconds of `loops` inferences, each by the next copy."""
+        turns = islice(self._turns, loops)
+        start = perf_counter()
+        for run, binding in turns:
+            run(binding)
+        return perf_counter() - start
+
+    def close(self) -> None:
+        """Drop the sessions and their buffers."""
+        del self._turns
+
+
+@cache
+def _share_pool(threads: int) -> None:
+    """One pool of threads for all sessions of this process.
+
+    Each session's own threads would spin for tens of milliseconds after its last inference, on
+    the processors that the next session is timed on.
+    """
+    _runtime().set_global_thread_pool_sizes(threads, 1)
+
+
 class OrtSession(_Bound):
     """One InferenceSession with bound buffers. `infer` and `sample` share it."""
 
@@ -101,12 +132,16 @@ class OrtSession(_Bound):
             "providers": session.get_providers(),
             "transfers": "none: inputs and outputs are in host memory",
             "buffers": "bound once, reused",
+            "pool": "none" if target.threads == 1 else "shared by the sessions of the process",
         }
 
     def _options(self, *, optimise: bool = True) -> Any:
         options = self._ort.SessionOptions()
-        options.intra_op_num_threads = self._target.threads
-        options.inter_op_num_threads = 1
+        if self._target.threads > 1:
+            _share_pool(self._target.threads)
+            options.use_per_session_threads = False
+        else:
+            options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = _QUIET
         if not optimise:
             level = self._ort.GraphOptimizationLevel
@@ -172,15 +207,15 @@ class OrtSession(_Bound):
             self._cut = _Cut(model, {**self._tiles, **dict(zip(names, values, strict=True))})
         return self._cut
 
-    def alone(self, skip: Collection[str]) -> Iterator[tuple[str, Part]]:
-        """Each distinct op as a session of its own, with the weights and inputs it really had."""
+    def alone(self, copies: Mapping[str, int]) -> Iterator[tuple[str, Part]]:
+        """Each op as a session of its own, with the weights and inputs it really had."""
         from nnprof.profiler import isolate
 
-        cut, seen = self._anatomy(), set(skip)
-        for index, node in enumerate(self.graph()):
-            if node.key not in seen:
-                seen.add(node.key)
-                yield node.key, self._part(isolate.carve(cut.model, index, cut.tensors))
+        cut = self._anatomy()
+        index_of = {node.key: index for index, node in enumerate(self.graph())}
+        for key, count in copies.items():
+            model = isolate.carve(cut.model, index_of[key], cut.tensors)
+            yield key, self._part(model) if count == 1 else self._rotating(model, count)
 
     def beginnings(self) -> Iterator[Part]:
         """The network up to each node."""
@@ -195,6 +230,21 @@ class OrtSession(_Bound):
             # What was cut out of an optimised graph must run as it stands.
             session = self._load(self._options(optimise=False), model.SerializeToString())
             return _Bound(session, self._bind(session, self._anatomy().tensors))
+
+    def _rotating(self, model: Any, count: int) -> Part:
+        """Copies with weights of their own; inputs and outputs are those of the first."""
+        with _translated(self._workload):
+            content, tensors = model.SerializeToString(), self._anatomy().tensors
+            copies: list[tuple[Any, Any]] = []
+            for _ in range(count):
+                session = self._load(self._options(optimise=False), content)
+                binding = self._bind(session, tensors)
+                if copies:
+                    first = copies[0][1].get_outputs()
+                    for output, value in zip(session.get_outputs(), first, strict=True):
+                        binding.bind_ortvalue_output(output.name, value)
+                copies.append((session, binding))
+            return _Rotating(copies)
 
     def op_times(self, budget_s: float) -> OpPass:
         """ONNX Runtime's own profile: integer microseconds, distorting, in a session of its own."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -196,7 +196,7 @@ class OpenVinoSession:
     def _primitives(self) -> list[str]:
         return [_info(node, "primitiveType") for node in _live(self._watched())]
 
-    def alone(self, skip: Collection[str]) -> Iterator[tuple[str, Part]]:  # noqa: ARG002
+    def alone(self, copies: Mapping[str, int]) -> Iterator[tuple[str, Part]]:  # noqa: ARG002
         """Not offered."""
         raise Unavailable(_NO_PARTS)
 

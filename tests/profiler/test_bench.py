@@ -268,6 +268,7 @@ def test_kill_at_any_moment_loses_nothing(
     assert [file.name for file in tmp_path.iterdir() if file.suffix != ".onnx"] == [path.name]
     for m in run.measurements:
         key = Cell(workload=m.workload, target=m.target).key
-        assert m.samples_s[: len(kept[key])] == kept[key]
+        samples = kept.get(key, ())  # () on a slow machine: killed before its turn came
+        assert m.samples_s[: len(samples)] == samples
         # Planned processes, unless the interval asked for more: nothing was measured twice.
         assert len(m.processes) in (4, 5)

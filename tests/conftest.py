@@ -1,10 +1,11 @@
 """What all tests share: a cache of their own, the data folder, and a guard on the import names."""
 
+import importlib.util
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,16 @@ def data_folder() -> Path | None:
     """The folder of test data sets that NNPROF_DATA names; None where it names none."""
     name = os.environ.get("NNPROF_DATA")
     return Path(name) if name else None
+
+
+@pytest.fixture(scope="session")
+def install_trtexec() -> Callable[..., Path]:
+    """Writes a stand-in for trtexec into a folder: see `tests/fakes/trtexec.py`, `install`."""
+    path = Path(__file__).with_name("fakes") / "trtexec.py"
+    spec = importlib.util.spec_from_file_location("fake_trtexec", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    install: Callable[..., Path] = module.install
+    return install

@@ -4,7 +4,7 @@
 
 Simulated cells come from the `fake` backend through the same code as real ones (noise of samples
 that are correlated, a level of each process, no drift). With two real Runs of the same cells, their
-pairs are counted too.
+pairs are counted instead, and added to OUT.json.
 """
 
 from __future__ import annotations
@@ -114,7 +114,16 @@ def real(before: Path, after: Path) -> dict[str, Any]:
 
 
 def main(out: Path, runs: list[Path]) -> None:
-    """Simulate, compare, print, write."""
+    """Simulate, or compare two real Runs; print, write."""
+    result: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if runs else simulated()
+    if runs:
+        result["real"] = real(*runs)
+        print(f"real: {result['real']}")
+    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def simulated() -> dict[str, Any]:
+    """Coverage of intervals, and verdicts on pairs."""
     result: dict[str, Any] = {"noise": NOISE, "coverage": coverage()}
     for one in result["coverage"]:
         print(f"{one['processes']:>3} processes: {one['coverage']:.1%} of {one['cells']} intervals")
@@ -123,10 +132,7 @@ def main(out: Path, runs: list[Path]) -> None:
     ]
     for one in result["called"]:
         print(f"{one['change']:+.0%}, {one['processes']} processes: {one['verdicts']}")
-    if runs:
-        result["real"] = real(*runs)
-        print(f"real: {result['real']}")
-    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return result
 
 
 if __name__ == "__main__":

@@ -107,3 +107,9 @@ def group3_100() -> Iterator[tuple[NetworkSpec, int]]:
 def group4() -> Iterator[tuple[NetworkSpec, int]]:
     """ConvLayers 1-5 × depth 5…80, one FC layer, batch 1024."""
     return ((mattsson(conv=conv, depth=depth), 1024) for conv in LAYERS for depth in DEPTHS)
+
+
+def groups() -> Iterator[tuple[NetworkSpec, int]]:
+    """Groups 1 to 4 in one Run, so that ops which networks share are timed alone only once."""
+    for group in (group1, group2, group3, group4):
+        yield from group()

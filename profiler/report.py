@@ -308,29 +308,47 @@ def _op_numbers(seconds: Sequence[float], batch: int) -> list[tuple[str, str, st
 
 
 def residual_lines(measurement: Measurement) -> list[str]:
-    """Σops / clean / residual of the estimate, and the same for the runtime's own profiler."""
+    """Σops, clean time and residual of the estimate; then by method; what the profiler costs."""
     if measurement.ops is None:
         return ["No op times: measured with --ops none."]
     clean_s = stats.latency_s(measurement)
-    lines = [_residual(measurement.ops, clean_s)]
-    runtime = [one for one in measurement.op_passes if one.method == "runtime"]
-    own = measurement.ops if measurement.ops.method == "runtime" else None
-    for one in runtime[:1]:
-        if measurement.ops.method != "runtime":
-            lines.append(_residual(one, clean_s))
-        own = one
-    if own:
-        cost = own.latency_s / clean_s - 1
-        lines.append(f"While the runtime's profiler watched, an inference took {cost:+.1%}.")
-    return lines
-
-
-def _residual(one: OpPass, clean_s: float) -> str:
-    ops_s = sum(op.seconds for op in one.ops)
+    ops_s = sum(op.seconds for op in measurement.ops.ops)
     ops_ms, clean_ms, rest_ms = aligned([ops_s * 1e3, clean_s * 1e3, (clean_s - ops_s) * 1e3])
-    return (
+    lines = [
         f"Σops {ops_ms} ms / clean {clean_ms} ms / residual {rest_ms} ms "
-        f"({(clean_s - ops_s) / clean_s:+.1%}); method {one.method}."
+        f"({(clean_s - ops_s) / clean_s:+.1%}); method {measurement.ops.method}."
+    ]
+    passes: dict[str, list[OpPass]] = defaultdict(list)
+    for one in measurement.op_passes:
+        passes[one.method].append(one)
+    sums_s = {method: median(map(_sum_s, own)) for method, own in passes.items()}
+    sums_s.pop("floor", None)
+    if len(sums_s) > 1:
+        each = (
+            f"{method} {digits(sum_s * 1e3)} ms ({(clean_s - sum_s) / clean_s:+.1%})"
+            for method, sum_s in sums_s.items()
+        )
+        lines.append(f"Σops (residual) by method: {', '.join(each)}.")
+    if runtime := passes["runtime"]:
+        cost = median(one.latency_s for one in runtime) / clean_s - 1
+        lines.append(f"While the runtime's profiler watched, an inference took {cost:+.1%}.")
+    return lines + [_state_line(one) for one in passes["isolated"][:1]]
+
+
+def _sum_s(one: OpPass) -> float:
+    """Σops of a pass; the call, which the runtime's profiler does not see, is in the others'."""
+    return sum(op.seconds for op in one.ops) if one.method == "runtime" else one.latency_s
+
+
+def _state_line(isolated: OpPass) -> str:
+    """The state of the caches in which ops ran alone."""
+    rotated = [op.rotated_bytes for op in isolated.ops if op.rotated_bytes]
+    reused = f"{len(isolated.ops) - len(rotated)} of {len(isolated.ops)} ops alone"
+    if not rotated:
+        return f"Caches: {reused} on buffers reused, as warm as in the network."
+    return (
+        f"Caches: {reused} on buffers reused; {len(rotated)} with weights rotated through "
+        f"{digits(min(rotated) / 1e6, 2)} MB or more, as cold as in the network."
     )
 
 

@@ -156,7 +156,7 @@ Case = Callable[[Path], tuple[str, ...]]
         ),
         pytest.param(
             lambda _: ("bench", "--study", "group9"),
-            "Unknown study 'group9'. Known: group1, group2, group3, group3-100, group4.",
+            "Unknown study 'group9'. Known: group1, group2, group3, group3-100, group4, groups.",
             id="unknown study",
         ),
         pytest.param(

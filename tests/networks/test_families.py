@@ -45,6 +45,13 @@ def test_groups_are_those_of_the_thesis(name: str) -> None:
     assert len(set(rows)) == len(rows)
 
 
+def test_all_groups_in_one_study() -> None:
+    """The study `groups` has every cell of groups 1 to 4."""
+    cells = {(spec.name, batch) for spec, batch in families.groups()}
+    for name in ("group1", "group2", "group3", "group4"):
+        assert {(spec.name, batch) for spec, batch in getattr(families, name)()} <= cells
+
+
 def test_the_network_of_2016() -> None:
     """M ConvLayers 5×5 with ReLU, one 2×2 pool after the last, K hidden FC, FC 10, softmax."""
     spec = mattsson(conv=2, fc=1)

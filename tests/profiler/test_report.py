@@ -116,6 +116,21 @@ def test_residual_is_never_hidden(run: Run) -> None:
     assert "method runtime" in line
 
 
+def test_every_method_shows_its_own_residual(run: Run) -> None:
+    """Beside the estimate stand the sums of all methods, and the caches that ops alone found."""
+    cell = run.measurements[1]
+    assert cell.ops is not None
+    runtime = replace(cell.ops, method="runtime")
+    ops = (*(replace(op, rotated_bytes=0) for op in cell.ops.ops[1:]), cell.ops.ops[0])
+    ops = (*ops[:-1], replace(ops[-1], rotated_bytes=4_000_000))
+    alone = replace(runtime, method="isolated", ops=ops, latency_s=stats.latency_s(cell) / 2)
+    _, methods, cost, state = report.residual_lines(replace(cell, op_passes=(runtime, alone)))
+    assert "runtime" in methods
+    assert f"isolated {report.digits(alone.latency_s * 1e3)} ms (+50.0%)" in methods
+    assert "profiler watched" in cost
+    assert "1 with weights rotated through 4.0 MB or more" in state
+
+
 def test_limits_are_shown_beside_ops(run: Run) -> None:
     """With the machine's limits an op's line says which share of which limit it reaches."""
     limits = Roofline(flops_per_s=1e9, bandwidths=((1 << 40, 1e9),), launch_s=1e-7)

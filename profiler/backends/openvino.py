@@ -314,7 +314,7 @@ def _key(node: Any) -> str:
 class OpenVino:
     """The backend."""
 
-    def probe(self) -> dict[str, Any]:
+    def probe(self, target: Target | None = None) -> dict[str, Any]:  # noqa: ARG002  runs here
         """Version and devices."""
         runtime = _runtime()
         return {"version": runtime.__version__, "devices": runtime.Core().available_devices}

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import fake_board
 import pytest
 
 # Before anything of nnprof is imported: no test may read or fill the user's own cache.
@@ -46,3 +47,13 @@ def install_trtexec() -> Callable[..., Path]:
     spec.loader.exec_module(module)
     install: Callable[..., Path] = module.install
     return install
+
+
+@pytest.fixture
+def board(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that stands in for a Jetson's `/`, by default an Orin Nano with JetPack 6."""
+    name = getattr(request, "param", "orin-nano-jp6")
+    root = fake_board.make(name, tmp_path / name)
+    for variable, value in fake_board.environment(root).items():
+        monkeypatch.setenv(variable, value)
+    return root

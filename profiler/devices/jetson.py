@@ -10,8 +10,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import psutil
+from msgspec.structs import replace
+
 from nnprof.errors import Unavailable
-from nnprof.profiler.devices import linux, snapshot
+from nnprof.profiler.devices import linux, snapshot, tegrastats
 from nnprof.profiler.devices.linux import named, number
 from nnprof.profiler.devices.snapshot import Texts
 from nnprof.types import Reading
@@ -50,6 +53,7 @@ FACTS = (
 PACKAGES = "dpkg-query -W libnvinfer-bin libnvinfer8 libnvinfer10 libnvinfer11 nvidia-l4t-core"
 QUERY = "nvpmodel -q"
 CLOCKS = "jetson_clocks --show"  # answers root only
+STATS = "timeout 1.2 tegrastats --interval 500"  # where no rail is in sysfs
 COMMANDS = (PACKAGES, QUERY, CLOCKS)
 
 # Chip → (family, compute capability of its GPU).
@@ -160,12 +164,15 @@ def reading(texts: Texts, processors: tuple[int, ...] = ()) -> Reading:
         "power_w": (rails.get(total or ""), "no rail measures the whole board"),
         "locked": (clocks_locked(texts), "the clocks' limits cannot be read"),
     }
+    unknown = {name: reason for name, (value, reason) in known.items() if value is None}
+    if "emc" not in clocks:
+        unknown["clocks_hz.emc"] = "only root may read the memory's clock"
     return Reading(
         **{name: value for name, (value, _) in known.items()},
         clocks_hz=clocks,
         rails_w=rails,
         alerts=alerts(texts),
-        unknown={name: reason for name, (value, reason) in known.items() if value is None},
+        unknown=unknown,
     )
 
 
@@ -202,9 +209,9 @@ def rails_w(texts: Texts) -> dict[str, float]:
                 found[label] = volts * amperes * 1e-6  # mV · mA
         microwatts = number(texts.get(f"{folder}power1_input"))
         if microwatts is not None:
-            label = texts.get(f"{folder}power1_label") or texts.get(f"{folder}in1_label") or "VIN"
-            found[label] = microwatts * 1e-6
-    return found
+            # The kernel's ina238 has no labels; on Thor it measures what the board takes in.
+            found[texts.get(f"{folder}power1_label", "VIN")] = microwatts * 1e-6
+    return found or tegrastats.parse(_last(texts.get(STATS, ""))).rails_w
 
 
 def updates_s(texts: Texts) -> dict[str, float]:
@@ -213,8 +220,7 @@ def updates_s(texts: Texts) -> dict[str, float]:
     for folder in _sensors(texts):
         milliseconds = number(texts.get(f"{folder}update_interval"))
         if milliseconds:
-            own = {key: text for key, text in texts.items() if key.startswith(folder)}
-            found.update(dict.fromkeys(rails_w(own), milliseconds / 1e3))
+            found.update(dict.fromkeys(rails_w(_within(texts, folder)), milliseconds / 1e3))
     return found
 
 
@@ -269,6 +275,10 @@ def power_mode(texts: Texts) -> tuple[int, str] | None:
     number_ = int(status[1])
     names = {key: name for name, key in power_modes(texts).items()}
     return number_, names.get(number_, f"mode {number_}")
+
+
+def _last(text: str) -> str:
+    return text.splitlines()[-1] if text else ""
 
 
 def _tree(texts: Texts, name: str) -> str | None:
@@ -331,9 +341,21 @@ def _sensors(texts: Texts) -> list[str]:
     return list(found.values())
 
 
+def _within(texts: Texts, folder: str) -> dict[str, str]:
+    return {path: text for path, text in texts.items() if path.startswith(folder)}
+
+
 def _rail_facts(texts: Texts) -> dict[str, dict[str, Any]]:
     updates = updates_s(texts)
-    return {name: {"update_s": updates.get(name)} for name in rails_w(texts)}
+    sensors = {
+        name: texts[f"{folder}name"]
+        for folder in _sensors(texts)
+        for name in rails_w(_within(texts, folder))
+    }
+    return {
+        name: {"sensor": sensors.get(name, "tegrastats"), "update_s": updates.get(name)}
+        for name in rails_w(texts)
+    }
 
 
 def _gpu(texts: Texts) -> str | None:
@@ -349,6 +371,11 @@ def _shown(texts: Texts, name: str) -> float | None:
     return float(found[1]) if found else None
 
 
+def _here(patterns: tuple[str, ...], commands: tuple[str, ...] = ()) -> dict[str, str]:
+    texts = snapshot.here(patterns, commands, snapshot.root())
+    return texts if _sensors(texts) else {**texts, **snapshot.here((), (STATS,))}
+
+
 class Jetson:
     """The device: the board that we run on."""
 
@@ -358,7 +385,7 @@ class Jetson:
         Raises:
             Unavailable: this is no Jetson.
         """
-        texts = snapshot.here(FACTS, COMMANDS, snapshot.root())
+        texts = _here(FACTS, COMMANDS)
         if not is_jetson(texts):
             raise Unavailable(
                 "This machine is no Jetson: its device tree names no Tegra chip.",
@@ -372,7 +399,8 @@ class Jetson:
 
     def read(self, processors: tuple[int, ...]) -> Reading:
         """See `reading` above."""
-        return reading(snapshot.here(READING, base=snapshot.root()), processors)
+        own = psutil.Process().num_ctx_switches().involuntary
+        return replace(reading(_here(READING), processors), preemptions=own)
 
 
 DEVICE = Jetson()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
@@ -91,9 +92,10 @@ def named(texts: Texts, pattern: str) -> dict[str, str]:
 def number(text: str | None) -> float | None:
     """The number that a text is; None where it is none."""
     try:
-        return float(text) if text else None
+        value = float(text) if text else None
     except ValueError:
         return None
+    return value if value is not None and math.isfinite(value) else None
 
 
 def facts(texts: Texts) -> dict[str, Any]:
@@ -204,7 +206,7 @@ def _online(texts: Texts) -> int | None:
     count = 0
     for part in texts.get(f"{CPU}/online", "").split(","):
         first, _, last = part.partition("-")
-        if first.isdecimal():
+        if first.isdecimal() and (last or first).isdecimal():
             count += int(last or first) - int(first) + 1
     return count or None
 
@@ -233,4 +235,5 @@ def _hertz(texts: Texts, name: str) -> float | None:
 def _stolen_s(texts: Texts) -> float | None:
     """The eighth count of the first line of /proc/stat (proc_stat(5))."""
     words = texts.get("/proc/stat", "").split("\n")[0].split()
-    return int(words[8]) / _TICKS_PER_S if len(words) > 8 and words[0] == "cpu" else None
+    ticks = number(words[8]) if len(words) > 8 and words[0] == "cpu" else None
+    return None if ticks is None else ticks / _TICKS_PER_S

@@ -40,7 +40,7 @@ def here(patterns: Iterable[str], commands: Iterable[str] = (), base: str = "/")
             if text is not None:
                 found[path.removeprefix(prefix)] = text
     for command in commands:
-        said = _output(command, prefix)
+        said = _output(command)
         if said is not None:
             found[command] = said
     return found
@@ -51,8 +51,13 @@ def script(patterns: Iterable[str], commands: Iterable[str] = ()) -> str:
 
     It is made of the constants of this package alone; nothing that a user or a file says is in it.
     """
-    names = " ".join(dict.fromkeys(patterns))  # a file named twice would have its lines twice
-    lines = ["PATH=$PATH:/usr/sbin:/sbin", f"grep -aH '' {names} 2>/dev/null"]
+    # A file named twice would have its lines twice.
+    names = " ".join(f".{pattern}" for pattern in dict.fromkeys(patterns))
+    lines = [
+        "PATH=$PATH:/usr/sbin:/sbin",
+        'cd "${NNPROF_ROOT:-/}" || exit',
+        f"grep -aH '' {names} 2>/dev/null",
+    ]
     lines += [
         f"{command} 2>&1 </dev/null | sed {shlex.quote(f's|^|{command}:|')}" for command in commands
     ]
@@ -71,12 +76,12 @@ def over(shell: Shell, patterns: Iterable[str], commands: Iterable[str] = ()) ->
 
 
 def parsed(output: str) -> dict[str, str]:
-    """The snapshot that `script` printed: lines of `path:text` or `command:text`."""
+    """The snapshot that `script` printed: lines of `.path:text` or `command:text`."""
     lines: dict[str, list[str]] = {}
     for line in output.split("\n"):
         name, colon, text = line.partition(":")
         if colon:
-            lines.setdefault(name, []).append(text)
+            lines.setdefault(name.removeprefix("."), []).append(text)
     return {name: clean("\n".join(texts)) for name, texts in lines.items()}
 
 
@@ -92,18 +97,14 @@ def _text(path: str) -> str | None:
         return None
 
 
-def _output(command: str, prefix: str) -> str | None:
-    environment = dict(os.environ)
-    if prefix:
-        environment["PATH"] = f"{prefix}/usr/sbin:{prefix}/usr/bin:/usr/bin:/bin"
+def _output(command: str) -> str | None:
     name, *arguments = shlex.split(command)
-    program = shutil.which(name, path=environment.get("PATH"))
+    program = shutil.which(name)
     if program is None:
         return None
     try:
         done = subprocess.run(
             [program, *arguments],
-            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

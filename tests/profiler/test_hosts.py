@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from nnprof.errors import BadFile, OutOfMemory, Unavailable, WorkerCrashed, WorkerTimeout
 from nnprof.exporters.onnx import chain_model, identity_model, load_model
-from nnprof.profiler import hosts
+from nnprof.profiler import hosts, ops
 from nnprof.profiler.worker import CHAIN, Loop, Looped, Measure, Measured, Probe, Probed
 from nnprof.types import Model, Plan, Target, Workload
 
@@ -74,16 +74,17 @@ def test_pauses_are_timed(model: Model, short: Plan) -> None:
 
 
 def test_known_ops_are_not_timed_again(model: Model, short: Plan) -> None:
-    """Ops whose keys the job names are left out of the isolated pass, and only of that."""
+    """What the job knows of ops alone is taken over with no run of its own."""
     job = _job(model, short)
     first = hosts.run_local(job, 60)
     assert isinstance(first, Measured)
     isolated = next(one for one in first.op_passes if one.method == "isolated")
-    known = tuple(op.key for op in isolated.ops[1:])
+    known = {ops.share_key(op): 0.5 for op in isolated.ops[1:]}
     second = hosts.run_local(replace(job, known=known), 60)
     assert isinstance(second, Measured)
-    counts = {one.method: len(one.ops) for one in second.op_passes}
-    assert counts == {"runtime": 3, "floor": 1, "isolated": 1, "differential": 3}
+    again = next(one for one in second.op_passes if one.method == "isolated")
+    assert [(op.seconds, op.runs) for op in again.ops[1:]] == [(0.5, 0), (0.5, 0)]
+    assert (again.ops[0].seconds < 0.5, again.ops[0].runs) == (True, 1)
 
 
 def test_worker_probes() -> None:

@@ -41,12 +41,12 @@ class Model(_Value, frozen=True, kw_only=True):
 
     Attributes:
         name: what tables show: the network's own text, or the file's name.
-        path: the file, absolute.
-        sha256: of the file's bytes; two models are the same when this is the same.
-        opset: ONNX operator set of the default domain.
-        inputs, outputs: as declared in the file.
+        path: the file, absolute; "" for a network that an imported table or profile only names.
+        sha256: of the file's bytes; two models are the same when this is the same. "" without file.
+        opset: ONNX operator set of the default domain, 0 where unknown.
+        inputs, outputs: as declared in the file; () without file.
         network: notation that parses to the network (`nnprof.networks`), None for a foreign file.
-        weights: "seed N" for untrained ones, "trained" or "file".
+        weights: "seed N" for untrained ones, "trained", "file" or "unknown".
         normalisation: "folded" (inside the first layer, costs nothing), "op" (an op of its own),
             or "none".
     """
@@ -62,21 +62,21 @@ class Model(_Value, frozen=True, kw_only=True):
     normalisation: str = "none"
 
     def __post_init__(self) -> None:
-        """Refuse a model without inputs or outputs."""
-        _require(bool(self.inputs), "a model needs at least one input")
-        _require(bool(self.outputs), "a model needs at least one output")
+        """Refuse a file without inputs or outputs."""
+        _require(bool(self.inputs) or not self.path, "a model needs at least one input")
+        _require(bool(self.outputs) or not self.path, "a model needs at least one output")
 
     @property
     def fixed_batch(self) -> int | None:
         """The batch that the file is bound to, None where it is free."""
-        dimension = self.inputs[0].shape[0] if self.inputs[0].shape else None
+        dimension = self.inputs[0].shape[0] if self.inputs and self.inputs[0].shape else None
         return dimension if isinstance(dimension, int) else None
 
 
 class Workload(_Value, frozen=True, kw_only=True):
     """What is asked: a model at one batch size.
 
-    `data` names the tiles that go in: "generated" (from the declared shapes and types, seeded) or
+    `precision` is "fp32", "fp16", "int8", or "unknown" for an imported time. `data` names the tiles that go in: "generated" (from the declared shapes and types, seeded) or
     the path of a .npy or .npz file.
     """
 
@@ -92,7 +92,11 @@ class Workload(_Value, frozen=True, kw_only=True):
 
 
 class Target(_Value, frozen=True, kw_only=True):
-    """Where it runs. `options` are the backend's own, as text."""
+    """Where it runs. `options` are the backend's own, as text.
+
+    For an imported time backend and device are whatever its source calls them, "unknown" if it does
+    not, and `threads` is 0 if it does not say.
+    """
 
     backend: str = "onnxruntime"
     device: str = "cpu"
@@ -101,8 +105,8 @@ class Target(_Value, frozen=True, kw_only=True):
     options: dict[str, str] = {}
 
     def __post_init__(self) -> None:
-        """Refuse fewer than one thread."""
-        _require(self.threads >= 1, f"threads must be at least 1, not {self.threads}")
+        """Refuse a negative number of threads."""
+        _require(self.threads >= 0, f"threads must be at least 1, not {self.threads}")
 
 
 class Plan(_Value, frozen=True, kw_only=True):
@@ -169,7 +173,8 @@ class OpTime(_Value, frozen=True, kw_only=True):
         kernel: the implementation that ran, where the runtime tells.
         seconds: per inference.
         runs: inferences seen, or processes for a combined time.
-        method: "runtime", "isolated", "differential", "combined" or "floor".
+        method: "runtime", "isolated", "differential", "combined" or "floor"; for an imported table
+            "imported", and in passes of their own "smallest" and "largest" of its repetitions.
         low_s, high_s: 95 % interval, where there is one.
         key: the same for ops that do the same work, in any network.
         flops: of one inference, None where not counted.
@@ -303,14 +308,15 @@ class Measurement(_Value, frozen=True, kw_only=True):
         clock: what timed it: "perf_counter", "cuda_event" or "fake".
         samples_s: per process, seconds per inference of each sample (a mean over its `loops`).
         warmups_s: per process, the same for the warm-up; the first is the cold start.
-        processes: what else is known of each process, in the same order.
+        processes: what else is known of each process, in the same order; () if it was imported.
         ops: the best estimate of each op's time, None where none was made.
         op_passes: what that estimate was made of.
         idle: latencies after pauses.
         facts: of the session: transfers inside or outside, providers, buffers.
         checks: warnings, as data.
         stopped: why it ended: "interval" (narrow enough), "processes" or "time" (the plan's limit),
-            "failure" (see the Run's failures), or "" while unfinished.
+            "failure" (see the Run's failures), "imported" (measured by another tool; the plan says
+            nothing then), or "" while unfinished.
     """
 
     workload: Workload
@@ -334,8 +340,9 @@ class Measurement(_Value, frozen=True, kw_only=True):
             and all(samples and min(samples) > 0 for samples in self.samples_s),
             "samples_s must be non-empty and positive",
         )
+        count = len(self.samples_s) if self.processes or self.stopped != "imported" else 0
         _require(
-            len(self.samples_s) == len(self.warmups_s) == len(self.processes),
+            len(self.samples_s) == len(self.warmups_s) and len(self.processes) == count,
             "samples_s, warmups_s and processes must have one entry per process",
         )
 
@@ -370,7 +377,7 @@ class Cell(_Value, frozen=True, kw_only=True):
             map(
                 str,
                 (
-                    work.model.sha256,
+                    work.model.sha256 or work.model.name,
                     work.batch,
                     work.precision,
                     work.data,

@@ -130,6 +130,8 @@ def resume(path: Path) -> Run:
         BadFile: it is no Run, or a model of it cannot be had any more.
     """
     run = results.load(path)
+    if "imported" in run.environment:
+        raise UsageError(f"{path} was imported, not measured here.", "Start a run of your own.")
     clear_leftovers(path)
     models = {cell.workload.model.sha256: cell.workload.model for cell in run.study.cells}
     found = {digest: _find_again(model) for digest, model in models.items()}

@@ -65,6 +65,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Only {processes} processes: the interval is wide or unknown.",
         "Raise the time limit, or leave out --quick.",
     ),
+    "not_clean": (
+        "No clean time was given; {what} stands in for it.",
+        "Do not hold the ops against it.",
+    ),
     "ops_do_not_add_up": (
         "The ops add up to {ratio:.2f} of the clean time.",
         "Trust the clean time, and the ops for their order only.",
@@ -212,8 +216,13 @@ def _ops(measurement: Measurement) -> Iterable[Check]:
         yield Check(code="ops_do_not_add_up", data={"ratio": ratio})
 
 
+def is_clean(measurement: Measurement) -> bool:
+    """Whether the latency is a clean one, not what an imported file had in its place."""
+    return all(check.code != "not_clean" for check in measurement.checks)
+
+
 def ops_over_clean(measurement: Measurement) -> float | None:
-    """Σops over the clean latency; None where no ops were timed."""
-    if measurement.ops is None or not measurement.ops.ops:
+    """Σops over the clean latency; None where one of them was not timed."""
+    if measurement.ops is None or not measurement.ops.ops or not is_clean(measurement):
         return None
     return sum(op.seconds for op in measurement.ops.ops) / stats.latency_s(measurement)

@@ -180,13 +180,21 @@ def heading(run: Run) -> str:
     first = run.study.cells[0]
     version = run.environment.get("backend", {}).get("version", "")
     counts = sorted({cell.target.threads for cell in run.study.cells})
-    threads = ", ".join(f"{count} thread{'s' if count > 1 else ''}" for count in counts)
+    threads = ", ".join(_threads(count) for count in counts)
     shared = (
-        f"{run.study.name} on {first.target.device}, {first.target.backend} {version}, "
-        f"{first.workload.precision}, {threads}"
+        f"{run.study.name} on {first.target.device}, {f'{first.target.backend} {version}'.strip()}, "
+        f"{_told('precision', first.workload.precision)}, {threads}"
     )
     common, _ = _labels(_names(run))
     return f"{shared}\n{common}" if common else shared
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' if count > 1 else ''}" if count else "threads unknown"
+
+
+def _told(what: str, word: str) -> str:
+    return f"{what} unknown" if word == "unknown" else word
 
 
 def cell_table(run: Run) -> Table:
@@ -310,7 +318,11 @@ def _op_numbers(seconds: Sequence[float], batch: int) -> list[tuple[str, str, st
 def residual_lines(measurement: Measurement) -> list[str]:
     """Σops, clean time and residual of the estimate; then by method; what the profiler costs."""
     if measurement.ops is None:
-        return ["No op times: measured with --ops none."]
+        imported = "in what was imported" if measurement.stopped == "imported" else ""
+        return [f"No op times: {imported or 'measured with --ops none'}."]
+    if not checks.is_clean(measurement):
+        ops_s = sum(op.seconds for op in measurement.ops.ops)
+        return [f"Σops {digits(ops_s * 1e3)} ms; no clean time; method {measurement.ops.method}."]
     clean_s = stats.latency_s(measurement)
     ops_s = sum(op.seconds for op in measurement.ops.ops)
     ops_ms, clean_ms, rest_ms = aligned([ops_s * 1e3, clean_s * 1e3, (clean_s - ops_s) * 1e3])
@@ -415,7 +427,10 @@ def failure_lines(failures: Iterable[Failure]) -> list[str]:
 
 
 def timed_line(run: Run) -> str:
-    """How much of the wall time was spent on warm-up, samples and op passes."""
+    """How much of the wall time was spent on warm-up, samples and op passes; or who measured."""
+    if "imported" in run.environment:
+        names = ", ".join(file["name"] for file in run.environment["imported"]["files"])
+        return f"Imported from {names}; how it was measured is as its source tells."
     clean_s = sum(process.timed_s for m in run.measurements for process in m.processes)
     ops_s = sum(one.timed_s for m in run.measurements for one in m.op_passes)
     timed_s = clean_s + ops_s

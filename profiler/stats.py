@@ -52,9 +52,14 @@ def latency_s(measurement: Measurement) -> float:
 
 
 def state(measurement: Measurement) -> str:
-    """The state that most processes are in; of equals, the worse. "unfinished" before the end."""
+    """The state that most processes are in; of equals, the worse.
+
+    "unfinished" before the end, "imported" where another tool measured.
+    """
     if not measurement.finished:
         return "unfinished"
+    if not measurement.processes:
+        return "imported"
     states = [process.state for process in measurement.processes]
     order = ("not_reached", "drifting", "bimodal", "steady")
     return max(order, key=states.count)
@@ -101,10 +106,13 @@ def percentile_s(measurement: Measurement, share: float) -> float | None:
     As MLPerf asks for an early estimate: 64 samples for the 90th, 662 for the 99th. A sample that
     is a mean of several inferences has no tail to speak of.
     """
+    loops = [process.loops for process in measurement.processes] or [
+        measurement.facts.get("loops") for _ in measurement.samples_s
+    ]
     singles = sorted(
         value
-        for process, samples in zip(measurement.processes, measurement.samples_s, strict=True)
-        if process.loops == 1
+        for repeated, samples in zip(loops, measurement.samples_s, strict=True)
+        if repeated == 1
         for value in samples
     )
     if len(singles) < _PERCENTILE_SAMPLES[share]:

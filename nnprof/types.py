@@ -76,8 +76,9 @@ class Model(_Value, frozen=True, kw_only=True):
 class Workload(_Value, frozen=True, kw_only=True):
     """What is asked: a model at one batch size.
 
-    `precision` is "fp32", "fp16", "int8", or "unknown" for an imported time. `data` names the tiles that go in: "generated" (from the declared shapes and types, seeded) or
-    the path of a .npy or .npz file.
+    `precision` is "fp32", "fp16", "int8", or "unknown" for an imported time. `data` names the tiles
+    that go in: "generated" (from the declared shapes and types, seeded) or the path of a .npy or
+    .npz file.
     """
 
     model: Model

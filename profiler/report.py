@@ -181,8 +181,9 @@ def heading(run: Run) -> str:
     version = run.environment.get("backend", {}).get("version", "")
     counts = sorted({cell.target.threads for cell in run.study.cells})
     threads = ", ".join(_threads(count) for count in counts)
+    runtime = f"{first.target.backend} {version}".strip()
     shared = (
-        f"{run.study.name} on {first.target.device}, {f'{first.target.backend} {version}'.strip()}, "
+        f"{run.study.name} on {first.target.device}, {runtime}, "
         f"{_told('precision', first.workload.precision)}, {threads}"
     )
     common, _ = _labels(_names(run))

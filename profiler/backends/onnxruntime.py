@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -18,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, OutOfMemory, Unavailable
-from nnprof.profiler import inputs, opgraph, ports
+from nnprof.profiler import inputs, opgraph, ortjson
 from nnprof.profiler.ports import Arrays, OpNode, Part, arrays_like
-from nnprof.types import OpPass, OpTime, Target, Workload
+from nnprof.types import OpPass, Target, Workload
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider"}
 _QUIET = 3  # errors only: warnings would end up in the worker's stderr for every cell
@@ -263,7 +262,7 @@ class OrtSession(_Bound):
             runs = int(min(100, max(1, budget_s / first_s)))
             latencies_s = [_timed(session, binding) for _ in range(runs)]
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-        ops = read_profile(events, runs, nodes)
+        ops = ortjson.op_times(events, runs, nodes)
         return OpPass(
             method="runtime",
             latency_s=median(latencies_s),
@@ -283,51 +282,6 @@ def _timed(session: Any, binding: Any) -> float:
     start = perf_counter()
     session.run_with_iobinding(binding)
     return perf_counter() - start
-
-
-def read_profile(
-    events: list[dict[str, Any]], runs: int, nodes: Mapping[str, OpNode]
-) -> tuple[OpTime, ...]:
-    """Ops of the last `runs` inferences in ONNX Runtime's profile, in order of execution.
-
-    The format is Chrome's trace; a node's event is called `<node>_kernel_time`, `dur` is in whole
-    microseconds (onnxruntime/core/common/profiler.h).
-    """
-    durations: dict[str, list[float]] = defaultdict(list)
-    arguments: dict[str, dict[str, Any]] = {}
-    for event in events:
-        name = event.get("name", "")
-        if event.get("cat") == "Node" and name.endswith("_kernel_time"):
-            node = name.removesuffix("_kernel_time")
-            durations[node].append(event["dur"] * 1e-6)
-            arguments[node] = event["args"]
-    return tuple(
-        ports.timed(
-            nodes.get(node) or _unknown(node, arguments[node]),
-            index,
-            median(seconds[-runs:]),
-            "runtime",
-            runs=len(seconds[-runs:]),
-            kernel=arguments[node].get("provider", ""),
-        )
-        for index, (node, seconds) in enumerate(durations.items())
-    )
-
-
-def _unknown(node: str, arguments: Mapping[str, Any]) -> OpNode:
-    """A node that the profile knows and the written graph does not."""
-    op = arguments["op_name"]
-    return OpNode(
-        node=node,
-        op=op,
-        kind=opgraph.kind_of(op),
-        inputs=_shapes(arguments.get("input_type_shape", [])),
-        outputs=_shapes(arguments.get("output_type_shape", [])),
-    )
-
-
-def _shapes(tensors: list[dict[str, list[int]]]) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(shape) for tensor in tensors for shape in tensor.values())
 
 
 class OnnxRuntime:

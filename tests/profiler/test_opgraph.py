@@ -11,8 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from nnprof.exporters.onnx import export, load_model
 from nnprof.networks.families import parse_network
-from nnprof.profiler import opgraph
-from nnprof.profiler.backends.onnxruntime import BACKEND, read_profile
+from nnprof.profiler import opgraph, ortjson
+from nnprof.profiler.backends.onnxruntime import BACKEND
 from nnprof.types import Target, Workload
 
 
@@ -75,7 +75,7 @@ def test_profile_leaves_the_first_inference_out() -> None:
         {"cat": "Node", "name": "a_kernel_time", "dur": dur, "args": {"op_name": "Relu"}}
         for dur in (900, 10, 12, 11)
     ]
-    (op,) = read_profile([{"cat": "Session", "name": "model_run", "dur": 1}, *events], 3, {})
+    (op,) = ortjson.op_times([{"cat": "Session", "name": "model_run", "dur": 1}, *events], 3, {})
     assert (op.seconds, op.runs, op.kind) == (pytest.approx(11e-6), 3, "elementwise")
 
 

@@ -20,6 +20,8 @@ from nnprof.profiler import counts, opgraph, ports
 from nnprof.profiler.ports import OpNode
 from nnprof.types import OpTime
 
+RUNTIME = "onnxruntime"  # the name of its backend
+
 Events = list[dict[str, Any]]
 
 # Their FLOPs need attributes that a profile does not have.

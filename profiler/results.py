@@ -5,6 +5,7 @@ A Run file is the JSON of `nnprof.types.Run`; its published schema is docs/run.s
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -64,6 +65,7 @@ def load(path: Path) -> Run:
 def new_path(folder: Path, study: Study, device: str) -> Path:
     """A name that says what, where and when: `group3-cpu-20261121-101500.json`."""
     stamp = datetime.fromisoformat(study.created).strftime("%Y%m%d-%H%M%S")
+    device = re.sub(r"[^\w.-]+", "-", device)  # an imported one can have any name
     path = folder / f"{study.name}-{device}-{stamp}.json"
     count = 1
     while path.exists():

@@ -107,7 +107,7 @@ def percentile_s(measurement: Measurement, share: float) -> float | None:
     is a mean of several inferences has no tail to speak of.
     """
     loops = [process.loops for process in measurement.processes] or [
-        measurement.facts.get("loops") for _ in measurement.samples_s
+        int(measurement.facts.get("loops", 0)) for _ in measurement.samples_s
     ]
     singles = sorted(
         value

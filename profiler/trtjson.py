@@ -31,6 +31,8 @@ from nnprof.profiler import counts, opgraph, ports
 from nnprof.profiler.ports import OpNode
 from nnprof.types import OpTime
 
+RUNTIME = "trtexec"  # the name of its backend
+
 Shape = tuple[int, ...]
 
 

@@ -39,6 +39,9 @@ BACKEND_NAME_HOMES = (
     "nnprof/types.py",
     "exporters/check.py",
     "profiler/environment.py",
+    # readers of what these runtimes write
+    "profiler/ortjson.py",
+    "profiler/trtjson.py",
 )
 TO_COME = {"tensorrt", "trtexec"}
 MOST_LINES = 50

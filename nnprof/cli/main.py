@@ -15,6 +15,7 @@ from nnprof.cli.bench import bench
 from nnprof.cli.compare import compare
 from nnprof.cli.devices import devices
 from nnprof.cli.export import export
+from nnprof.cli.import_ import import_
 from nnprof.cli.show import show
 from nnprof.cli.train import train
 from nnprof.errors import NnprofError
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 for command in (bench, show, compare, train, export, devices):
     app.command()(command)
+app.command("import")(import_)  # a word of Python's own
 
 
 def _version(asked: bool) -> None:

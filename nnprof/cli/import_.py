@@ -1,0 +1,91 @@
+"""`nnprof import`: times that other tools measured become a Run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nnprof.errors import UsageError
+
+if TYPE_CHECKING:
+    from nnprof.types import Run
+
+Files = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE...",
+        help="A table (.csv, .csv.gz); or what trtexec --exportProfile, --exportLayerInfo and "
+        "--exportTimes wrote in one run; or profiles of ONNX Runtime.",
+    ),
+]
+Out = Annotated[
+    Path | None, typer.Option("-o", "--out", help="The Run.", show_default="in bench_results")
+]
+Network = Annotated[str | None, typer.Option(help="The network, where the files do not name it.")]
+Onnx = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.onnx", help="The network's file: names and types of ops."),
+]
+Batch = Annotated[int | None, typer.Option(min=1, help="The batch, where the files do not tell.")]
+Device = Annotated[
+    str | None, typer.Option(help="The device; of a table with several, the one to take.")
+]
+Runtime = Annotated[str | None, typer.Option(help="The runtime; likewise.")]
+Precision = Annotated[str | None, typer.Option(help="fp32, fp16 or int8; likewise.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads of the runtime; likewise.")]
+
+
+def import_(
+    files: Files,
+    out: Out = None,
+    network: Network = None,
+    onnx: Onnx = None,
+    batch: Batch = None,
+    device: Device = None,
+    runtime: Runtime = None,
+    precision: Precision = None,
+    threads: Threads = None,
+) -> None:
+    """Make a Run of times that another tool measured (columns of a table: docs/import.md)."""
+    from nnprof.cli.show import print_cells
+    from nnprof.profiler import imports, results
+    from nnprof.profiler.tables import Told
+
+    told = Told(
+        network=network,
+        batch=batch,
+        device=device,
+        runtime=runtime,
+        precision=precision,
+        threads=threads,
+    )
+    run = imports.run_from(files, told, onnx, sys.argv[1:])
+    path = out or results.new_path(
+        Path("bench_results"), run.study, run.measurements[0].target.device
+    )
+    if path.suffix != ".json":
+        raise UsageError(f"'{path}' is no name for a Run.", "Give one that ends in .json.")
+    results.save(run, path)
+    print_cells(run)
+    sys.stdout.write("\n")
+    for line in _lines(run):
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.write(f"Run: {path}\n")
+
+
+def _lines(run: Run) -> list[str]:
+    from nnprof.profiler import imports
+
+    ops = sum(len(m.ops.ops) for m in run.measurements if m.ops)
+    lines = [f"{len(run.measurements)} cells, {ops} op times."]
+    missing = imports.unknowns(run)
+    if missing:
+        flags = " ".join(f"--{name}" for name in missing)
+        lines.append(f"Unknown: {', '.join(missing)}; tell with {flags}.")
+    ignored = run.environment["imported"]["ignored_columns"]
+    if ignored:
+        lines.append(f"Columns that say nothing to nnprof: {', '.join(ignored)}.")
+    return lines

@@ -1,6 +1,7 @@
 """Do intervals hold, and do comparisons cry wolf?
 
-    python benchmarks/verdicts.py OUT.json [A.json B.json]
+    python benchmarks/verdicts.py OUT.json
+    python benchmarks/verdicts.py OUT.json --real
 
 Simulated cells come from the `fake` backend through the same code as real ones (noise of samples
 that are correlated, a level of each process, no drift). With two real Runs of the same cells, their
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,18 @@ PLAN = Plan(sample_s=0.2, warmup_s=0.02, op_method="none")
 MODEL = nnprof.load_model(bundled.model_path())
 BATCH = 16
 CELLS, PAIRS = 600, 200
+NETWORKS = (
+    "mattsson(conv=1, fc=1)",
+    "mattsson(conv=2, fc=1)",
+    "mattsson(conv=3, fc=3, depth=10)",
+    "mattsson(conv=1, fc=3, neurons=512)",
+    "1x28x28 fc128 fc128 fc10",
+    "1x28x28 fc500 fc300 fc100 fc10",
+    "1x28x28 conv12k3 conv24k3 pool2 fc64 fc10",
+    "1x28x28 conv8k5 pool2 conv16k5 pool2 fc64 fc10",
+)
+REAL_BATCHES = (1, 4, 16, 64, 128)
+REAL_PLAN = Plan(processes=5, max_processes=5, sample_s=0.4, op_method="none")
 
 
 def cell(seed: int, processes: int, speed: float = 1.0) -> Measurement:
@@ -102,9 +116,16 @@ def called(change: float, processes: int) -> dict[str, Any]:
     return {"change": change, "processes": processes, "pairs": PAIRS, "verdicts": counts}
 
 
-def real(before: Path, after: Path) -> dict[str, Any]:
-    """Verdicts over the cells of two real Runs of the same thing."""
-    found = compare(nnprof.load(before), nnprof.load(after))
+def real(folder: Path) -> dict[str, Any]:
+    """Two real Runs of the same cells, one after the other, and how their pairs are called."""
+    cells = nnprof.named_cells(NETWORKS, Target(), REAL_BATCHES)
+    runs = []
+    for name in ("before", "after"):
+        run, path = nnprof.start(name, (), cells, REAL_PLAN, folder)
+        for _ in nnprof.sweep(run, path):
+            pass
+        runs.append(nnprof.load(path))
+    found = compare(*runs)
     verdicts = [one.verdict for one in found.cells]
     return {
         "pairs": len(verdicts),
@@ -113,12 +134,15 @@ def real(before: Path, after: Path) -> dict[str, Any]:
     }
 
 
-def main(out: Path, runs: list[Path]) -> None:
-    """Simulate, or compare two real Runs; print, write."""
-    result: dict[str, Any] = json.loads(out.read_text(encoding="utf-8")) if runs else simulated()
-    if runs:
-        result["real"] = real(*runs)
+def main(out: Path, *, measured: bool) -> None:
+    """Simulate, or measure two Runs; print, write."""
+    if measured:
+        result: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
+        with tempfile.TemporaryDirectory() as folder:
+            result["real"] = real(Path(folder))
         print(f"real: {result['real']}")
+    else:
+        result = simulated()
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
@@ -136,4 +160,4 @@ def simulated() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [Path(word) for word in sys.argv[2:4]])
+    main(Path(sys.argv[1]), measured="--real" in sys.argv)

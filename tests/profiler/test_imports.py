@@ -1,0 +1,177 @@
+"""Files of other tools as Runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from nnprof.errors import BadFile, UsageError
+from nnprof.exporters.onnx import export
+from nnprof.networks.families import parse_network
+from nnprof.profiler import bench, checks, imports, ortjson, report, results, stats
+from nnprof.profiler.backends.onnxruntime import BACKEND
+from nnprof.profiler.tables import Told
+from nnprof.types import Run, Target, Workload
+
+DATA = Path(__file__).parents[1] / "data"
+TRT = DATA / "trtexec" / "10.3"
+ORT = DATA / "ort-profile.json"
+TABLE = DATA / "import" / "table.csv"
+GOLDEN = DATA / "import"
+
+
+def exports(*kinds: str) -> list[Path]:
+    """Files of one run of trtexec."""
+    return [TRT / f"{kind}.json" for kind in kinds]
+
+
+def run_of(*paths: Path, onnx: Path | None = None, **told: object) -> Run:
+    """The Run that these files are."""
+    return imports.run_from(paths, msgspec.convert(told, Told), onnx, ["import"])
+
+
+@pytest.mark.parametrize(
+    ("name", "paths"),
+    [("table", [TABLE]), ("trtexec", exports("profile", "layers", "times")), ("ort", [ORT])],
+)
+def test_golden(name: str, paths: list[Path]) -> None:
+    """Each form becomes just the Run that is kept in tests/data; only its date differs."""
+    run = run_of(*paths)
+    text = msgspec.json.decode(msgspec.json.encode(run))
+    text["study"]["created"] = ""
+    expected = json.loads((GOLDEN / f"{name}-run.json").read_text(encoding="utf-8"))
+    assert text == expected
+
+
+@pytest.mark.parametrize("paths", [[TABLE], exports("profile", "layers"), [ORT]])
+def test_an_imported_run_is_a_run(paths: list[Path], tmp_path: Path) -> None:
+    """It is saved, loaded, shown in every form, and says that it was imported."""
+    run = run_of(*paths)
+    results.save(run, tmp_path / "run.json")
+    again = results.load(tmp_path / "run.json")
+    assert again == run
+    assert {row["state"] for row in report.rows(again)} == {"imported"}
+    assert report.op_rows(again)
+    assert "Imported from" in report.timed_line(again)
+    for measurement in again.measurements:
+        assert report.residual_lines(measurement)
+    assert "unknown" in report.heading(again)
+
+
+def test_times_are_gpu_compute_and_copies_stand_beside_them() -> None:
+    """A cell has trtexec's compute times; its copies are facts, not part of the latency."""
+    (one,) = run_of(*exports("times", "profile", "layers")).measurements
+    rows = json.loads((TRT / "times.json").read_text())
+    assert one.samples_s[0] == pytest.approx([row["computeMs"] * 1e-3 for row in rows])
+    assert one.facts["h2d_s"] == pytest.approx(0.031e-3)
+    assert (one.facts["transfers"], one.clock) == ("outside", "cuda_event")
+    assert checks.is_clean(one)
+
+
+def test_a_profile_alone_is_no_clean_time() -> None:
+    """The sum of profiled layers stands in for the latency, and is called so."""
+    (one,) = run_of(*exports("profile", "layers")).measurements
+    assert not checks.is_clean(one)
+    assert one.ops is not None
+    assert stats.latency_s(one) == pytest.approx(one.ops.latency_s)
+
+
+def test_times_alone_need_the_batch() -> None:
+    """Neither file nor user tells the batch: one sentence says with which flag to."""
+    with pytest.raises(UsageError, match="--batch"):
+        run_of(*exports("times"))
+    (one,) = run_of(*exports("times"), batch=64, network="mine").measurements
+    assert (one.workload.batch, one.workload.model.name, one.ops) == (64, "mine", None)
+
+
+def test_the_onnx_file_gives_names_and_types() -> None:
+    """With the network's file its ops have ONNX's types, and the model its digest."""
+    model = export(parse_network("mattsson(conv=2, fc=1)"))
+    (one,) = run_of(*exports("profile", "layers"), onnx=Path(model.path)).measurements
+    assert one.workload.model.sha256 == model.sha256
+    assert one.ops is not None
+    kinds = [op.kind for op in one.ops.ops]
+    assert kinds == ["memory", "conv", "conv", "pool", "gemm", "gemm", "softmax"]
+
+
+def test_a_real_profile_of_onnx_runtime(tmp_path: Path) -> None:
+    """A profile that ONNX Runtime writes here and now is read: ops, shapes, runs, batch."""
+    import onnxruntime
+
+    model = export(parse_network("mattsson(conv=1, fc=1)"))
+    options = onnxruntime.SessionOptions()
+    options.enable_profiling = True
+    options.profile_file_prefix = str(tmp_path / "p")
+    session = onnxruntime.InferenceSession(model.path, options, providers=["CPUExecutionProvider"])
+    tiles = {"tiles": onnxruntime.OrtValue.ortvalue_from_shape_and_type([8, 1, 28, 28], "float32")}
+    for _ in range(3):
+        session.run_with_ort_values(None, tiles)
+    (one,) = run_of(Path(session.end_profiling())).measurements
+    graph = BACKEND.open(Workload(model=model, batch=8), Target()).graph()
+    assert one.ops is not None
+    assert [op.node for op in one.ops.ops] == [node.node for node in graph]
+    assert [op.outputs for op in one.ops.ops] == [node.outputs for node in graph]
+    same = [op for op in one.ops.ops if op.flops is not None]
+    counted = {node.node: node.flops for node in graph}
+    assert [op.flops for op in same] == [counted[op.node] for op in same]
+    assert one.workload.batch == 8
+    assert (len(one.samples_s[0]), len(one.warmups_s[0])) == (2, 1)
+
+
+def test_files_of_several_kinds_are_refused() -> None:
+    """A table and a profile do not make one Run."""
+    with pytest.raises(UsageError, match="several kinds: profile of ONNX Runtime, table"):
+        run_of(TABLE, ORT)
+
+
+def test_layers_have_no_times() -> None:
+    """Layer information alone cannot be imported."""
+    with pytest.raises(UsageError, match="no times"):
+        run_of(*exports("layers"))
+
+
+def test_two_profiles_of_one_cell_are_refused() -> None:
+    """The same network and batch twice would hide one of them."""
+    with pytest.raises(UsageError, match="comes twice"):
+        run_of(ORT, ORT)
+
+
+def test_the_batch_of_the_file_counts() -> None:
+    """A batch that contradicts the file is refused."""
+    with pytest.raises(UsageError, match="ran at batch 64, not 32"):
+        run_of(*exports("profile", "layers"), batch=32)
+
+
+def test_an_imported_run_cannot_be_resumed(tmp_path: Path) -> None:
+    """There is nothing to go on with; the sentence says so."""
+    results.save(run_of(TABLE), tmp_path / "run.json")
+    with pytest.raises(UsageError, match="was imported, not measured here"):
+        bench.resume(tmp_path / "run.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b'{"a": 1}', "no file that can be imported"),
+        (b"[]", "no file that can be imported"),
+        (b'[{"cat": "Node"', "no file that can be imported"),
+        (b"{", "no file that can be imported"),
+        (b'{"schema": 1, "measurements": []}', "is a Run already"),
+    ],
+)
+def test_other_json_is_one_sentence(text: bytes, said: str, tmp_path: Path) -> None:
+    """What it is not, and what import takes."""
+    path = tmp_path / "x.json"
+    path.write_bytes(text)
+    with pytest.raises(UsageError, match=said):
+        run_of(path)
+
+
+def test_a_profile_without_nodes_is_refused() -> None:
+    """A session that never ran has nothing to import."""
+    text = b'[{"cat": "Session", "ph": "X", "dur": 3, "name": "model_loading_uri", "args": {}}]'
+    with pytest.raises(BadFile, match="no node that ran"):
+        ortjson.read(text, "p.json")

@@ -24,6 +24,7 @@ import onnx
 import platformdirs
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from nnprof.errors import BadFile, Unavailable
 from nnprof.exporters.check import check_against_torch, generated_tiles, require_agreement
@@ -372,6 +373,13 @@ def load_model(path: Path) -> Model:
         weights=own.get("weights", "file"),
         normalisation=own.get("normalisation", "none"),
     )
+
+
+def weight_files(path: Path) -> tuple[str, ...]:
+    """Names, from its own folder, of the files beside a model that hold weights of it."""
+    proto = onnx.load(path, format="protobuf", load_external_data=False)
+    outside = (tensor for tensor in proto.graph.initializer if uses_external_data(tensor))
+    return tuple(sorted({ExternalDataInfo(tensor).location for tensor in outside}))
 
 
 def _read_proto(path: Path) -> onnx.ModelProto:

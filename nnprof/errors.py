@@ -10,10 +10,13 @@
     │   │   └── NewerSchema    a file written by a later nnprof
     │   ├── UnknownName        no backend, device, study or dataset of that name; lists the known
     │   ├── Unavailable        a library, dataset or device that is not here; says how to get it
+    │   │   ├── BoardBusy      somebody else measures on the board; says who, and since when
+    │   │   └── NoSpace        the board has no room for the model
     │   └── Disagreement       an exported model does not compute what its network computes
     └── CellError              one measurement failed; becomes a Failure, and the sweep goes on
         ├── WorkerCrashed      the worker process ended without an answer
         ├── WorkerTimeout      the worker process was ended at its time limit
+        ├── ConnectionLost     the connection to the board broke while it worked
         └── OutOfMemory        the cell does not fit into memory
 
 The message is one sentence that says what is wrong; `remedy` is one that says what to do.
@@ -68,6 +71,14 @@ class Unavailable(UsageError):
     """Something needed is not on this machine."""
 
 
+class BoardBusy(Unavailable):
+    """Somebody else measures on the board."""
+
+
+class NoSpace(Unavailable):
+    """The board has no room for the model."""
+
+
 class Disagreement(UsageError):
     """An exported model does not compute what its network computes."""
 
@@ -82,6 +93,10 @@ class WorkerCrashed(CellError):
 
 class WorkerTimeout(CellError):
     """The worker process was ended at its time limit."""
+
+
+class ConnectionLost(CellError):
+    """The connection to the board broke while it worked."""
 
 
 class OutOfMemory(CellError):

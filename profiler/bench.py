@@ -92,7 +92,7 @@ def probe(target: Target) -> dict[str, Any]:
     Raises:
         UnknownName, Unavailable: it is not here.
     """
-    answer = hosts.run_local(Probe(target=target), _PROBE_LIMIT_S)
+    answer = hosts.run(Probe(target=target), _PROBE_LIMIT_S)
     assert isinstance(answer, Probed)  # noqa: S101  a worker answers in kind
     return answer.environment
 
@@ -111,9 +111,7 @@ def _probe(cells: Sequence[Cell]) -> dict[str, Any]:
         for cell in cells
     }
     try:
-        answer = hosts.run_local(
-            Probe(target=target, workloads=tuple(smallest.values())), _PROBE_LIMIT_S
-        )
+        answer = hosts.run(Probe(target=target, workloads=tuple(smallest.values())), _PROBE_LIMIT_S)
     except CellError:
         environment = probe(target)
     else:
@@ -226,7 +224,7 @@ def _loop(run: Run, path: Path) -> Iterator[Step]:
     )
     begin = perf_counter()
     try:
-        answer = hosts.run_local(job, run.study.plan.process_limit_s * len(cells))
+        answer = hosts.run(job, run.study.plan.process_limit_s * len(cells))
     except NnprofError as error:
         failed = {key: _failure(cell, error) for key, cell in cells.items()}
         results.save(replace(run, failures=tuple(failed.values())), path)
@@ -333,7 +331,7 @@ def _one_more(
         },
     )
     begin = perf_counter()
-    answer = hosts.run_local(job, plan.process_limit_s)
+    answer = hosts.run(job, plan.process_limit_s)
     assert isinstance(answer, Measured)  # noqa: S101  a worker answers in kind
     for one in answer.op_passes:
         _learn(known, one)

@@ -1,25 +1,171 @@
-"""Where a worker runs. Here: a fresh Python process on this machine."""
+"""Where a worker runs: a fresh Python process here, or on a board.
+
+A board is locked from the first job there until `release` or the end of this process. A runtime
+that works through a shell (`nnprof.profiler.ports.Shell`) needs no Python on the board: its worker
+runs here, and the shell there.
+"""
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from nnprof import errors
-from nnprof.errors import NnprofError, WorkerCrashed, WorkerTimeout
-from nnprof.profiler.worker import Answer, Fault, Job, Looped, Measured, Probed
+from nnprof import errors, registry
+from nnprof._version import __version__
+from nnprof.errors import (
+    BadFile,
+    ConnectionLost,
+    NnprofError,
+    Unavailable,
+    UnknownName,
+    UsageError,
+    WorkerCrashed,
+    WorkerTimeout,
+)
+from nnprof.exporters.onnx import weight_files
+from nnprof.profiler import boards, shells
+from nnprof.profiler.boards import Board
+from nnprof.profiler.ssh import Link
+from nnprof.profiler.worker import (
+    Answer,
+    Fault,
+    Job,
+    Loop,
+    Looped,
+    Measure,
+    Measured,
+    Probed,
+)
+from nnprof.types import Model, Target, Workload
 
 _COMMAND = (sys.executable, "-c", "from nnprof.profiler.worker import main; main()")
+# One line, since it passes through a login shell; the version is looked at before the job is read.
+_OTHER_VERSION = "nnprof there: "
+_REMOTE = (
+    "import sys, importlib.util as util; "
+    "there = util.find_spec('nnprof') and __import__('nnprof').__version__; "
+    f"there == sys.argv[1] or sys.exit('{_OTHER_VERSION}' + str(there)); "
+    "from nnprof.profiler.worker import main; main()"
+)
+_SUFFIXES = (".onnx", ".npy", ".npz")  # a file's other names stay here
+_NOBODY = 127  # no such program
+_BY_SIGNAL = 128  # added to the signal by the far end's shell
+
+_links: dict[str, Link] = {}
+_gone: dict[str, NnprofError] = {}
 
 
-def run_local(job: Job, limit_s: float) -> Probed | Measured | Looped:
-    """Have a fresh worker do the job.
+def run(job: Job, limit_s: float) -> Probed | Measured | Looped:
+    """Have a fresh worker do the job where its target is.
+
+    Raises:
+        WorkerTimeout: it had not answered after `limit_s`; it is ended.
+        WorkerCrashed: it ended without an answer.
+        ConnectionLost: the board did not stay with us.
+        Unavailable: the board cannot be reached, is in use, or lacks something.
+        NnprofError: it could not do the job; the error is the one raised in the worker.
+    """
+    if job.target.host == Target().host:
+        return run_local(job, limit_s)
+    board = boards.find(job.target.host)
+    link = _link(board)
+    through_shell = getattr(registry.find("backend", job.target.backend), "through_shell", False)
+    try:
+        if through_shell:
+            return run_local(job, limit_s, shells.way_to(link.shell))
+        return _run_remote(job, limit_s, board, link)
+    except ConnectionLost as error:
+        raise _explained(error, board, link) from error
+    except (WorkerTimeout, WorkerCrashed):
+        if through_shell:
+            _drop(board)  # with the connection ends what that worker had started there
+        raise
+
+
+def target(device: str, backend: str | None, threads: int, options: Mapping[str, str]) -> Target:
+    """What --device and --backend mean, with what devices.toml adds. May connect, to ask its kind.
+
+    Raises:
+        UnknownName: there is no such device or backend.
+        UsageError: fewer than one thread; devices.toml has a mistake; the board cannot be reached.
+    """
+    if threads < 1:
+        raise UsageError(f"--threads {threads} is below 1.", "Ask for at least one thread.")
+    board = boards.meant_by(device)
+    backend = backend or (board and board.backend) or Target().backend
+    if backend not in registry.names("backend"):
+        raise UnknownName("backend", backend, registry.names("backend"))
+    if board is None:
+        return Target(backend=backend, device=device, threads=threads, options=dict(options))
+    return Target(
+        backend=backend,
+        device=board.device or _link(board).kind,
+        host=board.name,
+        threads=threads,
+        options={**board.options, **options},
+    )
+
+
+def release() -> None:
+    """Close all connections; boards are free for others."""
+    while _links:
+        _links.popitem()[1].close()
+    _gone.clear()
+
+
+atexit.register(release)
+
+
+def _link(board: Board) -> Link:
+    if board.name in _gone:
+        # Each of the remaining cells would wait for the same answer.
+        raise _gone[board.name]
+    if board.name not in _links:
+        _links[board.name] = Link(board)
+    return _links[board.name]
+
+
+def _drop(board: Board) -> None:
+    if board.name in _links:
+        _links.pop(board.name).close()
+
+
+def _explained(error: ConnectionLost, board: Board, link: Link) -> NnprofError:
+    """What became of a board whose connection broke: one look, no more."""
+    _drop(board)
+    try:
+        again = _link(board)
+    except NnprofError as reason:
+        _gone[board.name] = reason
+        return ConnectionLost(
+            f"{error.reason} {reason.reason}", "Once it is back, go on with --resume."
+        )
+    if again.boot != link.boot:
+        return ConnectionLost(
+            f"{board.name} was restarted while it measured.",
+            "Look at its power supply and temperature, then measure again with --resume.",
+        )
+    return ConnectionLost(
+        f"{error.reason} The board can be reached again.", "Measure this cell with --resume."
+    )
+
+
+def run_local(
+    job: Job, limit_s: float, more: Mapping[str, str] | None = None
+) -> Probed | Measured | Looped:
+    """Have a fresh worker do the job here, with `more` in its environment.
 
     Raises:
         WorkerTimeout: it had not answered after `limit_s`; it is ended.
@@ -33,6 +179,7 @@ def run_local(job: Job, limit_s: float) -> Probed | Measured | Looped:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,
+            env={**os.environ, **(more or {})},
             cwd="/",  # nothing in the user's folder may shadow a module
             start_new_session=True,  # Ctrl-C is for us, who then end the worker
         ) as worker,
@@ -49,6 +196,74 @@ def run_local(job: Job, limit_s: float) -> Probed | Measured | Looped:
         complaints.seek(0)
         said = complaints.read().decode(errors="replace").strip().splitlines()
     return _answer(output, worker.returncode, said[-1] if said else "")
+
+
+def _run_remote(job: Job, limit_s: float, board: Board, link: Link) -> Probed | Measured | Looped:
+    sent = msgspec.json.encode(_sent(job, link))
+    argv = [board.python, "-c", _REMOTE, __version__]
+    done = link.shell.run(argv, stdin=sent, timeout_s=limit_s)
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    last = said[-1] if said else ""
+    install = f"Install nnprof {__version__} there for {board.python}, or name its python in "
+    install += f"{boards.file()}; docs/remote.md says how."
+    if done.returncode == _NOBODY:
+        raise Unavailable(f"{board.name} has no program {board.python}.", install)
+    if last.startswith(_OTHER_VERSION):
+        there = last.removeprefix(_OTHER_VERSION)
+        what = "has no nnprof" if there == "None" else f"has nnprof {there}, not {__version__}"
+        raise Unavailable(f"{board.python} on {board.name} {what}.", install)
+    code = done.returncode
+    return _answer(done.stdout, _BY_SIGNAL - code if code > _BY_SIGNAL else code, last)
+
+
+def _sent(job: Job, link: Link) -> Job:
+    """The job with its files on the board."""
+    if isinstance(job, Measure):
+        return replace(
+            job,
+            workload=_workload_there(job.workload, link),
+            floor=_model_there(job.floor, link),
+            chain=_model_there(job.chain, link),
+        )
+    workloads = tuple(_workload_there(workload, link) for workload in job.workloads)
+    if isinstance(job, Loop):
+        return replace(job, workloads=workloads, floor=_model_there(job.floor, link))
+    return replace(job, workloads=workloads)
+
+
+def _workload_there(workload: Workload, link: Link) -> Workload:
+    made_up = Workload(model=workload.model, batch=1).data
+    data = workload.data if workload.data == made_up else _file_there(Path(workload.data), link)
+    return replace(workload, model=_model_there(workload.model, link), data=data)
+
+
+def _model_there(model: Model, link: Link) -> Model:
+    """By its sha256; with weights in files beside it, the same for them, in a folder of its own."""
+    path = Path(model.path)
+    beside = _weight_files(path, model.sha256)
+    if not beside:
+        return replace(model, path=_file_there(path, link))
+    files = {name: _digest(path.parent / name) for name in beside} | {"model.onnx": _digest(path)}
+    folder = sha256(msgspec.json.encode(sorted(files.items()))).hexdigest()
+    for name in beside:
+        link.shell.put(path.parent / name, f"{folder}/{name}")
+    return replace(model, path=link.shell.put(path, f"{folder}/model.onnx"))
+
+
+@cache
+def _weight_files(path: Path, digest: str) -> tuple[str, ...]:  # noqa: ARG001  of that content
+    return weight_files(path)
+
+
+def _file_there(path: Path, link: Link) -> str:
+    return link.shell.put(path, f"{_digest(path)}{path.suffix if path.suffix in _SUFFIXES else ''}")
+
+
+def _digest(path: Path) -> str:
+    try:
+        return sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise BadFile(f"{path} cannot be read: {error.strerror}.", "Put it back.") from error
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:

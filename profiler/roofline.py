@@ -97,7 +97,7 @@ def _best_s(model: Model, target: Target) -> float:
     )
     times = []
     for _ in range(_PROCESSES):
-        answer = hosts.run_local(job, _LIMIT_S)
+        answer = hosts.run(job, _LIMIT_S)
         assert isinstance(answer, Measured)  # noqa: S101  a worker answers in kind
         times.append(median(answer.samples_s))
     return min(times)

@@ -10,11 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import msgspec
 import platformdirs
 
 from nnprof.errors import Unavailable, WorkerTimeout
 from nnprof.profiler.ports import Shell
+from nnprof.profiler.ssh import SshShell, Way
+from nnprof.types import Target
 
+_WAY = "NNPROF_WAY"
 NO_SUCH_PROGRAM = 127  # as command interpreters, and so ssh, report it
 
 
@@ -73,12 +77,20 @@ class LocalShell:
         return Path(remote).read_bytes()
 
 
+def way_to(shell: SshShell) -> dict[str, str]:
+    """What a worker of ours must have in its environment for `at` to find the board."""
+    return {_WAY: msgspec.json.encode(shell.way).decode()}
+
+
 def at(host: str) -> Shell:
-    """The place that a `Target.host` names.
+    """The place that a `Target.host` names, as seen from a worker.
 
     Raises:
-        Unavailable: it cannot be reached.
+        Unavailable: nobody gave this process a way to it.
     """
-    if host == "local":
+    if host == Target().host:
         return LocalShell()
-    raise Unavailable(f"Programs cannot be run on host '{host}' yet.", "Run nnprof on it.")
+    way = os.environ.get(_WAY)
+    if way is None:
+        raise Unavailable(f"This process has no connection to '{host}'.", "Run nnprof on it.")
+    return SshShell(msgspec.json.decode(way, type=Way))

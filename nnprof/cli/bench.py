@@ -54,7 +54,10 @@ Networks = Annotated[
 StudyName = Annotated[str | None, typer.Option(help="A named study, such as group3.")]
 Batches = Annotated[str | None, typer.Option(help="Batch sizes, such as 1,16,1024.")]
 BackendName = Annotated[str | None, typer.Option(help="The runtime.", show_default="ONNX Runtime")]
-DeviceName = Annotated[str, typer.Option(help="The device.")]
+DeviceName = Annotated[
+    str,
+    typer.Option(help="cpu, jetson, a board of your devices.toml, or ssh://user@host."),
+]
 Threads = Annotated[int, typer.Option(help="Threads of the runtime, pinned to as many processors.")]
 Data = Annotated[str, typer.Option(help="A .npy or .npz file with the tiles to feed in.")]
 Options = Annotated[
@@ -143,23 +146,15 @@ def _batches(text: str | None) -> tuple[int, ...]:
 
 
 def _target(backend: str | None, device: str, threads: int, options: list[str]) -> Target:
-    from nnprof import registry
-    from nnprof.errors import UnknownName
-    from nnprof.types import Target
+    from nnprof.profiler import hosts
 
-    backend = backend or Target().backend
-    for kind, name in (("backend", backend), ("device", device)):
-        if name not in registry.names(kind):
-            raise UnknownName(kind, name, registry.names(kind))
-    if threads < 1:
-        raise UsageError(f"--threads {threads} is below 1.", "Ask for at least one thread.")
     pairs = {}
     for text in options:
         name, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"--option {text} has no value.", "Write --option NAME=VALUE.")
         pairs[name] = value
-    return Target(backend=backend, device=device, threads=threads, options=pairs)
+    return hosts.target(device, backend, threads, pairs)
 
 
 def _plan(quick: bool, rigorous: bool) -> Plan:

@@ -1,0 +1,400 @@
+"""A board over SSH, by the user's own OpenSSH client, so that their config, keys and agent hold.
+
+One connection serves a whole bench (ControlMaster): `Link` opens it, and the one program that it
+runs at the far end holds the board's lock. Everything else goes through it as an `SshShell`. When
+the connection dies, for whatever reason, the kernel of the board gives the lock back and ends what
+we started there. Nothing but OpenSSH, bash, coreutils and util-linux is needed on the board.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import selectors
+import shlex
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from subprocess import CompletedProcess
+from threading import Event, Thread
+from typing import IO
+
+import msgspec
+
+from nnprof.errors import (
+    BoardBusy,
+    CellError,
+    ConnectionLost,
+    NnprofError,
+    NoSpace,
+    Unavailable,
+    WorkerTimeout,
+)
+from nnprof.profiler.boards import Board
+
+_OPTIONS = {
+    "BatchMode": "yes",  # nobody is asked for a password in mid-sweep
+    "StrictHostKeyChecking": "yes",
+    "ConnectTimeout": "10",
+    "ServerAliveInterval": "15",  # a network that is gone is noticed in 45 s
+    "ServerAliveCountMax": "3",
+    "ControlPersist": "no",
+    "LogLevel": "ERROR",
+    # What a user's config may want for a login, and a program cannot have.
+    "ClearAllForwardings": "yes",
+    "ForwardAgent": "no",
+    "ForwardX11": "no",
+    "RemoteCommand": "none",
+    "RequestTTY": "no",
+}
+_CONNECT_LIMIT_S = 40.0
+_FILE_LIMIT_S = 600.0
+_GRACE_S = 10.0  # for the far end to end a program at its limit, before we call it silent
+# After so long without a heartbeat the board's lock is given back: before ServerAlive tells us that
+# the network is gone, so that we do not meet our own lock when we come again.
+_HEARTBEAT_S, _SILENCE_S = 10.0, 40
+_BROKEN = 255  # what ssh answers when it, and not the program, failed
+_TIMED_OUT = (124, 137)  # of coreutils' timeout
+_GREETING = 5  # lines
+_SHORT = 60
+_AGAIN = "Go on with --resume once it can be reached."
+_MARK = "nnprof-board"
+_TOOLS = "flock setpriv timeout sha256sum mktemp dd"
+
+# Scripts are constants, and one line each, since a login shell may be anything; data are arguments.
+# The lock's file holds since when, and who. dd does not create: in a folder such as /tmp the kernel
+# refuses to open a file of somebody else's with O_CREAT (fs.protected_regular). The last act is to
+# end the sshd of this connection, and so everything that came through it.
+_LOCK = (
+    f'for tool in {_TOOLS}; do command -v "$tool" >/dev/null || '
+    f'{{ echo "{_MARK} lacks $tool"; exit; }}; done; '
+    'lock="${TMPDIR:-/tmp}/nnprof-board.lock"; '
+    'test -e "$lock" || (umask 0; : >>"$lock"); exec 9<"$lock" || exit; '
+    f'flock -w 2 9 || {{ echo "{_MARK} busy $(date +%s) $(cat "$lock")"; exit; }}; '
+    'printf "%s %s\\n" "$(date +%s)" "$1" | dd of="$lock" conv=nocreat status=none; '
+    'folder="${XDG_CACHE_HOME:-$HOME/.cache}/nnprof/board"; mkdir -p -- "$folder" || exit; '
+    'kind=cpu; grep -aqs tegra "$NNPROF_ROOT/proc/device-tree/compatible" && kind=jetson; '
+    f'printf "%s\\n" "{_MARK} ready" "$kind" "$(cat /proc/sys/kernel/random/boot_id)" "$HOME" '
+    f'"$folder"; while read -r -t {_SILENCE_S} beat; do :; done; kill "$PPID"'
+)
+# A program ends at its limit, and with the connection; its end by a signal is told as 128 + signal,
+# and 255 is left to ssh.
+_RUN = (
+    'cd -- "$1" || exit 1; setpriv --pdeathsig KILL timeout -k 5 "$2" '
+    'setpriv --pdeathsig KILL "${@:3}"; code=$?; exit $((code == 255 ? 254 : code))'
+)
+_SUM = 'sha256sum -- "$1"'
+_PUT = (
+    'mkdir -p -- "${1%/*}" && draft=$(mktemp -- "$1.XXXXXX") || exit 1; '
+    'trap \'rm -f -- "$draft"\' EXIT; cat >"$draft" && '
+    'printf "%s  %s\\n" "$2" "$draft" | sha256sum -c --status && mv -f -- "$draft" "$1"'
+)
+_GET = 'cat -- "$1"'
+
+# What ssh says → what is wrong, and what to do: the board {0}, its host {1}, as ssh has it {2}.
+_REASONS = (
+    (
+        "IDENTIFICATION HAS CHANGED",
+        "{0} shows another host key than known_hosts has: it was installed anew, or this is "
+        "another machine.",
+        "If that is expected, remove the old key with ssh-keygen -R, then connect once by hand: "
+        "ssh {2}",
+    ),
+    (
+        "Host key verification failed",
+        "The host key of {0} is not known here.",
+        "Connect once by hand and compare it: ssh {2}",
+    ),
+    (
+        "Permission denied",
+        "{0} does not let us in without a password.",
+        "Give it your key: ssh-copy-id {2}",
+    ),
+    (
+        "Could not resolve hostname",
+        "There is no host '{1}'.",
+        "Correct the name, or give its address.",
+    ),
+)
+
+
+def _unreachable(board: Board, said: str) -> NnprofError:
+    for words, reason, remedy in _REASONS:
+        if words in said:
+            names = (board.name, board.host, board.by_hand.removeprefix("ssh "))
+            return Unavailable(reason.format(*names), remedy.format(*names))
+    return Unavailable(
+        f"{board.name} cannot be reached: {_last(said)}.",
+        f"Is it on, and in this network? Try by hand: {board.by_hand}",
+    )
+
+
+def _ssh(board: Board, control: str, *more: str) -> list[str]:
+    options = [word for name, value in _OPTIONS.items() for word in ("-o", f"{name}={value}")]
+    return ["ssh", "-S", control, *options, *more, *board.arguments]
+
+
+def _command(script: str, *arguments: str) -> str:
+    """What the login shell at the far end gets: one program, whose arguments are all quoted."""
+    # bash stays, so that a program's end by a signal is an exit code to ssh; it ends with sshd.
+    return "exec " + shlex.join(
+        ["setpriv", "--pdeathsig", "KILL", "bash", "-c", script, "nnprof", *arguments]
+    )
+
+
+class Way(msgspec.Struct, frozen=True, kw_only=True):
+    """How any process of ours gets to a board that one of them has a link to.
+
+    `control` is the connection's socket; `home` and `folder` are the user's and ours on the board.
+    """
+
+    board: Board
+    control: str
+    home: str
+    folder: str
+
+
+class SshShell:
+    """A board where programs run: a `nnprof.profiler.ports.Shell` through an open connection."""
+
+    def __init__(self, way: Way) -> None:
+        self.way = way
+        self._sent: dict[str, str] = {}
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes | None = None, timeout_s: float
+    ) -> CompletedProcess[bytes]:
+        """Run a program in our folder; `~/` in front of its name is the home on the board."""
+        program = argv[0]
+        if program.startswith("~/"):
+            program = self.way.home + program[1:]
+        begin = time.monotonic()
+        done = self._session(
+            _RUN,
+            self.way.folder,
+            f"{timeout_s}",
+            program,
+            *argv[1:],
+            stdin=stdin,
+            limit_s=timeout_s,
+        )
+        if done.returncode in _TIMED_OUT and time.monotonic() - begin >= timeout_s:
+            raise WorkerTimeout(
+                f"{Path(program).name} on {self.way.board.name} had not ended after "
+                f"{timeout_s:.0f} s and was ended.",
+                "Raise the limit with --limit, or ask for a smaller batch.",
+            )
+        return done
+
+    def path(self, name: str) -> str:
+        """In the cache of the account on the board."""
+        return f"{self.way.folder}/{name}"
+
+    def put(self, local: Path, name: str) -> str:
+        """Send what is not there yet, whole or not at all; both ends agree on its sha256."""
+        there = self.path(name)
+        if name in self._sent:
+            return there
+        digest = sha256(local.read_bytes()).hexdigest()
+        present = self._session(_SUM, there, limit_s=_FILE_LIMIT_S)
+        if present.stdout.split()[:1] != [digest.encode()]:
+            with local.open("rb") as content:
+                done = self._session(_PUT, there, digest, stdin=content, limit_s=_FILE_LIMIT_S)
+            self._require_room(done)
+        self._sent[name] = digest
+        return there
+
+    def _require_room(self, done: CompletedProcess[bytes]) -> None:
+        said = done.stderr.decode(errors="replace")
+        board = self.way.board.name
+        if "No space left" in said or "quota exceeded" in said:
+            raise NoSpace(
+                f"{board} has no room for the model in {self.way.folder}.",
+                "Free some space there; that folder itself may be emptied at any time.",
+            )
+        if done.returncode:
+            raise CellError(
+                f"{board} could not keep the model in {self.way.folder}: {_last(said)}.",
+                "Look whether the account may write there.",
+            )
+
+    def get(self, remote: str) -> bytes:
+        """Read."""
+        done = self._session(_GET, remote, limit_s=_FILE_LIMIT_S)
+        said = done.stderr.decode(errors="replace")
+        if "No such file" in said:
+            raise FileNotFoundError(remote)
+        if done.returncode:
+            raise CellError(f"{self.way.board.name} does not let us read {remote}: {_last(said)}.")
+        return done.stdout
+
+    def _session(
+        self,
+        script: str,
+        *arguments: str,
+        stdin: bytes | IO[bytes] | None = None,
+        limit_s: float,
+    ) -> CompletedProcess[bytes]:
+        """One of our scripts at the far end.
+
+        Raises:
+            ConnectionLost: it broke, or has been silent past the limit.
+        """
+        # Without the connection ssh would make another one, without the lock: the proxy forbids.
+        only = ("-o", "ControlMaster=no", "-o", "ProxyCommand=false")
+        command = [*_ssh(self.way.board, self.way.control, *only), _command(script, *arguments)]
+        given = stdin if isinstance(stdin, bytes) else None
+        source = subprocess.PIPE if isinstance(stdin, bytes) else stdin or subprocess.DEVNULL
+        with subprocess.Popen(
+            command, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as client:
+            try:
+                out, err = client.communicate(given, timeout=limit_s + _GRACE_S)
+            except subprocess.TimeoutExpired:
+                raise ConnectionLost(
+                    f"{self.way.board.name} has been silent for {limit_s + _GRACE_S:.0f} s.", _AGAIN
+                ) from None
+            finally:
+                client.kill()
+        if client.returncode == _BROKEN:
+            raise ConnectionLost(f"The connection to {self.way.board.name} broke.", _AGAIN)
+        return CompletedProcess(command, client.returncode, out, err)
+
+
+class Link:
+    """A connection to a board, with the board locked for us until it is closed, or breaks.
+
+    Attributes:
+        shell: runs programs there.
+        kind: of device, as far as can be told from outside: "jetson" or "cpu".
+        boot: the kernel's name for the time since the board was started.
+
+    Raises:
+        Unavailable: the board cannot be reached, does not know us, or lacks a program.
+        BoardBusy: somebody else measures there.
+    """
+
+    def __init__(self, board: Board) -> None:
+        if shutil.which("ssh") is None:
+            raise Unavailable("OpenSSH's client is not installed here.", "Install openssh-client.")
+        self._board = board
+        # Short, since the path of a socket may have 100 letters only; and nobody else's.
+        self._folder = Path(tempfile.mkdtemp(prefix="nnprof-ssh-", dir=_short_folder()))
+        self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  closed with the link
+        control = str(self._folder / "control")
+        self._master = subprocess.Popen(
+            [*_ssh(board, control, "-M"), _command(_LOCK, _who())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._complaints,
+            start_new_session=True,  # Ctrl-C is for us, who then close
+        )
+        self._closing = Event()
+        try:
+            self.kind, self.boot, home, folder = self._greeting()
+        except BaseException:
+            self.close()
+            raise
+        self.shell = SshShell(Way(board=board, control=control, home=home, folder=folder))
+        Thread(target=self._beat, daemon=True).start()
+
+    def _greeting(self) -> list[str]:
+        """What the board says of itself once the lock is ours."""
+        lines = self._lines()
+        word, _, rest = (
+            lines[0].removeprefix(_MARK).strip().partition(" ") if lines else ("", "", "")
+        )
+        if lines and not lines[0].startswith(_MARK):
+            raise Unavailable(
+                f"The login on {self._board.name} prints '{lines[0]}' where only data may pass.",
+                "Let ~/.bashrc there print for people only: put [ -t 1 ] || return at its top.",
+            )
+        if word == "ready" and len(lines) == _GREETING:
+            return lines[1:]
+        if word == "busy":
+            raise _busy(self._board, rest)
+        if word == "lacks":
+            raise Unavailable(f"{self._board.name} has no {rest}.", "Install it there.")
+        raise self._refusal()
+
+    def _refusal(self) -> NnprofError:
+        with suppress(subprocess.TimeoutExpired):
+            self._master.wait(_GRACE_S / 10)
+        self._complaints.seek(0)
+        said = self._complaints.read().decode(errors="replace")
+        if self._master.returncode in (None, _BROKEN):
+            return _unreachable(self._board, said)
+        return Unavailable(
+            f"{self._board.name} cannot be used: {_last(said)}.",
+            f"Look at it by hand: {self._board.by_hand}",
+        )
+
+    def _lines(self) -> list[str]:
+        """What comes until the greeting is whole, or nothing more comes."""
+        assert self._master.stdout is not None  # noqa: S101  we asked for a pipe
+        pipe, text = self._master.stdout.fileno(), b""
+        deadline = time.monotonic() + _CONNECT_LIMIT_S
+        with selectors.DefaultSelector() as selector:
+            selector.register(pipe, selectors.EVENT_READ)
+            while text.count(b"\n") < _GREETING and selector.select(deadline - time.monotonic()):
+                piece = os.read(pipe, 4096)
+                if not piece:
+                    break
+                text += piece
+        return text.decode(errors="replace").splitlines()
+
+    def _beat(self) -> None:
+        assert self._master.stdin is not None  # noqa: S101  we asked for a pipe
+        with suppress(OSError, ValueError):  # it broke, or is closed: whoever uses it will say so
+            while not self._closing.wait(_HEARTBEAT_S):
+                self._master.stdin.write(b"\n")
+                self._master.stdin.flush()
+
+    def close(self) -> None:
+        """End the connection, and with it all that runs there; give the lock back."""
+        self._closing.set()
+        assert self._master.stdin is not None  # noqa: S101  we asked for a pipe
+        with suppress(OSError, ValueError):
+            self._master.stdin.close()  # the far end's lock holder ends, and so does ssh
+        try:
+            self._master.wait(_GRACE_S / 5)
+        except subprocess.TimeoutExpired:  # other things run there, or the network is gone
+            self._master.kill()
+        for stream in (self._master.stdout, self._complaints):
+            with suppress(OSError):
+                stream.close()  # type: ignore[union-attr]
+        self._master.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _last(said: str) -> str:
+    lines = said.strip().splitlines()
+    return lines[-1].strip().rstrip(".") if lines else "it gave no reason"
+
+
+def _who() -> str:
+    return f"{getpass.getuser()}@{socket.gethostname()} (process {os.getpid()})"
+
+
+def _busy(board: Board, words: str) -> BoardBusy:
+    """From the board's time, since when, and who; by the board's clock, which may be wrong."""
+    now, _, rest = words.partition(" ")
+    since, _, who = rest.partition(" ")
+    age = timedelta(seconds=int(now) - int(since)) if since.isdecimal() else None
+    start = f" since {datetime.now() - age:%H:%M} ({age} h)" if age is not None else ""
+    return BoardBusy(
+        f"{board.name} is in use by {who or 'somebody'}{start}.",
+        "Wait for its end, or ask; the lock goes when that program ends.",
+    )
+
+
+def _short_folder() -> str | None:
+    folder = os.environ.get("XDG_RUNTIME_DIR", "")
+    return folder if len(folder) < _SHORT and os.access(folder, os.W_OK) else "/tmp"  # noqa: S108

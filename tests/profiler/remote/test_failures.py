@@ -1,0 +1,326 @@
+"""What goes wrong between us and a board: a sentence each, nothing lost, --resume goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import pytest
+from msgspec.structs import replace
+
+from nnprof.errors import BoardBusy, NoSpace, Unavailable, UsageError, WorkerCrashed, WorkerTimeout
+from nnprof.profiler import bench, boards, hosts, results
+from nnprof.profiler.ssh import Link
+from nnprof.profiler.worker import Probe
+from nnprof.types import Cell, Model, Plan, Run, Target, Workload
+
+
+def _sweep(board: Any, cells: tuple[Cell, ...], plan: Plan, folder: Path) -> tuple[Run, Path]:
+    return bench.start("test", (), board.cells(cells), plan, folder)
+
+
+def _samples(run: Run) -> dict[int, tuple[tuple[float, ...], ...]]:
+    return {cell.workload.batch: cell.samples_s for cell in run.measurements}
+
+
+def _all_kept(before: Run, after: Run) -> bool:
+    """Whether each sample is still there, and none was measured twice."""
+    now = _samples(after)
+    return all(now[batch][: len(old)] == old for batch, old in _samples(before).items())
+
+
+def _resumed(path: Path) -> Run:
+    hosts.release()
+    list(bench.sweep(bench.resume(path), path))
+    return results.load(path)
+
+
+# Before anything is measured
+
+
+def _off(board: Any) -> None:
+    board.stop()
+
+
+def _another_key(board: Any) -> None:
+    board.know_host_key(board.folder / "key.pub")
+
+
+def _no_key(board: Any) -> None:
+    (board.folder / "known_hosts").write_text("")
+
+
+def _no_entry(board: Any) -> None:
+    board.let_in(board.folder / "host_key.pub")
+
+
+def _chatty_login(board: Any) -> None:
+    (board.home / ".bashrc").write_text("echo Welcome back\n")
+
+
+def _no_flock(board: Any) -> None:
+    board.set_path("bash", "setpriv", "timeout", "sha256sum", "mktemp", "dd")
+
+
+def _no_setpriv(board: Any) -> None:
+    board.set_path("bash", "sh")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (_off, r"board cannot be reached: .*[Cc]onnection refused\. .*Try by hand: ssh board"),
+        (_another_key, r"board shows another host key .*ssh-keygen -R"),
+        (_no_key, r"The host key of board is not known here\. Connect once by hand .*: ssh board"),
+        (_no_entry, r"board does not let us in without a password\. .*ssh-copy-id board"),
+        (_chatty_login, r"The login on board prints 'Welcome back' .*\.bashrc"),
+        (_no_flock, r"board has no flock\. Install it there"),
+        (
+            _no_setpriv,
+            r"board cannot be used: .*setpriv.*not found\. Look at it by hand: ssh board",
+        ),
+    ],
+)
+def test_no_way_in(board: Any, tmp_path: Path, spoil: Callable[[Any], None], sentence: str) -> None:
+    """A board that cannot be used is one sentence with the remedy, exit code 2, and no Run."""
+    spoil(board)
+    done = board.nnprof("bench", "--device", "board", "--backend", "fake", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(f"nnprof: {sentence}.*\n", done.stderr), done.stderr
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_no_such_host(board: Any) -> None:
+    """A name that no resolver knows is told as such."""
+    assert board
+    with pytest.raises(Unavailable, match=r"There is no host 'nowhere\.invalid'"):
+        Link(boards.from_url("ssh://nowhere.invalid"))
+
+
+@pytest.mark.parametrize(
+    ("script", "sentence"),
+    [
+        (None, "board has no program .*/python"),
+        ('exec "$PYTHON" -I -S "$@"', "on board has no nnprof. Install nnprof .* there for"),
+        ('PYTHONPATH="${0%/*}" exec "$PYTHON" -S "$@"', r"on board has nnprof 0\.0\.1, not "),
+    ],
+)
+def test_python_without_our_nnprof(board: Any, script: str | None, sentence: str) -> None:
+    """No Python, no nnprof, another nnprof: each says what is missing where, and how to get it."""
+    python = board.folder / "odd/python"
+    (board.folder / "odd/nnprof").mkdir(parents=True)
+    (board.folder / "odd/nnprof/__init__.py").write_text('__version__ = "0.0.1"\n')
+    if script:
+        python.write_text(f"#!/bin/sh\nPYTHON={sys.executable}\n{script}\n")
+        python.chmod(0o755)
+    text = boards.file().read_text()
+    boards.file().write_text(text.replace(sys.executable, str(python)))
+    with pytest.raises(Unavailable, match=sentence) as caught:
+        hosts.run(Probe(target=Target(backend="fake", host="board")), 60)
+    assert str(boards.file()) in caught.value.remedy
+
+
+def test_a_board_that_left_the_file(
+    board: Any, tmp_path: Path, cells: tuple[Cell, ...], short: Plan
+) -> None:
+    """A Run of a board that devices.toml no longer has cannot go on, and says why."""
+    _, path = _sweep(board, cells, short, tmp_path)
+    boards.file().write_text("")
+    with pytest.raises(UsageError, match=r"no board 'board' in .*devices.toml"):
+        bench.resume(path)
+
+
+# While it measures
+
+
+def test_broken_connection_costs_one_cell(
+    board: Any, tmp_path: Path, cells: tuple[Cell, ...], short: Plan
+) -> None:
+    """The cell in work fails and says how to go on; the rest goes on; --resume completes."""
+    run, path = _sweep(board, cells, short, tmp_path)
+    for number, _ in enumerate(bench.sweep(run, path)):
+        if number == 4:
+            board.break_in_work(board.kill_sessions)
+    run = results.load(path)
+    (failure,) = run.failures
+    assert failure.error == "ConnectionLost"
+    assert failure.reason == "The connection to board broke. The board can be reached again."
+    assert "--resume" in failure.remedy
+    assert sorted(cell.stopped for cell in run.measurements) == ["failure", *["interval"] * 3]
+    again = _resumed(path)
+    assert [len(cell.processes) for cell in again.measurements] == [3] * 4
+    assert not again.failures
+    assert _all_kept(run, again)
+
+
+def test_board_that_is_switched_off(
+    board: Any, tmp_path: Path, cells: tuple[Cell, ...], short: Plan
+) -> None:
+    """The remaining cells fail at once with the reason; when it is back, --resume completes."""
+    run, path = _sweep(board, cells, short, tmp_path)
+    for number, _ in enumerate(bench.sweep(run, path)):
+        if number == 4:
+            board.break_in_work(board.stop)
+    run = results.load(path)
+    assert sorted(failure.error for failure in run.failures) == [
+        "ConnectionLost",
+        *["Unavailable"] * 3,
+    ]
+    assert all("cannot be reached" in failure.reason for failure in run.failures)
+    assert len(run.measurements) == 4  # from the first round
+    board.start()
+    again = _resumed(path)
+    assert not again.failures
+    assert _all_kept(run, again)
+
+
+def test_restart_is_told(board: Any, cells: tuple[Cell, ...]) -> None:
+    """A board that comes back with another boot id was restarted, and the sentence says so."""
+    target = board.cells(cells[:1])[0].target
+    hosts.run(Probe(target=target), 60)
+    hosts._links["board"].boot = "before"  # nothing here can be restarted
+    board.kill_sessions()
+    with pytest.raises(hosts.ConnectionLost, match=r"restarted while it measured.*power supply"):
+        hosts.run(Probe(target=target), 60)
+
+
+def test_killed_worker_costs_one_cell(
+    board: Any, tmp_path: Path, cells: tuple[Cell, ...], short: Plan
+) -> None:
+    """A worker that somebody kills fails its cell alone, and the connection stays."""
+    run, path = _sweep(board, cells, short, tmp_path)
+    link = hosts._links["board"]
+    for number, _ in enumerate(bench.sweep(run, path)):
+        if number == 4:
+            board.break_in_work(lambda: [worker.kill() for worker in board.workers()])
+    run = results.load(path)
+    (failure,) = run.failures
+    assert failure.error == "WorkerCrashed"
+    assert "killed from outside (signal 9)" in failure.reason
+    assert hosts._links["board"] is link
+    again = _resumed(path)
+    assert not again.failures
+    assert _all_kept(run, again)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "sentence"),
+    [
+        ("crash", WorkerCrashed, "SIGSEGV"),
+        ("hang", WorkerTimeout, "on board had not ended after 3 s"),
+    ],
+)
+def test_worker_that_fails_there(
+    board: Any, model: Model, fault: str, error: type[Exception], sentence: str
+) -> None:
+    """A crash arrives with its signal, a hang with its limit, and no process stays there."""
+    target = Target(backend="fake", host="board", options={"fault": fault})
+    job = Probe(target=target, workloads=(Workload(model=model, batch=1),))
+    with pytest.raises(error, match=sentence):
+        hosts.run(job, 3 if fault == "hang" else 60)
+    assert board.workers() == []
+
+
+def test_full_disk_before(board: Any, tmp_path: Path, cells: tuple[Cell, ...], short: Plan) -> None:
+    """With no room for the model nothing is measured, no half file stays, and we are told where."""
+    big = tmp_path / "tiles.npy"
+    big.write_bytes(os.urandom(100_000))
+    board.make_small("64k")
+    cell = replace(cells[0], workload=replace(cells[0].workload, data=str(big)))
+    with pytest.raises(NoSpace, match=r"board has no room .*\.cache/nnprof/board.*Free some space"):
+        _sweep(board, (cell,), short, tmp_path)
+    assert not list(tmp_path.glob("*.json"))
+    assert not list(board.seen(board.cache).glob("*.npy*"))
+
+
+def test_full_disk_in_mid_sweep(
+    board: Any, tmp_path: Path, cells: tuple[Cell, ...], short: Plan
+) -> None:
+    """A disk that fills up fails the cells with its remedy; with room again, --resume completes."""
+    board.make_small("64k")
+    run, path = _sweep(board, cells[:2], short, tmp_path)
+    filler = board.seen(board.home) / "filler"
+    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    list(bench.sweep(run, path))
+    run = results.load(path)
+    assert [failure.error for failure in run.failures] == ["NoSpace"] * 2
+    filler.unlink()
+    again = _resumed(path)
+    assert [cell.stopped for cell in again.measurements] == ["interval"] * 2
+
+
+# The lock
+
+
+def test_locked_board_names_its_user(board: Any, tmp_path: Path) -> None:
+    """A second bench ends with who has the board and since when; after the first it gets it."""
+    first = Link(boards.find("board"))
+    done = board.nnprof("bench", "--device", "board", "--backend", "fake", cwd=tmp_path)
+    who = rf"\S+@\S+ \(process {os.getpid()}\)"
+    assert done.returncode == 2
+    assert re.search(
+        rf"board is in use by {who} since \d\d:\d\d \(0:00:\d\d h\)\. Wait", done.stderr
+    )
+    assert not list(tmp_path.rglob("*.json"))
+    first.close()
+    Link(boards.find("board")).close()
+
+
+def test_stale_lock_is_no_lock(board: Any) -> None:
+    """A lock file that nobody holds, of another account and an old boot, stops nobody."""
+    board.lock.write_text("1700000000 somebody@elsewhere (process 1)\n")
+    board.lock.chmod(0o666)
+    board.lock.parent.chmod(0o1777)
+    Link(boards.find("board")).close()
+    assert f"(process {os.getpid()})" in board.lock.read_text()
+
+
+def test_killed_bench_frees_the_board(
+    board: Any, tmp_path: Path, cells: tuple[Cell, ...], short: Plan
+) -> None:
+    """When the bench is killed, its worker on the board ends, and the lock is free at once."""
+    code = (
+        "import msgspec, sys\nfrom nnprof.profiler import hosts, worker\n"
+        "hosts.run(msgspec.json.decode(sys.stdin.read(), type=worker.Job), 600)\n"
+    )
+    target = Target(backend="fake", host="board", options={"fault": "hang"})
+    job = Probe(target=target, workloads=(cells[0].workload,))
+    killed = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
+    assert killed.stdin is not None
+    killed.stdin.write(msgspec.json.encode(job))
+    killed.stdin.close()
+    while not board.workers():
+        time.sleep(0.05)
+    workers = board.workers()
+    with pytest.raises(BoardBusy, match=rf"\(process {killed.pid}\)"):
+        Link(boards.find("board"))
+    killed.kill()
+    killed.wait()
+    Link(boards.find("board")).close()
+    assert not psutil.wait_procs(workers, timeout=10)[1]
+
+
+def test_ctrl_c_keeps_the_run_and_frees_the_board(board: Any, tmp_path: Path) -> None:
+    """Ctrl-C ends the bench as usual; nothing of it stays on the board, and --resume goes on."""
+    options = ("--device", "board", "--backend", "fake", "--rigorous", "--batch", "1,2")
+    command = [sys.executable, "-m", "nnprof", "bench", *options]
+    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not (board.workers() and list(tmp_path.rglob("*.json"))):
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode in (2, 130), said
+    Link(boards.find("board")).close()
+    assert board.workers() == []

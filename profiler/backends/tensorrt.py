@@ -1,0 +1,457 @@
+"""TensorRT on the GPU of this machine, in Python.
+
+Options (`--option NAME=VALUE`):
+
+==============  ==================================================================
+`engines`       how many engines the processes take in turn (1)
+`batches`       build one engine for these batches, `1,16,1024`; else one for each
+`cuda_graph`    `on` or `off` (off): launch the whole network at once
+`transfers`     `inside` or `outside` (outside): copies to and from the device
+==============  ==================================================================
+
+A latency is what CUDA events say from just before an inference is enqueued on an idle stream to its
+end; the next is enqueued when that has been waited for. Times of ops come from TensorRT's profiler,
+in a context and a pass of their own, because it waits after every layer.
+
+CUDA is reached through NVIDIA's own `cuda-bindings`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from statistics import fmean, median
+from time import sleep
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from nnprof.errors import CellError, OutOfMemory, Unavailable, UsageError
+from nnprof.exporters import tensorrt as engines
+from nnprof.exporters.onnx import FLOOR
+from nnprof.exporters.tensorrt import Recipe
+from nnprof.profiler import inputs, trtjson
+from nnprof.profiler.ports import Arrays, OpNode, Part
+from nnprof.profiler.trtjson import LayerTime, Profile
+from nnprof.types import OpPass, OpTime, Target, Workload
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+NO_PARTS = "TensorRT builds an engine of the network as a whole; a part would be another engine."
+_MOST_RUNS = 100
+
+
+class Choices:
+    """A target's options, checked.
+
+    Raises:
+        UsageError: an option or its value is unknown.
+    """
+
+    def __init__(self, options: Mapping[str, str], more: Sequence[str] = ()) -> None:
+        known = ("engines", "cuda_graph", "transfers", *more)
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            raise UsageError(
+                f"TensorRT has no option '{unknown[0]}' here.", f"It has: {', '.join(known)}."
+            )
+        engines_wanted = options.get("engines", "1")
+        if not engines_wanted.isdecimal() or int(engines_wanted) < 1:
+            raise UsageError(
+                f"Option engines={engines_wanted} is not a number of at least 1.",
+                "Write it like this: --option engines=3",
+            )
+        self.engines = int(engines_wanted)
+        self.cuda_graph = _one_of(options, "cuda_graph", "off", "on") == "on"
+        self.transfers = _one_of(options, "transfers", "outside", "inside") == "inside"
+
+
+def _one_of(options: Mapping[str, str], name: str, usual: str, other: str) -> str:
+    value = options.get(name, usual)
+    if value not in (usual, other):
+        raise UsageError(
+            f"Option {name}={value} is neither {usual} nor {other}.",
+            f"Write it like this: --option {name}={other}",
+        )
+    return value
+
+
+# --- CUDA -----------------------------------------------------------------------------------------
+
+
+def _cuda() -> Any:
+    """CUDA's runtime.
+
+    Raises:
+        Unavailable: its bindings are not installed.
+    """
+    try:
+        from cuda.bindings import runtime
+    except ImportError as error:
+        raise Unavailable(
+            "cuda-bindings is not installed.", "Try: pip install 'nnprof-embedded[tensorrt]'"
+        ) from error
+    return runtime
+
+
+def _ok(answer: tuple[Any, ...]) -> Any:
+    """What a call of CUDA gave, its error code taken off.
+
+    Raises:
+        OutOfMemory, Unavailable, CellError: the code was not success.
+    """
+    error, *values = answer
+    name = error.name
+    if name == "cudaErrorMemoryAllocation":
+        raise OutOfMemory("The GPU has no memory left.", "Ask for a smaller batch.")
+    if name in ("cudaErrorNoDevice", "cudaErrorInsufficientDriver", "cudaErrorInitializationError"):
+        raise Unavailable(
+            f"CUDA finds no GPU ({name}).",
+            "Is NVIDIA's driver loaded, new enough, and may you use it?",
+        )
+    if name != "cudaSuccess":
+        raise CellError(f"CUDA failed with {name}.", "Try the same cell alone; look at: sudo dmesg")
+    return values[0] if values else None
+
+
+class Gpu(NamedTuple):
+    """Name and compute capability, such as "Orin" and "8.7"."""
+
+    name: str
+    compute: str
+
+
+def _gpu() -> Gpu:
+    cuda = _cuda()
+    _ok(cuda.cudaGetDeviceCount())
+    properties = _ok(cuda.cudaGetDeviceProperties(0))
+    return Gpu(properties.name.decode(), f"{properties.major}.{properties.minor}")
+
+
+class _Buffer(NamedTuple):
+    """A tensor of the engine: on the device, and pinned on the host for the copies."""
+
+    device: int
+    host: NDArray[Any]
+    is_input: bool
+
+
+def _pinned(shape: Sequence[int], dtype: Any) -> NDArray[Any]:
+    size = max(1, int(np.prod(shape)) * np.dtype(dtype).itemsize)
+    address = _ok(_cuda().cudaMallocHost(size))
+    raw = (ctypes.c_byte * size).from_address(int(address))
+    return np.frombuffer(raw, dtype, count=int(np.prod(shape))).reshape(shape)
+
+
+# --- the session ----------------------------------------------------------------------------------
+
+
+class TensorrtSession:
+    """An engine, a context for one batch, and its buffers."""
+
+    clock = "cuda_event"
+
+    def __init__(self, workload: Workload, target: Target) -> None:
+        trt = engines.library()
+        cuda = _cuda()
+        gpu, choices = _gpu(), Choices(target.options, more=("batches",))
+        self._workload, self._choices = workload, choices
+        recipe = Recipe(
+            model=workload.model.sha256,
+            batches=_batches(target.options.get("batches"), workload.batch),
+            precision=workload.precision,
+            version=trt.__version__,
+            device=gpu.name,
+            compute=gpu.compute,
+        )
+        count = 1 if workload.model.name == FLOOR else choices.engines
+        taken = engines.take(workload.model, recipe, count, engines.default_folder())
+        self._profile_index = recipe.batches.index(workload.batch)
+        self._stream = _ok(cuda.cudaStreamCreate())
+        # Events without blocking: waiting for them spins, as the pinned flags of trtexec ask for.
+        self._start, self._stop = (_ok(cuda.cudaEventCreate()) for _ in range(2))
+        self._log = engines.logger()
+        self._engine = self._deserialise(taken.plan)
+        self._tiles = inputs.make(workload)
+        self._buffers: dict[str, _Buffer] = {}
+        self._context = self._open_context()
+        self._ops: OpPass | None = None
+        self._graph: Any = None
+        self._fill(self._tiles)
+        self._launch = self._launcher()
+        self.facts: dict[str, Any] = {
+            "version": trt.__version__,
+            "gpu": gpu.name,
+            "compute_capability": gpu.compute,
+            "cuda_runtime": _ok(cuda.cudaRuntimeGetVersion()),
+            "cuda_driver": _ok(cuda.cudaDriverGetVersion()),
+            "engine": {
+                "index": taken.stamp.index,
+                "of": choices.engines,
+                "built_now": taken.fresh,
+                "sha256": taken.stamp.sha256,
+                "batches": list(recipe.batches),
+            },
+            "transfers": "inside" if choices.transfers else "outside",
+            "cuda_graph": choices.cuda_graph,
+            "wait": "spin",
+            "tf32": "allowed for float32",
+            "latency": "from before the enqueue on an idle stream to the end, by CUDA events",
+            "parts": NO_PARTS,
+        }
+
+    def _deserialise(self, plan: bytes) -> trt.ICudaEngine:
+        import tensorrt as trt
+
+        self._runtime = trt.Runtime(self._log)  # the engine needs it for as long as it lives
+        engine = self._runtime.deserialize_cuda_engine(plan)
+        if engine is None:
+            raise engines.refused(self._workload.model, self._log.said)
+        return engine
+
+    def _open_context(self) -> trt.IExecutionContext:
+        """A context for the batch, bound to the buffers, which are made for the first one."""
+        import tensorrt as trt
+
+        engine, batch = self._engine, self._workload.batch
+        context = engine.create_execution_context()
+        if context is None:
+            raise OutOfMemory(
+                f"{self._workload.model.name} at batch {batch} does not fit on the GPU.",
+                "Ask for a smaller batch.",
+            )
+        if self._profile_index:  # the first is chosen already
+            context.set_optimization_profile_async(self._profile_index, int(self._stream))
+            _ok(_cuda().cudaStreamSynchronize(self._stream))
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        is_input = {name: engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT for name in names}
+        for name in names:
+            if is_input[name] and -1 in list(engine.get_tensor_shape(name)):
+                context.set_input_shape(name, trt.Dims(list(self._tiles[name].shape)))
+        for name in names:
+            if name not in self._buffers:
+                shape = list(context.get_tensor_shape(name))
+                host = _pinned(shape, trt.nptype(engine.get_tensor_dtype(name)))
+                device = _ok(_cuda().cudaMalloc(max(1, host.nbytes)))
+                self._buffers[name] = _Buffer(int(device), host, is_input[name])
+            context.set_tensor_address(name, self._buffers[name].device)
+        return context
+
+    # --- copies and launches
+
+    def _copy(self, *, inwards: bool) -> None:
+        cuda = _cuda()
+        kinds = cuda.cudaMemcpyKind
+        kind = kinds.cudaMemcpyHostToDevice if inwards else kinds.cudaMemcpyDeviceToHost
+        for device, host, is_input in self._buffers.values():
+            if is_input == inwards:
+                ends = (device, host.ctypes.data) if inwards else (host.ctypes.data, device)
+                _ok(cuda.cudaMemcpyAsync(*ends, host.nbytes, kind, self._stream))
+
+    def _fill(self, arrays: Arrays) -> None:
+        """The tiles on the device, and waited for."""
+        for name, array in arrays.items():
+            if name in self._buffers:  # an input that nothing reads is not in the engine
+                self._buffers[name].host[...] = array
+        self._copy(inwards=True)
+        _ok(_cuda().cudaStreamSynchronize(self._stream))
+
+    def _enqueue(self) -> None:
+        if not self._context.execute_async_v3(int(self._stream)):
+            raise self._failed()
+
+    def _failed(self) -> CellError:
+        said = " ".join((self._log.said or ["it does not say why"])[-1].split()).rstrip(".")
+        return CellError(f"TensorRT could not run: {said}.", "Try the same cell alone.")
+
+    def _launcher(self) -> Callable[[], None]:
+        """How an inference is started: enqueued, or as a CUDA graph of that."""
+        if not self._choices.cuda_graph:
+            return self._enqueue
+        cuda, stream = _cuda(), self._stream
+        self._enqueue()  # what happens only the first time must not be captured
+        _ok(cuda.cudaStreamSynchronize(stream))
+        mode = cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        _ok(cuda.cudaStreamBeginCapture(stream, mode))
+        self._enqueue()
+        captured = _ok(cuda.cudaStreamEndCapture(stream))
+        self._graph = _ok(cuda.cudaGraphInstantiate(captured, 0))
+        _ok(cuda.cudaGraphDestroy(captured))
+
+        def launch() -> None:
+            _ok(cuda.cudaGraphLaunch(self._graph, stream))
+
+        return launch
+
+    def _timed_s(self, launch: Callable[[], None]) -> float:
+        """One synchronised inference between two events."""
+        cuda, stream = _cuda(), self._stream
+        _ok(cuda.cudaEventRecord(self._start, stream))
+        if self._choices.transfers:
+            self._copy(inwards=True)
+        launch()
+        if self._choices.transfers:
+            self._copy(inwards=False)
+        _ok(cuda.cudaEventRecord(self._stop, stream))
+        _ok(cuda.cudaEventSynchronize(self._stop))
+        return float(_ok(cuda.cudaEventElapsedTime(self._start, self._stop))) * 1e-3
+
+    # --- the port
+
+    def sample(self, loops: int) -> float:
+        """Seconds of `loops` inferences, each waited for before the next."""
+        return sum(self._timed_s(self._launch) for _ in range(loops))
+
+    def pause(self, seconds: float) -> None:
+        """Sleep."""
+        sleep(seconds)
+
+    def infer(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
+        """Outputs by name; the tiles that are timed are put back."""
+        self._fill(arrays)
+        self._launch()
+        self._copy(inwards=False)
+        _ok(_cuda().cudaStreamSynchronize(self._stream))
+        outputs = {
+            name: buffer.host.copy()
+            for name, buffer in self._buffers.items()
+            if not buffer.is_input
+        }
+        self._fill(self._tiles)
+        return outputs
+
+    def graph(self) -> tuple[OpNode, ...]:
+        """The engine's layers, with the ONNX nodes that each was made of."""
+        return tuple(node_of(op) for op in (self._ops or self.op_times(0.0)).ops)
+
+    def op_times(self, budget_s: float) -> OpPass:
+        """TensorRT's own profiler on a second context."""
+        rows: list[list[tuple[str, float]]] = []
+        context = self._open_context()
+        profiler = collector(rows)
+        context.profiler = profiler
+        clean, self._context = self._context, context
+        try:
+            rows.append([])
+            first_s = self._timed_s(self._enqueue)
+            runs = int(min(_MOST_RUNS, max(1, budget_s / first_s)))
+            latencies_s = []
+            for _ in range(runs):
+                rows.append([])
+                latencies_s.append(self._timed_s(self._enqueue))
+        finally:
+            self._context = clean
+        proto = onnx.load(self._workload.model.path, load_external_data=False)
+        ops = trtjson.op_times(
+            profile_of(rows[1:]), self._inspect(context), trtjson.onnx_types(proto)
+        )
+        self._ops = OpPass(
+            method="runtime",
+            latency_s=median(latencies_s),
+            ops=ops,
+            timed_s=first_s + sum(latencies_s),
+        )
+        return self._ops
+
+    def _inspect(self, context: trt.IExecutionContext) -> trtjson.Engine:
+        import tensorrt as trt
+
+        inspector = self._engine.create_engine_inspector()
+        inspector.execution_context = context  # with it, shapes are those of this batch
+        text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
+        return trtjson.read_engine(text.encode(), "The engine inspector's answer")
+
+    def alone(self, copies: Mapping[str, int]) -> Iterator[tuple[str, Part]]:  # noqa: ARG002
+        """Not to be had."""
+        raise Unavailable(NO_PARTS)
+
+    def beginnings(self) -> Iterator[Part]:
+        """Not to be had."""
+        raise Unavailable(NO_PARTS)
+
+    def close(self) -> None:
+        """Give back context, engine, buffers, events and stream, in this order."""
+        cuda = _cuda()
+        if self._graph is not None:
+            _ok(cuda.cudaGraphExecDestroy(self._graph))
+        del self._launch, self._context, self._engine, self._runtime
+        for buffer in self._buffers.values():
+            _ok(cuda.cudaFree(buffer.device))
+            _ok(cuda.cudaFreeHost(buffer.host.ctypes.data))
+        self._buffers.clear()
+        for event in (self._start, self._stop):
+            _ok(cuda.cudaEventDestroy(event))
+        _ok(cuda.cudaStreamDestroy(self._stream))
+
+
+def collector(rows: list[list[tuple[str, float]]]) -> Any:
+    """A profiler that adds (layer, seconds) to the last of `rows`."""
+    import tensorrt as trt
+
+    class Collector(trt.IProfiler):  # type: ignore[misc]  # known only where tensorrt is installed
+        def __init__(self) -> None:
+            trt.IProfiler.__init__(self)
+
+        def report_layer_time(self, layer_name: str, ms: Any) -> None:
+            rows[-1].append((layer_name, float(ms) * 1e-3))
+
+    return Collector()
+
+
+def profile_of(rows: Sequence[Sequence[tuple[str, float]]]) -> Profile:
+    """What the profiler said in each inference, as one profile; equal names are told by order."""
+    seconds: dict[tuple[str, int], list[float]] = {}
+    for row in rows:
+        seen: Counter[str] = Counter()
+        for name, layer_s in row:
+            seconds.setdefault((name, seen[name]), []).append(layer_s)
+            seen[name] += 1
+    layers = tuple(
+        LayerTime(name=name, mean_s=fmean(times), median_s=median(times))
+        for (name, _), times in seconds.items()
+    )
+    return Profile(count=len(rows), layers=layers)
+
+
+def node_of(op: OpTime) -> OpNode:
+    """The node without its time."""
+    return OpNode(**{name: getattr(op, name) for name in OpNode.__struct_fields__})
+
+
+def _batches(text: str | None, batch: int) -> tuple[int, ...]:
+    if text is None:
+        return (batch,)
+    words = text.split(",")
+    if not all(word.isdecimal() and int(word) for word in words) or str(batch) not in words:
+        raise UsageError(
+            f"Option batches={text} is not a list of batches with {batch} in it.",
+            "Write it like this: --option batches=1,16,1024",
+        )
+    return tuple(map(int, words))
+
+
+class Tensorrt:
+    """The backend."""
+
+    def probe(self, target: Target | None = None) -> dict[str, Any]:  # noqa: ARG002  runs here
+        """Versions of TensorRT and CUDA, and the GPU."""
+        trt, cuda = engines.library(), _cuda()
+        gpu = _gpu()
+        return {
+            "version": trt.__version__,
+            "gpu": gpu.name,
+            "compute_capability": gpu.compute,
+            "cuda_runtime": _ok(cuda.cudaRuntimeGetVersion()),
+            "cuda_driver": _ok(cuda.cudaDriverGetVersion()),
+        }
+
+    def open(self, workload: Workload, target: Target) -> TensorrtSession:
+        """An engine of the model for this batch, built if need be."""
+        return TensorrtSession(workload, target)
+
+
+BACKEND = Tensorrt()

@@ -1,0 +1,410 @@
+"""NVIDIA's own trtexec, on this machine or on a board that has nothing but JetPack.
+
+Options (`--option NAME=VALUE`):
+
+==============  ==================================================================
+`trtexec`       its path; else looked for on PATH and where JetPack puts it
+`engines`       how many engines the processes take in turn (1)
+`cuda_graph`    `on` or `off` (off): launch the whole network at once
+`transfers`     `inside` or `outside` (outside): copies to and from the device
+==============  ==================================================================
+
+trtexec times a whole run by itself and writes the times of all its inferences. So a session runs it
+once, without warm-up, when the first sample is asked for, and hands out the inferences one after
+the other, the cold ones first; it runs again when they are used up. The clock is called "trtexec":
+CUDA events, read while it ran, not while they were handed out.
+
+The defaults of trtexec mean different things in its versions, and none is a synchronous call: it
+enqueues one inference ahead. The pinned flags (`pinned`) make 8 to 11 give the same quantity: the
+time from just before an inference is enqueued on an idle stream to its end, the next one enqueued
+only then. Sources: NVIDIA/TensorRT samples/common at v8.6.1, v10.3.0 and v11.1 (sampleOptions.cpp,
+sampleInference.cpp: `mDepth`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import signal
+import tempfile
+import uuid
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any, NoReturn
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from nnprof.errors import BadFile, Unavailable, WorkerCrashed
+from nnprof.exporters import tensorrt as engines
+from nnprof.exporters.onnx import FLOOR
+from nnprof.exporters.tensorrt import Recipe
+from nnprof.profiler import inputs, shells, trtjson
+from nnprof.profiler.backends.tensorrt import NO_PARTS, Choices, node_of
+from nnprof.profiler.ports import Arrays, OpNode, Part, Shell
+from nnprof.types import Model, OpPass, Target, Workload
+
+_PLACES = ("trtexec", "/usr/src/tensorrt/bin/trtexec")  # on PATH; where JetPack puts it
+_CLEAN_S = 3.0  # of one run: more than a process's warm-up and samples take by default
+_FLOOR_S = 0.3
+_AGAIN_WARM_MS = 200  # a second run is not cold news
+_GAPS = 25
+# Nothing here may wait for ever; who started the worker has the limit that matters.
+_LONG_S = 3600.0
+_BANNER = re.compile(r"\[TensorRT v(\d+)\]")
+_ERROR = re.compile(r"\[E\] (.*\S)")
+_GPU_FACTS = {"gpu": "Selected Device", "compute_capability": "Compute Capability"}
+_FACT = re.compile(r"\[I\] (Selected Device|Compute Capability): (.*\S)")
+
+Version = tuple[int, ...]
+
+
+# --- what to say to which version -----------------------------------------------------------------
+
+
+def version_of(said: str) -> Version | None:
+    """From the first line of any run: v8601 → (8, 6, 1), v100300 → (10, 3, 0); None if not there.
+
+    Up to 9 the number is major·1000 + minor·100 + patch, since 10 it is major·10000 + …
+    """
+    found = _BANNER.search(said)
+    if not found:
+        return None
+    number = int(found[1])
+    major, rest = divmod(number, 10000 if number >= 100000 else 1000)
+    return major, rest // 100, rest % 100
+
+
+def pinned(version: Version, *, cuda_graph: bool, transfers: bool) -> list[str]:
+    """Flags that decide what a latency is. None is left to a default: those changed in 11."""
+    flags = ["--exposeDMA"]  # the one way to have an inference waited for before the next
+    if version >= (11,):
+        flags += [] if cuda_graph else ["--noCudaGraph"]
+        flags += ["--includeDataTransfers"] if transfers else []
+        return flags  # spin wait is on, unless --noSpinWait
+    flags += ["--useSpinWait"]
+    flags += ["--useCudaGraph"] if cuda_graph else []
+    flags += [] if transfers else ["--noDataTransfers"]
+    return flags
+
+
+def build_flags(version: Version, precision: str) -> list[str]:
+    """Flags of a build alone: the precision, everything known of each layer, no inference."""
+    flags = ["--profilingVerbosity=detailed"]
+    flags.append("--skipInference" if version >= (8, 6) else "--buildOnly")
+    if version < engines.STRONGLY_TYPED:
+        return flags + [f"--{name.lower()}" for name in engines.WEAK_FLAGS[precision]]
+    # 11 knows nothing else, and calls the flag deprecated.
+    return flags if version >= (11,) else [*flags, "--stronglyTyped"]
+
+
+def shape_spec(model: Model, batch: int) -> str:
+    """`tiles:16x1x28x28,…` for the inputs that have a free dimension; "" where none has one."""
+    parts = []
+    for tensor in model.inputs:
+        if any(isinstance(side, str) for side in tensor.shape):
+            sides = "x".join(map(str, inputs.shape_at(tensor, batch)))
+            parts.append(f"{_quoted(tensor.name)}:{sides}")
+    return ",".join(parts)
+
+
+def _quoted(name: str) -> str:
+    """A name as trtexec takes it apart: at the last colon, or between quotes."""
+    return f"'{name}'" if ":" in name else name
+
+
+# --- running it -----------------------------------------------------------------------------------
+
+
+class Program:
+    """trtexec somewhere: where it is, its version, and what it said last about the GPU."""
+
+    def __init__(self, shell: Shell, path: str, version: Version) -> None:
+        self._shell, self.path, self.version = shell, path, version
+        self.gpu: dict[str, str] = {}
+
+    def run(self, flags: Sequence[str], model: Model) -> None:
+        """Run it to its good end.
+
+        Raises:
+            OutOfMemory, BadFile: it refuses the model.
+            Unavailable: there is no GPU, or it does not know a flag.
+            WorkerCrashed: it ended by a signal.
+        """
+        done = self._shell.run([self.path, *flags], timeout_s=_LONG_S)
+        said = done.stdout.decode(errors="replace")
+        self.gpu |= dict(_FACT.findall(said))
+        if done.returncode:
+            self._fail(done, said, model)
+
+    def _fail(self, done: CompletedProcess[bytes], said: str, model: Model) -> NoReturn:
+        errors = _ERROR.findall(done.stderr.decode(errors="replace") + said)
+        text = " ".join(errors).lower()
+        if done.returncode < 0 or done.returncode > shells.NO_SUCH_PROGRAM:
+            number = -done.returncode if done.returncode < 0 else done.returncode - 128
+            raise WorkerCrashed(
+                f"trtexec ended with signal {number} ({_signal(number)}).",
+                "Try the same cell alone; if it crashes again, TensorRT has a bug with this model.",
+            )
+        if "no cuda-capable device" in text or "cannot find any available devices" in text:
+            raise Unavailable("trtexec finds no GPU.", "Is the driver loaded, and may you use it?")
+        if "serialization" in text or "deserializ" in text:
+            raise BadFile(
+                f"trtexec cannot read the engine of {model.name}: it was built by another "
+                "TensorRT, or for another GPU.",
+                f"Delete the engines in {self._shell.path('')}; they will be built again.",
+            )
+        if "unknown option" in text:
+            dotted = ".".join(map(str, self.version))
+            raise Unavailable(
+                f"trtexec {dotted} says: {errors[0]}.", "nnprof knows versions 8.2 to 11."
+            )
+        raise engines.refused(model, errors)
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
+
+
+def find(shell: Shell, host: str, path: str | None) -> Program:
+    """The program at a place.
+
+    Raises:
+        Unavailable: it is not there.
+    """
+    places = (path,) if path else _PLACES
+    for place in places:
+        done = shell.run([place, "--help"], timeout_s=60)
+        version = version_of(done.stdout.decode(errors="replace"))
+        if done.returncode == 0 and version:
+            return Program(shell, place, version)
+    where = "here" if host == "local" else f"on {host}"
+    raise Unavailable(
+        f"trtexec is not {where} (looked for: {', '.join(places)}).",
+        "On a Jetson: sudo apt install libnvinfer-bin. Elsewhere: --option trtexec=/PATH/trtexec",
+    )
+
+
+# --- the session ----------------------------------------------------------------------------------
+
+
+class TrtexecSession:
+    """One engine at one batch, run by trtexec as often as times are needed."""
+
+    clock = "trtexec"
+
+    def __init__(self, workload: Workload, target: Target) -> None:
+        self._workload = workload
+        self._choices = Choices(target.options, more=("trtexec",))
+        self._shell = shells.at(target.host)
+        self._program = find(self._shell, target.host, target.options.get("trtexec"))
+        self._times_s: deque[float] = deque()
+        self._gaps_s: dict[float, deque[float]] = {}
+        self._gap_s = 0.0
+        self._runs = 0
+        self._written: set[str] = set()
+        self._profile: OpPass | None = None
+        self._shapes = shape_spec(workload.model, workload.batch)
+        self._arrays = inputs.make(workload)
+        self._tiles = self._send(self._arrays)
+        self._engine, index, fresh = self._take(target.host)
+        choices = self._choices
+        self._pinned = pinned(
+            self._program.version, cuda_graph=choices.cuda_graph, transfers=choices.transfers
+        )
+        self.facts: dict[str, Any] = {
+            "version": ".".join(map(str, self._program.version)),
+            "engine": {"index": index, "of": choices.engines, "built_now": fresh},
+            "flags": [*build_flags(self._program.version, workload.precision), *self._pinned],
+            "transfers": "inside" if choices.transfers else "outside",
+            "cuda_graph": choices.cuda_graph,
+            "latency": "from before the enqueue on an idle stream to the end, by CUDA events",
+            "parts": NO_PARTS,
+            "runs": 0,
+        }
+
+    # --- engine
+
+    def _take(self, host: str) -> tuple[str, int, bool]:
+        """Path of the engine whose turn it is, its index, and whether it was built just now."""
+        workload, version = self._workload, self._program.version
+        recipe = Recipe(
+            model=workload.model.sha256,
+            batches=(workload.batch,),
+            precision=workload.precision,
+            version=".".join(map(str, version)),
+            device=host,
+        )
+        count = 1 if workload.model.name == FLOOR else self._choices.engines
+        names = [f"{recipe.key}-{index}{engines.SUFFIX}" for index in range(count)]
+        folder = self._shell.path("")
+        listed = self._shell.run(["ls", "-1tr", "--", folder], timeout_s=60).stdout.decode()
+        built = [names.index(name) for name in listed.split("\n") if name in names]
+        index = engines.next_index(built, count)
+        path = self._shell.path(names[index])
+        if index in built:
+            self._shell.run(["touch", "--", path], timeout_s=60)
+        else:
+            self._build(path, f"timing-{recipe.version}-{index}.cache")
+        return path, index, index not in built
+
+    def _build(self, path: str, cache: str) -> None:
+        model = self._workload.model
+        there = self._shell.put(Path(model.path), f"{model.sha256}.onnx")
+        draft = f"{path}.{uuid.uuid4().hex}.tmp"  # a build that is cut off leaves no engine
+        flags = [f"--onnx={there}", f"--saveEngine={draft}"]
+        flags.append(f"--timingCacheFile={self._shell.path(cache)}")
+        flags += build_flags(self._program.version, self._workload.precision)
+        if self._shapes:
+            flags += [f"--{edge}Shapes={self._shapes}" for edge in ("min", "opt", "max")]
+        self._program.run(flags, model)
+        moved = self._shell.run(["mv", "--", draft, path], timeout_s=60)
+        if moved.returncode:
+            raise BadFile(
+                f"trtexec left no engine of {model.name}.", "Is the disk there full? Free some."
+            )
+
+    # --- runs
+
+    def _run(self, flags: Sequence[str], *exports: str) -> list[bytes]:
+        """Run the engine; the content of the files that `--export…` flags of these names make."""
+        paths = [self._shell.path(f"{uuid.uuid4().hex}.json") for _ in exports]
+        self._written |= set(paths)
+        every = [f"--loadEngine={self._engine}", *self._pinned, *flags]
+        if self._shapes:
+            every.append(f"--shapes={self._shapes}")
+        every += [f"--{name}={path}" for name, path in zip(exports, paths, strict=True)]
+        self._program.run(every, self._workload.model)
+        self._runs += 1
+        self.facts["runs"] = self._runs
+        self.facts |= {name: self._program.gpu.get(said) for name, said in _GPU_FACTS.items()}
+        try:
+            return [self._shell.get(path) for path in paths]
+        except FileNotFoundError:
+            raise BadFile(
+                f"trtexec wrote no file for --{' or --'.join(exports)}.",
+                "Is the disk there full? Free some.",
+            ) from None
+        finally:
+            self._clean()
+
+    def _send(self, arrays: Arrays) -> str:
+        """The tiles as files there; the value of `--loadInputs` for them."""
+        pairs = []
+        with tempfile.TemporaryDirectory(prefix="nnprof-") as folder:
+            for name, array in arrays.items():
+                raw = np.ascontiguousarray(array).tobytes()
+                local = Path(folder, hashlib.sha256(raw).hexdigest())
+                local.write_bytes(raw)
+                there = self._shell.put(local, f"{local.name}.raw")
+                pairs.append(f"{_quoted(name)}:{there}")
+        return ",".join(pairs)
+
+    def _more(self, least: int, seconds: float, gap_s: float = 0.0) -> list[float]:
+        """Seconds of at least so many inferences, and of at least so many seconds, in order."""
+        warm_ms = _AGAIN_WARM_MS if self._runs and not gap_s else 0
+        flags = [f"--warmUp={warm_ms}", f"--iterations={least}", f"--duration={seconds:g}"]
+        flags += [f"--loadInputs={self._tiles}"]
+        if gap_s:
+            flags.append(f"--idleTime={gap_s * 1e3:g}")
+        (times,) = self._run(flags, "exportTimes")
+        return [query.latency_s for query in trtjson.read_times(times, "trtexec's answer")]
+
+    def sample(self, loops: int) -> float:
+        """Seconds of the next `loops` inferences that trtexec timed; those after a pause."""
+        if self._gap_s:
+            queue = self._gaps_s.setdefault(self._gap_s, deque())
+            seconds, gap_s, self._gap_s = 0.0, self._gap_s, 0.0
+        else:
+            queue = self._times_s
+            seconds, gap_s = _FLOOR_S if self._workload.model.name == FLOOR else _CLEAN_S, 0.0
+        while len(queue) < loops:
+            least = max(loops - len(queue), _GAPS)
+            queue.extend(self._more(least, seconds, gap_s)[bool(gap_s) :])
+        return sum(queue.popleft() for _ in range(loops))
+
+    def pause(self, seconds: float) -> None:
+        """The next sample is taken from inferences that trtexec ran with such a pause before."""
+        self._gap_s = seconds
+
+    def infer(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
+        """Outputs by name, as trtexec writes them: six digits."""
+        flags = [f"--loadInputs={self._send(arrays)}", "--warmUp=0", "--iterations=1"]
+        (text,) = self._run([*flags, "--duration=0"], "exportOutput")
+        dtypes = {tensor.name: tensor.dtype for tensor in self._workload.model.outputs}
+        return {
+            one["name"]: np.array(one["values"], dtypes[one["name"]]).reshape(
+                [int(side) for side in one["dimensions"].split("x")]
+            )
+            for one in json.loads(text)
+        }
+
+    # --- ops
+
+    def graph(self) -> tuple[OpNode, ...]:
+        """The engine's layers, with the ONNX nodes that each was made of."""
+        return tuple(node_of(op) for op in self._profiled(0.0).ops)
+
+    def op_times(self, budget_s: float) -> OpPass:
+        """TensorRT's own profiler, in a run of its own: it waits after every layer."""
+        self._profile = None
+        return self._profiled(budget_s)
+
+    def _profiled(self, budget_s: float) -> OpPass:
+        if self._profile is None:
+            flags = ["--warmUp=0", "--iterations=20", f"--duration={budget_s:g}"]
+            flags += [f"--loadInputs={self._tiles}"]
+            times, layers = self._run(flags, "exportProfile", "exportLayerInfo")
+            profile = trtjson.read_profile(times, "trtexec's profile")
+            engine = trtjson.read_engine(layers, "trtexec's layers")
+            proto = onnx.load(self._workload.model.path, load_external_data=False)
+            ops = trtjson.op_times(profile, engine, trtjson.onnx_types(proto))
+            self._profile = OpPass(
+                method="runtime",
+                # With its profiler on, trtexec reports no latency: "extra synchronizations".
+                latency_s=sum(op.seconds for op in ops),
+                ops=ops,
+                timed_s=profile.count * sum(layer.mean_s for layer in profile.layers),
+            )
+        return self._profile
+
+    def alone(self, copies: Mapping[str, int]) -> Iterator[tuple[str, Part]]:  # noqa: ARG002
+        """Not to be had."""
+        raise Unavailable(NO_PARTS)
+
+    def beginnings(self) -> Iterator[Part]:
+        """Not to be had."""
+        raise Unavailable(NO_PARTS)
+
+    def _clean(self) -> None:
+        if self._written:
+            self._shell.run(["rm", "-f", "--", *sorted(self._written)], timeout_s=60)
+            self._written.clear()
+
+    def close(self) -> None:
+        """Remove what trtexec wrote for us; engines and tiles stay for the next process."""
+        self._clean()
+
+
+class Trtexec:
+    """The backend."""
+
+    def probe(self, target: Target | None = None) -> dict[str, Any]:
+        """Where it is, and the version of TensorRT that it belongs to."""
+        target = target or Target()
+        program = find(shells.at(target.host), target.host, target.options.get("trtexec"))
+        return {"version": ".".join(map(str, program.version)), "path": program.path}
+
+    def open(self, workload: Workload, target: Target) -> TrtexecSession:
+        """An engine of the model for this batch, built if need be."""
+        return TrtexecSession(workload, target)
+
+
+BACKEND = Trtexec()

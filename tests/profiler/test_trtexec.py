@@ -1,0 +1,396 @@
+"""trtexec as a backend, against a stand-in that speaks its flags and writes its files."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import onnx.reference
+import pytest
+from msgspec.structs import replace
+
+from nnprof.errors import (
+    BadFile,
+    NnprofError,
+    OutOfMemory,
+    Unavailable,
+    UsageError,
+    WorkerCrashed,
+)
+from nnprof.exporters.onnx import identity_model, load_model
+from nnprof.networks import bundled
+from nnprof.profiler import bench, inputs, measure, ops, shells
+from nnprof.profiler.backends import trtexec
+from nnprof.profiler.backends.trtexec import BACKEND, TrtexecSession
+from nnprof.types import Cell, Model, Plan, Target, Workload
+
+VERSIONS = ("8.4.1", "8.6.2", "10.3.0", "10.16.2", "11.4.1")
+Install = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Engines of one test are not seen by the next."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "nnprof" / "programs"
+
+
+@pytest.fixture
+def target(install_trtexec: Install, tmp_path: Path) -> Callable[..., Target]:
+    """A target on a stand-in: settings of the stand-in by name, options in a dictionary."""
+
+    def make(options: dict[str, str] | None = None, **settings: object) -> Target:
+        path = install_trtexec(tmp_path / "bin", **settings)
+        return Target(backend="trtexec", options={"trtexec": str(path), **(options or {})})
+
+    return make
+
+
+@pytest.fixture
+def opened(target: Callable[..., Target]) -> Iterator[Callable[..., TrtexecSession]]:
+    """Opens sessions, and closes them at the end."""
+    sessions: list[TrtexecSession] = []
+
+    def make(work: Workload, **settings: object) -> TrtexecSession:
+        sessions.append(BACKEND.open(work, target(**settings)))
+        return sessions[-1]
+
+    yield make
+    for session in sessions:
+        session.close()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_probe_tells_version_and_place(target: Callable[..., Target], version: str) -> None:
+    """The version is read off the banner, in both of its ways of counting."""
+    found = BACKEND.probe(target(version=version))
+    assert found["version"] == version
+    assert found["path"].endswith("bin/trtexec")
+
+
+@pytest.mark.parametrize(
+    ("number", "version"),
+    [("8201", (8, 2, 1)), ("9301", (9, 3, 1)), ("100300", (10, 3, 0)), ("110401", (11, 4, 1))],
+)
+def test_version_numbers(number: str, version: tuple[int, ...]) -> None:
+    """NV_TENSORRT_VERSION has two digits for each part since 10, one before."""
+    assert trtexec.version_of(f"&&&& RUNNING TensorRT.trtexec [TensorRT v{number}] # x") == version
+    assert trtexec.version_of("bash: trtexec") is None
+
+
+def test_missing_program_is_a_sentence(target: Callable[..., Target], tmp_path: Path) -> None:
+    """Neither a path that is nothing, nor a program that is another, is taken for trtexec."""
+    for path in (tmp_path / "nothing", Path("/bin/true")):
+        with pytest.raises(Unavailable, match="looked for") as caught:
+            BACKEND.probe(Target(options={"trtexec": str(path)}))
+        assert "libnvinfer-bin" in caught.value.remedy
+
+
+def test_program_is_found_on_the_path(
+    install_trtexec: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an option the one on PATH is taken."""
+    install_trtexec(tmp_path / "bin", version="10.13.3")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert BACKEND.probe()["version"] == "10.13.3"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_outputs_are_right(opened: Callable[..., TrtexecSession], version: str) -> None:
+    """What trtexec is given and gives back are the tiles and the outputs of the network."""
+    model = load_model(bundled.model_path())
+    work = Workload(model=model, batch=16, data=str(bundled.tiles_path()))
+    tiles = inputs.make(work)
+    result = opened(work, version=version).infer(tiles)["probabilities"]
+    (expected,) = onnx.reference.ReferenceEvaluator(model.path).run(None, tiles)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_flags_are_pinned_in_every_version(
+    opened: Callable[..., TrtexecSession], model: Model, version: str
+) -> None:
+    """One inference at a time, spinning, no copies and no CUDA graph; none is left to a default.
+
+    The stand-in refuses flags that its version does not know, as trtexec does.
+    """
+    session = opened(Workload(model=model, batch=3), version=version)
+    assert session.sample(20) > 0
+    flags = set(session.facts["flags"])
+    assert {"--exposeDMA", "--profilingVerbosity=detailed"} <= flags
+    assert ("--noCudaGraph" in flags) == version.startswith("11")
+    assert (
+        ("--useSpinWait" in flags) == ("--noDataTransfers" in flags) != ("--noCudaGraph" in flags)
+    )
+    assert session.facts["version"] == version
+    assert session.facts["gpu"] == "Orin"
+
+
+def test_choices_change_the_numbers(opened: Callable[..., TrtexecSession], model: Model) -> None:
+    """A CUDA graph makes it faster and copies make it slower, by the stand-in's own rules."""
+    work = Workload(model=model, batch=3)
+    for version in ("8.6.2", "11.4.1"):
+        level = {}
+        for name, options in (
+            ("plain", {}),
+            ("graph", {"cuda_graph": "on"}),
+            ("copies", {"transfers": "inside"}),
+        ):
+            session = opened(work, version=version, options=options)
+            session.sample(50)
+            level[name] = session.sample(500)
+        assert level["graph"] < level["plain"] < level["copies"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"engine": "3"}, "no option 'engine'"),
+        ({"engines": "0"}, "engines=0"),
+        ({"cuda_graph": "yes"}, "neither off nor on"),
+        ({"transfers": "no"}, "neither outside nor inside"),
+    ],
+)
+def test_wrong_options_are_refused(
+    target: Callable[..., Target], model: Model, options: dict[str, str], says: str
+) -> None:
+    """An option or value that does not exist is a sentence that names those that do."""
+    with pytest.raises(UsageError, match=says) as caught:
+        BACKEND.open(Workload(model=model, batch=1), target(options=options))
+    assert caught.value.remedy
+
+
+def test_times_are_handed_out_in_order_from_one_run(
+    opened: Callable[..., TrtexecSession], model: Model
+) -> None:
+    """The cold inference comes first; one run of trtexec serves warm-up and samples."""
+    session = opened(Workload(model=model, batch=3))
+    first = session.sample(1)
+    later = [session.sample(50) / 50 for _ in range(20)]
+    assert first > 5 * median(later)
+    assert max(later[2:]) / min(later[2:]) < 1.1
+    assert session.facts["runs"] == 1
+
+
+def test_used_up_times_are_followed_by_a_warm_run(
+    opened: Callable[..., TrtexecSession], model: Model
+) -> None:
+    """A sample that asks for more than one run gave gets it, and no second cold start in it."""
+    session = opened(Workload(model=identity_model(), batch=1))
+    first = session.sample(30)
+    runs = session.facts["runs"]
+    while session.facts["runs"] == runs:
+        session.sample(1000)
+    again = [session.sample(10) / 10 for _ in range(20)]
+    assert max(again) < 2 * min(again)
+    assert first / 30 > max(again)
+
+
+def test_session_measures_like_any_other(
+    opened: Callable[..., TrtexecSession], model: Model, short: Plan
+) -> None:
+    """The clean pass, the pauses and the floor work on handed-out times."""
+    session = opened(Workload(model=model, batch=3))
+    clean = measure.clean_pass(session, short)
+    gap_s = measure.after_pauses_s(session, 0.002)
+    assert clean.warmups_s[0] > median(clean.samples_s)
+    assert median(gap_s) > 1.1 * median(clean.samples_s)
+    floor = opened(Workload(model=identity_model(), batch=1))
+    assert 0 < measure.floor_s(floor) < median(clean.samples_s)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_ops_are_traced_to_onnx(opened: Callable[..., TrtexecSession], version: str) -> None:
+    """Each layer has the nodes that it was fused of, where the version tells; copies have none."""
+    model = load_model(bundled.model_path())
+    session = opened(Workload(model=model, batch=4), version=version)
+    found = session.op_times(0.05)
+    assert [op.node for op in found.ops] == [node.node for node in session.graph()]
+    assert found.ops[0].kind == "memory"
+    assert found.ops[0].origin == ()
+    if version < "8.6" and not version.startswith("1"):
+        return
+    conv = next(op for op in found.ops if op.kind == "conv")
+    assert conv.origin == ("conv1", "conv1_relu")
+    assert {op.op for op in found.ops} >= {"Conv", "Gemm", "Softmax"}
+    names = {node.name for node in onnx.load(model.path).graph.node}
+    assert {name for op in found.ops for name in op.origin} <= names
+    assert found.latency_s == pytest.approx(sum(op.seconds for op in found.ops))
+
+
+def test_no_parts_but_a_reason(
+    opened: Callable[..., TrtexecSession], model: Model, short: Plan
+) -> None:
+    """An op cannot be run alone; the passes go on without, and the facts say why."""
+    session = opened(Workload(model=model, batch=3))
+    with pytest.raises(Unavailable, match="another engine"):
+        session.alone({})
+    caches = ops.Caches(1 << 20, 8 << 20)
+    passes = ops.all_passes(session, short, {}, 1e-6, 1e-4, caches)
+    assert [one.method for one in passes] == ["runtime", "floor"]
+    assert "another engine" in session.facts["parts"]
+
+
+def test_engines_are_taken_in_turn(
+    opened: Callable[..., TrtexecSession], model: Model, folder: Path
+) -> None:
+    """Three engines: the first three processes build one each, the next ones reuse them in turn."""
+    work = Workload(model=model, batch=3)
+    taken = []
+    for _ in range(7):
+        session = opened(work, options={"engines": "3"})
+        taken.append((session.facts["engine"]["index"], session.facts["engine"]["built_now"]))
+        session.close()
+    assert taken == [
+        (0, True),
+        (1, True),
+        (2, True),
+        (0, False),
+        (1, False),
+        (2, False),
+        (0, False),
+    ]
+    contents = {path.read_bytes() for path in folder.glob("*.plan")}
+    assert len(contents) == 3
+
+
+def test_floor_has_one_engine(opened: Callable[..., TrtexecSession]) -> None:
+    """The graph that does nothing is not built again for each engine asked for."""
+    work = Workload(model=identity_model(), batch=1)
+    for _ in range(3):
+        session = opened(work, options={"engines": "5"})
+    assert session.facts["engine"] == {"index": 0, "of": 5, "built_now": False}
+
+
+def test_nothing_but_engines_and_tiles_is_left(
+    opened: Callable[..., TrtexecSession], model: Model, folder: Path
+) -> None:
+    """Closing leaves no answer of trtexec behind, and no half-built engine."""
+    session = opened(Workload(model=model, batch=3))
+    session.sample(5)
+    session.op_times(0.01)
+    session.infer(inputs.make(Workload(model=model, batch=3)))
+    session.close()
+    kinds = sorted({path.suffix for path in folder.iterdir()})
+    assert kinds == [".cache", ".onnx", ".plan", ".raw"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "error", "says"),
+    [
+        ("no_device", Unavailable, "no GPU"),
+        ("build", BadFile, "Could not find any implementation for node conv0"),
+        ("memory", OutOfMemory, "does not fit"),
+        ("crash", WorkerCrashed, "SIGSEGV"),
+    ],
+)
+def test_faults_are_sentences(
+    target: Callable[..., Target],
+    model: Model,
+    folder: Path,
+    fault: str,
+    error: type[NnprofError],
+    says: str,
+) -> None:
+    """What goes wrong in trtexec is an error of ours, with what to do; no engine is left of it."""
+    with pytest.raises(error, match=says) as caught:
+        BACKEND.open(Workload(model=model, batch=3), target(fault=fault))
+    assert caught.value.remedy
+    assert not list(folder.glob("*.plan"))
+
+
+def test_broken_model_is_refused_in_its_own_words(
+    target: Callable[..., Target], model: Model, tmp_path: Path
+) -> None:
+    """A file that is no ONNX is refused with what trtexec says of it."""
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no model")
+    work = Workload(model=replace(model, path=str(broken), sha256="0" * 64), batch=1)
+    with pytest.raises(BadFile, match="Failed to parse onnx file"):
+        BACKEND.open(work, target())
+
+
+def test_engine_of_another_gpu_is_refused(
+    opened: Callable[..., TrtexecSession], target: Callable[..., Target], model: Model, folder: Path
+) -> None:
+    """An engine that came here from another board says so, and where to delete it."""
+    work = Workload(model=model, batch=3)
+    opened(work, device="Orin").sample(1)
+    session = BACKEND.open(work, target(device="Thor"))
+    with pytest.raises(BadFile, match="for another GPU") as caught:
+        session.sample(1)
+    assert str(folder) in caught.value.remedy
+
+
+def test_other_version_builds_its_own_engine(
+    opened: Callable[..., TrtexecSession], model: Model, folder: Path
+) -> None:
+    """After an update of TensorRT the old engine is not touched, and a new one is built."""
+    work = Workload(model=model, batch=3)
+    opened(work, version="10.3.0")
+    assert opened(work, version="10.7.0").facts["engine"]["built_now"]
+    assert len(list(folder.glob("*.plan"))) == 2
+
+
+def test_full_disk_is_a_sentence(
+    opened: Callable[..., TrtexecSession], model: Model, folder: Path
+) -> None:
+    """The program passes over files that it cannot write in silence; we do not."""
+    session = opened(Workload(model=model, batch=3))
+    if os.geteuid() == 0:
+        session._shell = _Forgetful(folder)
+    else:
+        folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
+    with pytest.raises(BadFile, match="wrote no file for --exportTimes") as caught:
+        session.sample(1)
+    assert "full" in caught.value.remedy
+    folder.chmod(stat.S_IRWXU)
+
+
+class _Forgetful(shells.LocalShell):
+    """A place where nothing that is written stays."""
+
+    def get(self, remote: str) -> bytes:
+        Path(remote).unlink()
+        return super().get(remote)
+
+
+def test_names_with_colons_are_quoted() -> None:
+    """The program splits names from values at colons, unless they are quoted."""
+    assert trtexec._quoted("tiles") == "tiles"
+    assert trtexec._quoted("in:0") == "'in:0'"
+
+
+def test_fixed_batch_is_not_given_shapes(
+    opened: Callable[..., TrtexecSession], tiny_onnx: Callable[..., Path], tmp_path: Path
+) -> None:
+    """A model that is bound to its batch takes no shapes, which TensorRT would refuse."""
+    model = load_model(tiny_onnx(tmp_path / "fixed.onnx", batch=2))
+    assert trtexec.shape_spec(model, 2) == ""
+    assert opened(Workload(model=model, batch=2)).sample(3) > 0
+
+
+def test_whole_bench_runs_on_it(
+    target: Callable[..., Target], model: Model, short: Plan, tmp_path: Path
+) -> None:
+    """A sweep with fresh workers measures cells, ops and floors by trtexec alone."""
+    asked = target(options={"engines": "2"})
+    cells = [Cell(workload=Workload(model=model, batch=batch), target=asked) for batch in (1, 8)]
+    run, path = bench.start("bench", ("nnprof",), cells, replace(short, processes=2), tmp_path)
+    for _ in bench.sweep(run, path):
+        pass
+    from nnprof.profiler import results
+
+    done = results.load(path)
+    assert not done.failures
+    assert done.environment["backend"]["version"] == "10.3.0"
+    for measurement in done.measurements:
+        assert measurement.clock == "trtexec"
+        assert measurement.op_passes
+        assert measurement.ops is not None
+        assert all(process.floor_s > 0 for process in measurement.processes)

@@ -128,6 +128,9 @@ class Plan(_Value, frozen=True, kw_only=True):
         op_processes: how many of a cell's processes time the ops, too.
         op_s: time given to each op pass; at least one inference after one warm-up.
         idle_s: pauses after which single inferences are timed, () for none.
+        telemetry_s: time between readings of the device during the clean pass, by a process of its
+            own; 0 for readings before and after only.
+        energy_s: time of the pass that measures energy, and of idling around it; 0 for none.
         protocol: "rounds" (fresh processes in shuffled rounds) or "loop" (that of Mattsson 2016:
             all networks in order in one process, several times over; looks for drift).
         seed: of the order of the rounds.
@@ -147,6 +150,8 @@ class Plan(_Value, frozen=True, kw_only=True):
     op_processes: int = 3
     op_s: float = 0.3
     idle_s: tuple[float, ...] = ()
+    telemetry_s: float = 0.0
+    energy_s: float = 0.0
     protocol: str = "rounds"
     seed: int = 0
 
@@ -159,6 +164,7 @@ class Plan(_Value, frozen=True, kw_only=True):
         _require(self.op_method in methods, f"no op method '{self.op_method}'")
         _require(self.protocol in {"rounds", "loop"}, f"no protocol '{self.protocol}'")
         _require(all(gap >= 0 for gap in self.idle_s), "a pause cannot be negative")
+        _require(min(self.telemetry_s, self.energy_s) >= 0, "a time cannot be negative")
 
 
 class OpTime(_Value, frozen=True, kw_only=True):
@@ -268,6 +274,29 @@ class Reading(_Value, frozen=True, kw_only=True):
     unknown: dict[str, str] = {}
 
 
+class Energy(_Value, frozen=True, kw_only=True):
+    """What each rail carried while a process worked, and while it idled before and after.
+
+    Joules per tile are (busy_w - idle_w)·busy_s / tiles: `nnprof.profiler.energy`.
+
+    Attributes:
+        busy_w, idle_w: mean power by rail, the idle one over both halves.
+        busy_s: time of the work.
+        tiles: classified in that time.
+        readings: of each rail during the work.
+        update_s: between new values of the slowest sensor, None where it does not tell.
+        unknown: why there is none; the rest is then empty.
+    """
+
+    busy_w: dict[str, float] = {}
+    idle_w: dict[str, float] = {}
+    busy_s: float = 0.0
+    tiles: int = 0
+    readings: int = 0
+    update_s: float | None = None
+    unknown: str = ""
+
+
 class Process(_Value, frozen=True, kw_only=True):
     """One fresh worker process: the unit of repetition; in the protocol "loop" a turn.
 
@@ -281,6 +310,8 @@ class Process(_Value, frozen=True, kw_only=True):
         timed_s: seconds of warm-up and sampling, floor and op passes left out.
         wall_s: seconds from starting the process to having its answer.
         before, after: the machine around the clean pass.
+        during: the machine within it, as the plan's telemetry asked.
+        energy: of a pass of its own, None where none was asked for.
     """
 
     round: int
@@ -293,6 +324,8 @@ class Process(_Value, frozen=True, kw_only=True):
     wall_s: float
     before: Reading
     after: Reading
+    during: tuple[Reading, ...] = ()
+    energy: Energy | None = None
 
 
 class Check(_Value, frozen=True, kw_only=True):

@@ -40,6 +40,7 @@ from nnprof.types import (
 )
 
 _PROBE_LIMIT_S = 120.0
+_ENERGY_PROCESSES = 3  # of a cell measure energy: the least that give it an interval
 _LEAST_PROCESSES = 3  # fewer give no interval worth the name, so the time limit waits for them
 
 
@@ -326,12 +327,13 @@ def _one_more(
         floor=floors[0],
         chain=floors[1],
         ops=plan.op_method != "none" and number < plan.op_processes,
+        energy=plan.energy_s > 0 and number < _ENERGY_PROCESSES,
         known={
             key: median(times) for key, times in known.items() if len(times) >= plan.op_processes
         },
     )
     begin = perf_counter()
-    answer = hosts.run(job, plan.process_limit_s)
+    answer = hosts.run(job, plan.process_limit_s + 2 * plan.energy_s)
     assert isinstance(answer, Measured)  # noqa: S101  a worker answers in kind
     for one in answer.op_passes:
         _learn(known, one)
@@ -390,6 +392,8 @@ def _process(answer: Measured, number: int, wall_s: float) -> Process:
         wall_s=wall_s,
         before=answer.before,
         after=answer.after,
+        during=answer.during,
+        energy=answer.energy,
     )
 
 
@@ -401,7 +405,8 @@ def _verdict(measurement: Measurement) -> str:
             return "interval"
         if count >= plan.max_processes:
             return "processes"
-    spent_s = sum(process.wall_s for process in measurement.processes)
+    energies_s = 2 * plan.energy_s * min(count, _ENERGY_PROCESSES)
+    spent_s = sum(process.wall_s for process in measurement.processes) - energies_s
     if count >= min(_LEAST_PROCESSES, plan.processes) and spent_s >= plan.cell_limit_s:
         return "time"
     return ""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from statistics import median
 
 from nnprof.profiler import stats
-from nnprof.types import Check, Measurement, Process
+from nnprof.types import Check, Measurement, Process, Reading
 
 # code → (sentence, advice); both are filled from the check's data.
 TEXTS: dict[str, tuple[str, str]] = {
@@ -30,8 +30,20 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Lock the clocks, or let the machine warm up first.",
     ),
     "throttled": (
-        "The processor was throttled {events} times.",
+        "The device was throttled {events} times.",
+        "Let it cool, improve the cooling or the power supply, or lower the power mode.",
+    ),
+    "throttling": (
+        "The device was being throttled: {alerts}.",
         "Let it cool, improve the cooling, or lower the power mode.",
+    ),
+    "clocks_free": (
+        "The clocks of the board follow the load.",
+        "Lock them: sudo jetson_clocks, or nnprof bench --power-mode NAME",
+    ),
+    "power_mode_changed": (
+        "The power mode changed: {modes}.",
+        "Measure again, and let nothing else set it meanwhile.",
     ),
     "floor_high": (
         "The call itself is {share:.0%} of the latency.",
@@ -94,6 +106,7 @@ def find(measurement: Measurement) -> tuple[Check, ...]:
         *_governor(processes),
         *_clock(processes),
         *_throttle(processes),
+        *_board(processes),
         *_floor(measurement),
         *_states(processes),
         *_precision(measurement),
@@ -136,13 +149,39 @@ def _governor(processes: Iterable[Process]) -> Iterable[Check]:
 
 def _clock(processes: Iterable[Process]) -> Iterable[Check]:
     clocks = [
-        clock
+        reading.clock_hz
         for process in processes
-        for clock in (process.before.clock_hz, process.after.clock_hz)
-        if clock
+        for reading in _at_work(process)
+        if reading.clock_hz
     ]
     if clocks and max(clocks) / min(clocks) - 1 > _CLOCK:
         yield Check(code="clock_changed", data={"change": max(clocks) / min(clocks) - 1})
+
+
+def _at_work(process: Process) -> tuple[Reading, ...]:
+    """Readings that should be alike: within the pass once it had started, else around it."""
+    return process.during[1:] if len(process.during) > 2 else (process.before, process.after)
+
+
+def _readings(processes: Iterable[Process]) -> list[Reading]:
+    return [
+        reading
+        for process in processes
+        for reading in (process.before, *process.during, process.after)
+    ]
+
+
+def _board(processes: Iterable[Process]) -> Iterable[Check]:
+    readings = _readings(processes)
+    alerts = sorted({alert for reading in readings for alert in reading.alerts})
+    if alerts:
+        yield Check(code="throttling", data={"alerts": ", ".join(alerts)})
+    if any(reading.locked is False for reading in readings):
+        yield Check(code="clocks_free")
+    modes = {reading.power_mode for reading in readings if reading.locked is not None}
+    names = sorted(mode for mode in modes if mode)
+    if len(names) > 1:
+        yield Check(code="power_mode_changed", data={"modes": ", ".join(names)})
 
 
 def _throttle(processes: Iterable[Process]) -> Iterable[Check]:

@@ -137,6 +137,14 @@ class Device(Protocol):
         """How it is now."""
         ...
 
+    def over(self, shell: Shell) -> Device:
+        """A device of this kind at the other end of a shell; none of its processors is pinned to.
+
+        Raises:
+            Unavailable: its kind can only be read where it is.
+        """
+        ...
+
 
 class Shell(Protocol):
     """A place where programs run: this machine, or a board over SSH (`nnprof.profiler.shells`).

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from rich.table import Table
 
-from nnprof.profiler import checks, stats
+from nnprof.profiler import checks, energy, stats
 from nnprof.profiler.roofline import Roofline
 from nnprof.types import Check, Failure, Measurement, OpPass, OpTime, Run
 
@@ -26,6 +26,7 @@ COLUMNS = (
     *("network", "batch", "precision", "backend", "device", "threads"),
     *("tiles_per_ms", "ms_per_tile", "latency_ms", "low_ms", "high_ms"),
     *("p90_ms", "p99_ms", "samples", "processes", "ops_over_clean", "state", "stopped"),
+    *("mj_per_tile", "rail"),
 )
 OP_COLUMNS = (
     *("network", "batch", "index", "op", "kind", "ms", "ms_per_tile", "share", "method"),
@@ -41,7 +42,10 @@ def rows(run: Run) -> list[Row]:
 
     `state` is steady, drifting, bimodal, not_reached, unfinished or failed.
     """
-    measured = [_row(measurement) for measurement in run.measurements]
+    total = _total_rail(run)
+    measured = [
+        {**_row(measurement), **_energy(measurement, total)} for measurement in run.measurements
+    ]
     return measured + [_failed_row(failure) for failure in run.failures]
 
 
@@ -74,6 +78,20 @@ def _row(measurement: Measurement) -> Row:
         "ops_over_clean": checks.ops_over_clean(measurement),
         "state": stats.state(measurement),
         "stopped": measurement.stopped,
+    }
+
+
+def _total_rail(run: Run) -> str | None:
+    name = run.environment.get("device", {}).get("total_rail")
+    return name if isinstance(name, str) else None
+
+
+def _energy(measurement: Measurement, total: str | None) -> Row:
+    """From the rail that feeds the whole device; where there is none, from the first by name."""
+    first = next(iter(energy.per_tile(measurement, total)), None)
+    return {
+        "mj_per_tile": first.joules * 1e3 if first else None,
+        "rail": first.rail if first else None,
     }
 
 
@@ -377,6 +395,25 @@ def idle_lines(run: Run) -> list[str]:
                 f"{digits(after_s * 1e3)} ms after {digits(one.gap_s * 1e3)} ms of pause, "
                 f"{after_s / clean_s:.2f} times the clean latency."
             )
+    return lines
+
+
+def energy_lines(run: Run) -> list[str]:
+    """Energy per tile of each rail that was read; where there is none, why."""
+    total = _total_rail(run)
+    lines, reasons = [], []
+    for measurement in run.measurements:
+        cell = f"{measurement.workload.model.name}, batch {measurement.workload.batch}"
+        for one in energy.per_tile(measurement, total):
+            half = "" if one.low is None else f" ± {digits((one.joules - one.low) * 1e3, 2)}"
+            whole = ", the whole board" if one.rail == total else ""
+            lines.append(
+                f"{cell}: {digits(one.joules * 1e3)}{half} mJ per tile from {one.rail}{whole}."
+            )
+        reason = energy.why_none(measurement)
+        reasons += [reason] if reason else []
+    if reasons:
+        lines.append(f"Energy: unknown in {len(reasons)} cells: {reasons[0]}.")
     return lines
 
 

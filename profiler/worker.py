@@ -20,9 +20,9 @@ import psutil
 
 from nnprof import registry
 from nnprof.errors import NnprofError
-from nnprof.profiler import environment, measure, ops, stats
+from nnprof.profiler import energy, environment, measure, ops, shells, stats, telemetry
 from nnprof.profiler.ports import Backend, Device
-from nnprof.types import Model, OpPass, Plan, Reading, Target, Workload
+from nnprof.types import Energy, Model, OpPass, Plan, Reading, Target, Workload
 
 CHAIN = 9  # nodes of the graph whose time over that of one node tells what a node costs
 
@@ -46,6 +46,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True, tag="measure"):
     Attributes:
         floor, chain: graphs of one and of `CHAIN` trivial nodes: what a call and a node cost.
         ops: time the ops, too.
+        energy: measure energy, too, for as long as the plan says.
         known: seconds of ops that need not be timed alone again, by `ops.share_key`.
     """
 
@@ -55,6 +56,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True, tag="measure"):
     floor: Model
     chain: Model
     ops: bool
+    energy: bool = False
     known: dict[str, float] = {}
 
 
@@ -75,6 +77,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
     after: Reading
     op_passes: tuple[OpPass, ...]
     idle: tuple[tuple[float, ...], ...]
+    during: tuple[Reading, ...] = ()
+    energy: Energy | None = None
 
 
 class Loop(msgspec.Struct, frozen=True, kw_only=True, tag="loop"):
@@ -114,8 +118,8 @@ Answer = Probed | Measured | Looped | Fault
 def do(job: Job) -> Answer:
     """Carry out one job; what goes wrong on purpose becomes a Fault."""
     try:
-        device: Device = registry.find("device", job.target.device)
         backend: Backend = registry.find("backend", job.target.backend)
+        device = _device(job.target, backend)
         if isinstance(job, Probe):
             return _probe(job, device, backend)
         if isinstance(job, Loop):
@@ -129,6 +133,18 @@ def do(job: Job) -> Answer:
             reason="The cell does not fit into memory.",
             remedy="Ask for a smaller batch.",
         )
+
+
+def _device(target: Target, backend: Backend) -> Device:
+    """What the network runs on: at the other end of the shell, where the runtime works over one."""
+    device: Device = registry.find("device", target.device)
+    if _far(target, backend):
+        return device.over(shells.at(target.host))
+    return device
+
+
+def _far(target: Target, backend: Backend) -> bool:
+    return target.host != Target().host and getattr(backend, "through_shell", False)
 
 
 def _probe(job: Probe, device: Device, backend: Backend) -> Probed:
@@ -177,29 +193,51 @@ def _loop(job: Loop, device: Device, backend: Backend) -> Looped:
 
 
 def _measure(job: Measure, device: Device, backend: Backend) -> Measured:
+    free = os.sched_getaffinity(0)
     processors = _pin(device, job.target.threads)
+    if not job.plan.telemetry_s and not job.energy:
+        watch = telemetry.Watch(None, "switched off")
+    elif _far(job.target, backend):
+        watch = telemetry.Watch(None, "a board without our worker is read before and after only")
+    else:
+        home = tuple(sorted(free - set(processors)))
+        with telemetry.beside(job.target.device, processors, home) as watch:
+            return _watched(job, device, backend, processors, watch)
+    return _watched(job, device, backend, processors, watch)
+
+
+def _watched(
+    job: Measure,
+    device: Device,
+    backend: Backend,
+    processors: tuple[int, ...],
+    watch: telemetry.Watch,
+) -> Measured:
     floor_s, chain_s = (_floor_s(model, job.target, backend) for model in (job.floor, job.chain))
     start = perf_counter()
     session = backend.open(job.workload, job.target)
     open_s = perf_counter() - start
     before = device.read(processors)
+    if job.plan.telemetry_s:
+        watch.begin(job.plan.telemetry_s)
     clean = measure.clean_pass(session, job.plan)
+    during = watch.end() if job.plan.telemetry_s else ()
     after = device.read(processors)
+    latency_s, node_s = median(clean.samples_s), max(0.0, (chain_s - floor_s) / (CHAIN - 1))
     idle = tuple(measure.after_pauses_s(session, gap_s) for gap_s in job.plan.idle_s)
-    node_s = max(0.0, (chain_s - floor_s) / (CHAIN - 1))
+    spent: Energy | None = None
+    if job.energy:
+        work = job.workload.batch, latency_s
+        spent = energy.measure(session, watch, device.facts(), job.plan.energy_s, work)
     passes: tuple[OpPass, ...] = ()
     if job.ops:
-        latency_s, call_s = median(clean.samples_s), floor_s - node_s
+        call_s = floor_s - node_s
         caches = ops.caches_of(device.facts(), job.target.threads)
         passes = ops.all_passes(session, job.plan, job.known, call_s, latency_s, caches)
     session.close()
     return Measured(
         clock=session.clock,
-        facts={
-            **session.facts,
-            "timer_s": get_clock_info("perf_counter").resolution,
-            "debug_build": hasattr(sys, "gettotalrefcount"),
-        },
+        facts={**session.facts, **_timing_facts(job, watch)},
         samples_s=clean.samples_s,
         warmups_s=clean.warmups_s,
         loops=clean.loops,
@@ -212,7 +250,17 @@ def _measure(job: Measure, device: Device, backend: Backend) -> Measured:
         after=after,
         op_passes=passes,
         idle=idle,
+        during=during,
+        energy=spent,
     )
+
+
+def _timing_facts(job: Measure, watch: telemetry.Watch) -> dict[str, Any]:
+    return {
+        "timer_s": get_clock_info("perf_counter").resolution,
+        "debug_build": hasattr(sys, "gettotalrefcount"),
+        "telemetry": watch.why or f"each {job.plan.telemetry_s:g} s, by a process of its own",
+    }
 
 
 def _floor_s(model: Model, target: Target, backend: Backend) -> float:

@@ -78,6 +78,15 @@ Order = Annotated[
         "four times over, as in 2016, to look for drift.",
     ),
 ]
+Telemetry = Annotated[
+    bool,
+    typer.Option(
+        "--telemetry/--no-telemetry", help="Read the device during the clean pass, from aside."
+    ),
+]
+Energy = Annotated[
+    float, typer.Option(help="Seconds of a pass that measures energy, where there is a sensor.")
+]
 Limit = Annotated[float, typer.Option(help="Seconds after which a worker is ended.")]
 Out = Annotated[Path, typer.Option(help="Folder for the Run.")]
 Resume = Annotated[
@@ -101,6 +110,8 @@ def bench(
     ops: OpMethod = Ops.combined,
     idle: Idle = None,
     protocol: Order = Protocol.rounds,
+    telemetry: Telemetry = True,
+    energy: Energy = 0.0,
     limit: Limit = 180.0,
     out: Out = Path("bench_results"),
     resume: Resume = None,
@@ -110,6 +121,7 @@ def bench(
     from msgspec.structs import replace
 
     from nnprof.profiler import bench as sweeps
+    from nnprof.profiler.telemetry import INTERVAL_S
 
     if resume is not None:
         if networks or study:
@@ -124,6 +136,8 @@ def bench(
             process_limit_s=_positive(limit),
             idle_s=_gaps(idle),
             protocol=protocol.value,
+            telemetry_s=INTERVAL_S if telemetry else 0.0,
+            energy_s=_window(energy),
         )
         name, cells = _cells(networks or [], study, target, batches, data)
         run, path = sweeps.start(name, sys.argv[1:], cells, plan, out)
@@ -189,6 +203,12 @@ def _positive(limit: float) -> float:
     if limit <= 0:
         raise UsageError(f"--limit {limit} is not a time.", "Give seconds above 0.")
     return limit
+
+
+def _window(energy: float) -> float:
+    if energy < 0:
+        raise UsageError(f"--energy {energy} is not a time.", "Give seconds, such as 10.")
+    return energy
 
 
 _GAP = re.compile(r"(\d+(?:\.\d+)?)(s|ms|us|µs)?")

@@ -137,7 +137,8 @@ def _summary(run: Run) -> list[str]:
 
     saved = report.saved_line(run)
     drift = [report.drift_line(run)] if run.study.plan.protocol == "loop" else []
-    return [*report.idle_lines(run), *drift, *([saved] if saved else []), report.timed_line(run)]
+    special = [*report.idle_lines(run), *report.energy_lines(run), *drift]
+    return [*special, *([saved] if saved else []), report.timed_line(run)]
 
 
 def _console() -> Console:

@@ -8,7 +8,7 @@ Jetson Linux Developer Guide, and the kernel's documentation of the ina3221 and 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from msgspec.structs import replace
@@ -18,6 +18,9 @@ from nnprof.profiler.devices import linux, snapshot, tegrastats
 from nnprof.profiler.devices.linux import named, number
 from nnprof.profiler.devices.snapshot import Texts
 from nnprof.types import Reading
+
+if TYPE_CHECKING:  # numpy comes with it, and telemetry starts often
+    from nnprof.profiler.ports import Shell
 
 _TREE = ("/proc/device-tree", "/sys/firmware/devicetree/base")
 _POWER = (
@@ -54,7 +57,7 @@ PACKAGES = "dpkg-query -W libnvinfer-bin libnvinfer8 libnvinfer10 libnvinfer11 n
 QUERY = "nvpmodel -q"
 CLOCKS = "jetson_clocks --show"  # answers root only
 STATS = "timeout 1.2 tegrastats --interval 500"  # where no rail is in sysfs
-COMMANDS = (PACKAGES, QUERY, CLOCKS)
+COMMANDS = (*linux.COMMANDS, PACKAGES, QUERY, CLOCKS)
 
 # Chip → (family, compute capability of its GPU).
 _CHIPS = {
@@ -371,21 +374,19 @@ def _shown(texts: Texts, name: str) -> float | None:
     return float(found[1]) if found else None
 
 
-def _here(patterns: tuple[str, ...], commands: tuple[str, ...] = ()) -> dict[str, str]:
-    texts = snapshot.here(patterns, commands, snapshot.root())
-    return texts if _sensors(texts) else {**texts, **snapshot.here((), (STATS,))}
-
-
 class Jetson:
-    """The device: the board that we run on."""
+    """The device: the board that we run on, or one at the other end of a shell."""
+
+    def __init__(self, shell: Shell | None = None) -> None:
+        self._shell = shell
 
     def facts(self) -> dict[str, Any]:
         """See `facts` above.
 
         Raises:
-            Unavailable: this is no Jetson.
+            Unavailable: it is no Jetson.
         """
-        texts = _here(FACTS, COMMANDS)
+        texts = self._texts(FACTS, COMMANDS)
         if not is_jetson(texts):
             raise Unavailable(
                 "This machine is no Jetson: its device tree names no Tegra chip.",
@@ -395,12 +396,20 @@ class Jetson:
 
     def processors(self, threads: int) -> tuple[int, ...]:
         """As on any Linux machine."""
-        return linux.pinned(threads)
+        return () if self._shell else linux.pinned(threads)
 
     def read(self, processors: tuple[int, ...]) -> Reading:
         """See `reading` above."""
-        own = psutil.Process().num_ctx_switches().involuntary
-        return replace(reading(_here(READING), processors), preemptions=own)
+        own = None if self._shell else psutil.Process().num_ctx_switches().involuntary
+        return replace(reading(self._texts(READING), processors), preemptions=own)
+
+    def over(self, shell: Shell) -> Jetson:
+        """The board that the shell is on."""
+        return Jetson(shell)
+
+    def _texts(self, patterns: tuple[str, ...], commands: tuple[str, ...] = ()) -> dict[str, str]:
+        texts = snapshot.of(self._shell, patterns, commands)
+        return texts if _sensors(texts) else {**texts, **snapshot.of(self._shell, (), (STATS,))}
 
 
 DEVICE = Jetson()

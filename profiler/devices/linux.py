@@ -38,6 +38,9 @@ FACTS = (
     f"{CPU}/cpu[0-9]*/cpufreq/cpuinfo_max_freq",
 )
 
+_MACHINE = "uname -m"
+COMMANDS = (_MACHINE,)
+
 _TICKS_PER_S = 100  # /proc/stat counts in USER_HZ, which is 100 on every Linux of ours
 _OFF_C = -100.0  # a sensor that is switched off reads -256 °C
 # What decides which kernels a runtime picks.
@@ -67,14 +70,18 @@ def pinned(threads: int) -> tuple[int, ...]:
     Raises:
         Unavailable: there are fewer.
     """
-    allowed = tuple(sorted(os.sched_getaffinity(0)))
-    if threads > len(allowed):
+    ours = allowed()
+    if threads > len(ours):
         raise Unavailable(
-            f"{threads} threads need {threads} processors; this machine lets us use "
-            f"{len(allowed)}.",
-            f"Ask for --threads {len(allowed)} or fewer.",
+            f"{threads} threads need {threads} processors; this machine lets us use {len(ours)}.",
+            f"Ask for --threads {len(ours)} or fewer.",
         )
-    return allowed[-threads:]
+    return ours[-threads:]
+
+
+def allowed() -> tuple[int, ...]:
+    """The processors of this machine that we may use."""
+    return tuple(sorted(os.sched_getaffinity(0)))
 
 
 def stated(known: Mapping[str, tuple[Any, str]]) -> dict[str, Any]:
@@ -105,6 +112,7 @@ def facts(texts: Texts) -> dict[str, Any]:
     return stated(
         {
             "model": (_model(texts), "/proc/cpuinfo names none"),
+            "architecture": (texts.get(_MACHINE), "uname does not say"),
             "extensions": (_extensions(texts), ""),
             "processors": (_online(texts), "the kernel does not list them"),
             "caches": (_caches(texts), ""),

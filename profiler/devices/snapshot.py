@@ -13,8 +13,11 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from glob import glob
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nnprof.profiler.ports import Shell
+if TYPE_CHECKING:  # numpy comes with it, and telemetry starts often
+    from nnprof.profiler.ports import Shell
+
 
 Texts = Mapping[str, str]
 
@@ -26,13 +29,20 @@ def root() -> str:
     return os.environ.get("NNPROF_ROOT", "/")
 
 
-def here(patterns: Iterable[str], commands: Iterable[str] = (), base: str = "/") -> dict[str, str]:
+def of(
+    shell: Shell | None, patterns: Iterable[str], commands: Iterable[str] = ()
+) -> dict[str, str]:
+    """The snapshot at the other end of a shell; of this machine where there is none."""
+    return over(shell, patterns, commands) if shell else here(patterns, commands)
+
+
+def here(patterns: Iterable[str], commands: Iterable[str] = ()) -> dict[str, str]:
     """The files that match, and what the commands say, on this machine.
 
     Files that cannot be read, and programs that are not there, are left out.
     """
     found = {}
-    prefix = base.rstrip("/")
+    prefix = root().rstrip("/")
     for pattern in dict.fromkeys(patterns):
         # Path.glob takes six times as long, and reading must not disturb what is measured.
         for path in sorted(glob(prefix + pattern)):  # noqa: PTH207
@@ -53,11 +63,9 @@ def script(patterns: Iterable[str], commands: Iterable[str] = ()) -> str:
     """
     # A file named twice would have its lines twice.
     names = " ".join(f".{pattern}" for pattern in dict.fromkeys(patterns))
-    lines = [
-        "PATH=$PATH:/usr/sbin:/sbin",
-        'cd "${NNPROF_ROOT:-/}" || exit',
-        f"grep -aH '' {names} 2>/dev/null",
-    ]
+    lines = ["PATH=$PATH:/usr/sbin:/sbin", 'cd "${NNPROF_ROOT:-/}" || exit']
+    if names:  # without any, grep would read the script
+        lines.append(f"grep -aH '' {names} 2>/dev/null")
     lines += [
         f"{command} 2>&1 </dev/null | sed {shlex.quote(f's|^|{command}:|')}" for command in commands
     ]

@@ -42,7 +42,7 @@ INPUT = "tiles"
 FLOOR = "floor"  # name of the graphs that do nothing
 # Of MNIST's training tiles, for networks that were never trained: activations of a sane size.
 MNIST_MEAN, MNIST_STD = 33.318, 78.567
-_METADATA = "nnprof."
+METADATA = "nnprof."
 _INSTALL = "Try: pip install 'nnprof-embedded[train]'."
 _DIGEST = 16
 
@@ -58,6 +58,10 @@ class _Source(NamedTuple):
     @property
     def weights(self) -> str:
         return "trained" if self.checkpoint else f"seed {self.spec.seed}"
+
+    @property
+    def dataset(self) -> str:
+        return self.checkpoint.record.dataset if self.checkpoint else ""
 
 
 def export(spec: NetworkSpec, checkpoint: Path | None = None, cache: Path | None = None) -> Model:
@@ -75,9 +79,9 @@ def export(spec: NetworkSpec, checkpoint: Path | None = None, cache: Path | None
     source = _source(spec, load_checkpoint(checkpoint) if checkpoint else None)
     folder = cache or default_cache()
     key = _key(source)
-    cached = _cached(folder, key)
-    if cached:
-        return cached
+    kept = cached(folder, key)
+    if kept:
+        return kept
     data, module = _serialise(source)
     with tempfile.TemporaryDirectory(prefix="nnprof-") as temporary:
         draft = Path(temporary) / "model.onnx"
@@ -85,9 +89,7 @@ def export(spec: NetworkSpec, checkpoint: Path | None = None, cache: Path | None
         model = load_model(draft)
         tiles = generated_tiles(spec.input_shape)
         require_agreement(model, check_against_torch(model, module, tiles))
-    path = folder / f"{key}-{model.sha256[:_DIGEST]}.onnx"
-    write_atomically(path, data)
-    return load_model(path)
+    return keep(folder, key, data)
 
 
 def reference(spec: NetworkSpec, checkpoint: Path | None = None) -> nn.Sequential:
@@ -129,26 +131,39 @@ def _key(source: _Source) -> str:
         OPSET,
         source.spec.name,
         source.spec.notation,
-        source.checkpoint.sha256 if source.checkpoint else source.weights,
+        *((source.checkpoint.sha256, source.dataset) if source.checkpoint else (source.weights,)),
         source.mean.tolist(),
         source.std.tolist(),
-        *(_version(package) for package in ("torch", "onnx", "onnxscript", "onnx-ir")),
+        *(installed(package) for package in ("torch", "onnx", "onnxscript", "onnx-ir")),
     )
+    return digest(values)
+
+
+def digest(values: Any) -> str:
+    """A key of the cache: the same for equal values."""
     return hashlib.sha256(msgspec.json.encode(values)).hexdigest()[:_DIGEST]
 
 
-def _version(package: str) -> str:
+def installed(package: str) -> str:
+    """The version of a package; empty where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:
         return ""
 
 
-def _cached(folder: Path, key: str) -> Model | None:
+def keep(folder: Path, key: str, data: bytes) -> Model:
+    """Write a file into the cache, under a name that promises its bytes."""
+    path = folder / f"{key}-{hashlib.sha256(data).hexdigest()[:_DIGEST]}.onnx"
+    write_atomically(path, data)
+    return load_model(path)
+
+
+def cached(folder: Path, key: str) -> Model | None:
     """The cached file, if its bytes are still those that its name promises."""
     for path in sorted(folder.glob(f"{key}-*.onnx")):
-        digest = path.stem.removeprefix(f"{key}-")
-        if hashlib.sha256(path.read_bytes()).hexdigest().startswith(digest):
+        promised = path.stem.removeprefix(f"{key}-")
+        if hashlib.sha256(path.read_bytes()).hexdigest().startswith(promised):
             return load_model(path)
         path.unlink()
     return None
@@ -167,10 +182,12 @@ def _serialise(source: _Source) -> tuple[bytes, nn.Sequential]:
     onnx.helper.set_model_props(
         proto,
         {
-            _METADATA + "name": source.spec.name,
-            _METADATA + "network": source.spec.notation,
-            _METADATA + "weights": source.weights,
-            _METADATA + "normalisation": "folded" if folded else "op",
+            METADATA + "name": source.spec.name,
+            METADATA + "network": source.spec.notation,
+            METADATA + "weights": source.weights,
+            METADATA + "normalisation": "folded" if folded else "op",
+            # Untrained files say nothing of data, and keep the bytes that they have always had.
+            **({METADATA + "dataset": source.dataset} if source.dataset else {}),
         },
     )
     return proto.SerializeToString(deterministic=True), explicit
@@ -348,9 +365,9 @@ def load_model(path: Path) -> Model:
     path = Path(path).absolute()
     proto = _read_proto(path)
     own = {
-        prop.key.removeprefix(_METADATA): prop.value
+        prop.key.removeprefix(METADATA): prop.value
         for prop in proto.metadata_props
-        if prop.key.startswith(_METADATA)
+        if prop.key.startswith(METADATA)
     }
     constants = {tensor.name for tensor in proto.graph.initializer}
     inputs = tuple(
@@ -372,6 +389,9 @@ def load_model(path: Path) -> Model:
         network=own.get("network"),
         weights=own.get("weights", "file"),
         normalisation=own.get("normalisation", "none"),
+        dataset=own.get("dataset", ""),
+        precision=own.get("precision", "fp32"),
+        conversion=own.get("conversion", ""),
     )
 
 
@@ -492,7 +512,7 @@ def _measuring(
     proto = onnx.helper.make_model(
         graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 13)]
     )
-    onnx.helper.set_model_props(proto, {_METADATA + "name": FLOOR})
+    onnx.helper.set_model_props(proto, {METADATA + "name": FLOOR})
     path = (cache or default_cache()) / f"{name}.onnx"
     data = proto.SerializeToString(deterministic=True)
     if not path.is_file() or path.read_bytes() != data:

@@ -49,6 +49,9 @@ class Model(_Value, frozen=True, kw_only=True):
         weights: "seed N" for untrained ones, "trained", "file" or "unknown".
         normalisation: "folded" (inside the first layer, costs nothing), "op" (an op of its own),
             or "none".
+        dataset: the data set that it was trained on, empty where not known.
+        precision: what its tensors are, as far as we made them: "fp32", "fp16" or "int8".
+        conversion: how it came to that precision, empty where it was not converted.
     """
 
     name: str
@@ -60,6 +63,9 @@ class Model(_Value, frozen=True, kw_only=True):
     network: str | None = None
     weights: str = "file"
     normalisation: str = "none"
+    dataset: str = ""
+    precision: str = "fp32"
+    conversion: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a file without inputs or outputs."""
@@ -446,14 +452,39 @@ class Study(_Value, frozen=True, kw_only=True):
     wall_s: float = 0.0
 
 
+class Accuracy(_Value, frozen=True, kw_only=True):
+    """How well a model classifies labelled tiles on the runtime that it is timed on.
+
+    Attributes:
+        sha256: of the model.
+        network, precision: of the model, for those who read.
+        top1: share of the tiles that get their label, None where it is not known.
+        tiles: how many were classified.
+        data: which tiles: "test tiles of mnist", or a file.
+        reason: why it is not known, empty where it is.
+    """
+
+    sha256: str
+    network: str
+    precision: str
+    top1: float | None = None
+    tiles: int = 0
+    data: str = ""
+    reason: str = ""
+
+
 class Run(_Value, frozen=True, kw_only=True):
-    """One invocation of `nnprof bench`, one file."""
+    """One invocation of `nnprof bench`, one file.
+
+    `accuracies` is of the models in it, where precisions other than fp32 were asked for.
+    """
 
     schema: int = SCHEMA
     study: Study
     environment: dict[str, Any]
     measurements: tuple[Measurement, ...] = ()
     failures: tuple[Failure, ...] = ()
+    accuracies: tuple[Accuracy, ...] = ()
 
 
 class Epoch(_Value, frozen=True, kw_only=True):

@@ -38,6 +38,8 @@ BACKEND_NAME_HOMES = (
     "profiler/backends/",
     "nnprof/types.py",
     "exporters/check.py",
+    "exporters/onnx.py",  # torch, the library, not the backend
+    "exporters/precision.py",  # whose converters it calls
     "profiler/environment.py",
     # readers of what these runtimes write
     "profiler/ortjson.py",

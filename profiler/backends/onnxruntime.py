@@ -1,10 +1,17 @@
-"""ONNX Runtime on the CPU, with inputs and outputs bound once."""
+"""ONNX Runtime on the CPU or a CUDA device, with inputs and outputs bound once.
+
+On `--device cuda` the option `provider` says whose kernels: `cuda` (default) or `tensorrt`, where
+CUDA takes what TensorRT leaves. A listed provider proves nothing: the runtime falls back to the CPU
+without a word. So there one inference is profiled when the model is opened, the facts say how many
+nodes ran where, and a model of which a computing node ran on the CPU is refused.
+"""
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from itertools import cycle, islice
@@ -16,12 +23,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnprof.errors import BadFile, OutOfMemory, Unavailable
+from nnprof.errors import BadFile, OutOfMemory, Unavailable, UsageError
 from nnprof.profiler import inputs, opgraph, ortjson
 from nnprof.profiler.ports import Arrays, OpNode, Part, arrays_like
 from nnprof.types import OpPass, Target, Workload
 
-_PROVIDERS = {"cpu": "CPUExecutionProvider"}
+_CPU = "CPUExecutionProvider"
+# (device, option) → providers in the order in which they may take nodes.
+_PROVIDERS = {
+    ("cpu", ""): (_CPU,),
+    ("cuda", ""): ("CUDAExecutionProvider",),
+    ("cuda", "cuda"): ("CUDAExecutionProvider",),
+    ("cuda", "tensorrt"): ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
+}
 _QUIET = 3  # errors only: warnings would end up in the worker's stderr for every cell
 
 
@@ -73,7 +87,7 @@ class _Bound:
 
     def sample(self, loops: int) -> float:
         """Seconds of `loops` inferences."""
-        run, binding = self._session.run_with_iobinding, self._binding
+        run, binding = _synchronised(self._session, self._binding), self._binding
         start = perf_counter()
         for _ in range(loops):
             run(binding)
@@ -88,7 +102,7 @@ class _Rotating:
     """Copies of one graph, run in turn."""
 
     def __init__(self, copies: Sequence[tuple[Any, Any]]) -> None:
-        self._turns = cycle([(session.run_with_iobinding, bound) for session, bound in copies])
+        self._turns = cycle([(_synchronised(*copy), copy[1]) for copy in copies])
 
     def sample(self, loops: int) -> float:
         """Seconds of `loops` inferences, each by the next copy."""
@@ -101,6 +115,19 @@ class _Rotating:
     def close(self) -> None:
         """Drop the sessions and their buffers."""
         del self._turns
+
+
+def _synchronised(session: Any, binding: Any) -> Callable[[Any], None]:
+    """The call of one inference that is over when it returns."""
+    run: Callable[[Any], None] = session.run_with_iobinding
+    if all(value.device_name() == "cpu" for value in binding.get_outputs()):
+        return run
+
+    def wait(bound: Any) -> None:
+        run(bound)
+        bound.synchronize_outputs()
+
+    return wait
 
 
 @cache
@@ -123,13 +150,16 @@ class OrtSession(_Bound):
         self._ort = _runtime()
         self._cut: _Cut | None = None
         self._nodes: tuple[OpNode, ...] | None = None
+        self._asked = _PROVIDERS[target.device, target.options.get("provider", "")]
         with _translated(workload):
             self._tiles = arrays_like(inputs.make(workload))
             session = self._load(self._options())
             super().__init__(session, self._bind(session, self._tiles))
+        place = "host memory" if target.device == "cpu" else "the device's memory"
         self.facts: dict[str, Any] = {
             "providers": session.get_providers(),
-            "transfers": "none: inputs and outputs are in host memory",
+            **({} if target.device == "cpu" else {"nodes": self._placement(session)}),
+            "transfers": f"none: inputs and outputs are in {place}",
             "buffers": "bound once, reused",
             "pool": "none" if target.threads == 1 else "shared by the sessions of the process",
         }
@@ -148,18 +178,22 @@ class OrtSession(_Bound):
         return options
 
     def _load(self, options: Any, model: bytes | None = None) -> Any:
-        providers = [_PROVIDERS[self._target.device]]
+        half, whole = (self._workload.precision == name for name in ("fp16", "int8"))
+        settings = {
+            "TensorrtExecutionProvider": {"trt_fp16_enable": half, "trt_int8_enable": whole}
+        }
+        providers = [(name, settings.get(name, {})) for name in self._asked]
         source = self._workload.model.path if model is None else model
         return self._ort.InferenceSession(source, options, providers=providers)
 
     def _bind(self, session: Any, arrays: Arrays) -> Any:
         """Bind inputs, and outputs of the shapes that one first inference shows."""
-        binding = session.io_binding()
+        binding, place = session.io_binding(), self._target.device
         for tensor in session.get_inputs():
-            value = self._ort.OrtValue.ortvalue_from_numpy(arrays[tensor.name])
+            value = self._ort.OrtValue.ortvalue_from_numpy(arrays[tensor.name], place, 0)
             binding.bind_ortvalue_input(tensor.name, value)
         for output in session.get_outputs():
-            binding.bind_output(output.name)
+            binding.bind_output(output.name, place)
         session.run_with_iobinding(binding)
         for output, value in zip(session.get_outputs(), binding.get_outputs(), strict=True):
             binding.bind_ortvalue_output(output.name, value)
@@ -251,6 +285,17 @@ class OrtSession(_Bound):
             nodes = {node.node: node for node in self.graph()}
         except BadFile:  # a graph that cannot be cut can still be profiled
             nodes = {}
+        events, (first_s, *latencies_s) = self._profile(budget_s)
+        ops = ortjson.op_times(events, len(latencies_s), nodes)
+        return OpPass(
+            method="runtime",
+            latency_s=median(latencies_s),
+            ops=ops,
+            timed_s=first_s + sum(latencies_s),
+        )
+
+    def _profile(self, budget_s: float) -> tuple[list[dict[str, Any]], list[float]]:
+        """Events of the runtime's profiler; seconds of each inference that they are of."""
         with tempfile.TemporaryDirectory() as folder, _translated(self._workload):
             options = self._options()
             options.enable_profiling = True
@@ -262,13 +307,22 @@ class OrtSession(_Bound):
             runs = int(min(100, max(1, budget_s / first_s)))
             latencies_s = [_timed(session, binding) for _ in range(runs)]
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-        ops = ortjson.op_times(events, runs, nodes)
-        return OpPass(
-            method="runtime",
-            latency_s=median(latencies_s),
-            ops=ops,
-            timed_s=first_s + sum(latencies_s),
-        )
+        return events, [first_s, *latencies_s]
+
+    def _placement(self, session: Any) -> dict[str, int]:
+        """How many nodes ran on which provider, of one inference.
+
+        Raises:
+            Unavailable: the asked provider was not loaded, took none, or left some to the CPU.
+        """
+        first = self._asked[0]
+        if first not in session.get_providers():
+            raise Unavailable(
+                f"ONNX Runtime could not load {first}, and would have run on the CPU.",
+                "Its CUDA, cuDNN and TensorRT must be those that the package was built for: "
+                "https://onnxruntime.ai/docs/execution-providers",
+            )
+        return check_placement(self._profile(0.0)[0], self._workload.model.name, first)
 
 
 class _Cut(NamedTuple):
@@ -279,9 +333,38 @@ class _Cut(NamedTuple):
 
 
 def _timed(session: Any, binding: Any) -> float:
+    run = _synchronised(session, binding)
     start = perf_counter()
-    session.run_with_iobinding(binding)
+    run(binding)
     return perf_counter() - start
+
+
+def check_placement(events: list[dict[str, Any]], name: str, first: str) -> dict[str, int]:
+    """How many nodes of a profile ran on which provider.
+
+    Raises:
+        Unavailable: a node that computes ran on the CPU, or none on the provider `first`.
+    """
+    ran = {
+        event["name"]: event["args"]
+        for event in events
+        if event.get("cat") == "Node" and event.get("name", "").endswith("_kernel_time")
+    }
+    where = Counter(str(one.get("provider")) for one in ran.values())
+    strays = sorted(
+        {
+            str(one["op_name"])
+            for one in ran.values()
+            if one.get("provider") == _CPU and opgraph.kind_of(one["op_name"]) != "memory"
+        }
+    )
+    if not where[first] or (strays and first != _CPU):
+        left = f"{', '.join(strays)} ran on the CPU" if strays else "it took no node"
+        raise Unavailable(
+            f"{first} does not run {name}: {left}.",
+            "Take another --backend, or another --option provider.",
+        )
+    return dict(where)
 
 
 class OnnxRuntime:
@@ -297,12 +380,32 @@ class OnnxRuntime:
 
     def open(self, workload: Workload, target: Target) -> OrtSession:
         """A session on the asked device."""
-        if target.device not in _PROVIDERS:
-            raise Unavailable(
-                f"The onnxruntime backend does not run on device '{target.device}'.",
-                f"It runs on: {', '.join(_PROVIDERS)}.",
-            )
+        _check(target, self.probe()["providers"])
         return OrtSession(workload, target)
+
+
+def _check(target: Target, compiled: Sequence[str]) -> None:
+    """Refuse a device, an option or a provider that is not there."""
+    if target.device not in {device for device, _ in _PROVIDERS}:
+        raise Unavailable(
+            f"The onnxruntime backend does not run on device '{target.device}'.",
+            "It runs on: cpu, cuda.",
+        )
+    unknown = set(target.options) - {"provider"}
+    asked = _PROVIDERS.get((target.device, target.options.get("provider", "")))
+    if unknown or asked is None:
+        option = min(unknown) if unknown else f"provider={target.options['provider']}"
+        raise UsageError(
+            f"The onnxruntime backend has no option '{option}' on device '{target.device}'.",
+            "On cuda it has: provider=cuda, provider=tensorrt.",
+        )
+    missing = [name for name in asked if name not in compiled]
+    if missing:
+        raise Unavailable(
+            f"The ONNX Runtime that is installed has no {missing[0]}; it has: "
+            f"{', '.join(compiled)}.",
+            "Install the build for GPUs in place of it: pip install onnxruntime-gpu",
+        )
 
 
 BACKEND = OnnxRuntime()

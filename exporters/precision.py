@@ -1,0 +1,178 @@
+"""fp32 ONNX files → fp16 and int8 ones, by ONNX Runtime's own converters.
+
+fp16: all tensors inside become float16, inputs and outputs stay float32.
+
+int8: QuantizeLinear and DequantizeLinear nodes (QDQ) around each op that can compute in whole
+numbers. Weights and activations are signed and symmetric, which every runtime here can run, with
+TensorRT; the ranges of the activations are those seen on the calibration tiles.
+
+How fast a converted file is, and how right, is the runtime's business: one that has no kernel of
+that precision computes in another, and says so in the session's facts where it can.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from nnprof.errors import Unavailable, UsageError
+from nnprof.exporters.onnx import METADATA, cached, default_cache, digest, installed, keep
+from nnprof.types import Model
+
+PRECISIONS = ("fp32", "fp16", "int8")
+TOOL = "onnxruntime"
+CONVERTER = 1  # raised when the same file comes out as other bytes
+CALIBRATION_TILES = 512
+_CHUNK = 64
+
+
+class Calibration(NamedTuple):
+    """Tiles (N, …) as the model takes them, and what they are, for people."""
+
+    tiles: NDArray[Any]
+    source: str
+
+
+def convert(
+    model: Model, precision: str, calibration: Calibration, cache: Path | None = None
+) -> Model:
+    """The model in that precision, from the cache where it is there; fp32 is the model itself.
+
+    The converted file remembers the network, the weights and how it was converted.
+
+    Raises:
+        UsageError: no such precision, a model that is converted already, or one that the tools
+            cannot convert.
+        Unavailable: onnxruntime is not installed.
+    """
+    if precision not in PRECISIONS:
+        raise UsageError(f"No precision '{precision}'.", f"Known: {', '.join(PRECISIONS)}.")
+    if precision == model.precision:
+        return model
+    if model.precision != "fp32":
+        raise UsageError(
+            f"{model.name} is {model.precision} already.", "Convert the fp32 file that it is from."
+        )
+    folder = cache or default_cache()
+    key = _key(model, precision, calibration)
+    kept = cached(folder, key)
+    if kept:
+        return kept
+    make = {"fp16": _half, "int8": _quantised}[precision]
+    try:
+        with _tools():
+            proto = make(model, calibration)
+        onnx.checker.check_model(proto)
+    except ImportError as error:
+        raise Unavailable(
+            f"Converting to {precision} needs {error.name}, which is not installed.",
+            "Try: pip install 'nnprof-embedded[cpu]'.",
+        ) from error
+    # The converters raise whatever comes up; the user's file is not theirs to trip over.
+    except Exception as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise UsageError(
+            f"{model.name} cannot be converted to {precision}: {lines[0].rstrip('.')}.",
+            "Leave out that precision.",
+        ) from error
+    return keep(folder, key, _finished(proto, model, precision, calibration))
+
+
+def _key(model: Model, precision: str, calibration: Calibration) -> str:
+    used = hashlib.sha256(np.ascontiguousarray(calibration.tiles).tobytes()).hexdigest()
+    parts = (CONVERTER, model.sha256, precision, used if precision == "int8" else "")
+    return digest((*parts, *(installed(name) for name in ("onnx", TOOL))))
+
+
+def _finished(
+    proto: onnx.ModelProto, model: Model, precision: str, calibration: Calibration
+) -> bytes:
+    """Bytes of the file, with the original's words about itself."""
+    how = "float16 inside"
+    if precision == "int8":
+        how = f"int8 QDQ, calibrated on {len(calibration.tiles)} {calibration.source}"
+    kept = {prop.key: prop.value for prop in onnx.load(model.path).metadata_props}
+    own = {"name": model.name, "precision": precision, "conversion": how}
+    del proto.metadata_props[:]
+    onnx.helper.set_model_props(
+        proto, {**kept, **{METADATA + key: value for key, value in own.items()}}
+    )
+    data: bytes = proto.SerializeToString(deterministic=True)
+    return data
+
+
+def _half(model: Model, _: Calibration) -> onnx.ModelProto:
+    from onnxruntime.quantization.onnx_model import ONNXModel
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    half = ONNXModel(convert_float_to_float16(onnx.load(model.path), keep_io_types=True))
+    half.topological_sort()  # it puts the casts of the inputs last, which ONNX does not allow
+    proto: onnx.ModelProto = half.model
+    return proto
+
+
+def _quantised(model: Model, calibration: Calibration) -> onnx.ModelProto:
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+        """Hands out the tiles in chunks; one at a time to a model bound to a batch."""
+
+        def __init__(self) -> None:
+            size = model.fixed_batch or _CHUNK
+            count = len(calibration.tiles) // size * size or size
+            tiles = np.resize(calibration.tiles, (count, *calibration.tiles.shape[1:]))
+            name, dtype = model.inputs[0].name, model.inputs[0].dtype
+            chunks = [tiles[start : start + size] for start in range(0, count, size)]
+            self._left = iter([{name: chunk.astype(dtype)} for chunk in chunks])
+
+        def get_next(self) -> dict[str, NDArray[Any]] | None:
+            return next(self._left, None)
+
+    if len(model.inputs) != 1:
+        raise ValueError("it has several inputs, and tiles are for one")
+    with tempfile.TemporaryDirectory(prefix="nnprof-") as folder:
+        prepared, done = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
+        # Shapes only: what fuses is for the runtime to say, and names must stay.
+        quant_pre_process(model.path, prepared, skip_optimization=True, skip_symbolic_shape=True)
+        quantization.quantize_static(
+            prepared,
+            done,
+            Reader(),
+            quant_format=quantization.QuantFormat.QDQ,
+            activation_type=quantization.QuantType.QInt8,
+            weight_type=quantization.QuantType.QInt8,
+            per_channel=True,
+            extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
+        )
+        return onnx.load(done)
+
+
+@contextmanager
+def _tools() -> Iterator[None]:
+    """What ONNX Runtime's converters want, taken back afterwards.
+
+    They import each other by bare names from a folder that they put on the path, and that has
+    modules called "profiler" and the like. They warn at the root logger that they would rather have
+    optimised the file first.
+    """
+    from onnxruntime import transformers
+
+    path, level = list(sys.path), logging.root.level
+    sys.path.append(str(Path(str(transformers.__file__)).parent))
+    logging.root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        logging.root.setLevel(level)

@@ -1,0 +1,101 @@
+"""fp16 and int8 files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from nnprof.errors import UsageError
+from nnprof.exporters.onnx import load_model
+from nnprof.exporters.precision import Calibration, convert
+from nnprof.networks import bundled
+
+MODEL = load_model(bundled.model_path())
+
+
+@pytest.fixture(scope="module")
+def tiles() -> np.ndarray:
+    """The bundled digits."""
+    with np.load(bundled.tiles_path()) as arrays:
+        return np.asarray(arrays["tiles"], np.float32)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache for the module."""
+    return tmp_path_factory.mktemp("models")
+
+
+def _run(path: str, tiles: np.ndarray) -> np.ndarray:
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"tiles": tiles})[0])
+
+
+@pytest.mark.parametrize(("precision", "near"), [("fp16", 0.01), ("int8", 0.2)])
+def test_converted_networks_still_read_the_digits(
+    precision: str, near: float, tiles: np.ndarray, cache: Path
+) -> None:
+    """A converted file takes and gives what the original does, nearly the same, and says so."""
+    model = convert(MODEL, precision, Calibration(tiles, "digits"), cache)
+    assert (model.precision, model.name, model.network) == (precision, MODEL.name, MODEL.network)
+    assert (model.inputs, model.outputs) == (MODEL.inputs, MODEL.outputs)
+    assert model.sha256 != MODEL.sha256
+    before, after = _run(MODEL.path, tiles), _run(model.path, tiles)
+    assert 0 < np.abs(before - after).max() < near
+    assert (before.argmax(axis=1) == after.argmax(axis=1)).mean() > 0.98
+
+
+def test_fp16_weights_are_half(tiles: np.ndarray, cache: Path) -> None:
+    """All weights of an fp16 file are float16, and its nodes keep their names."""
+    model = convert(MODEL, "fp16", Calibration(tiles, "digits"), cache)
+    graph = onnx.load(model.path).graph
+    kinds = {one.data_type for one in graph.initializer}
+    assert kinds <= {onnx.TensorProto.FLOAT16, onnx.TensorProto.INT64}
+    assert {"conv1", "conv2", "fc1", "fc2"} <= {node.name for node in graph.node}
+    assert model.conversion == "float16 inside"
+
+
+def test_int8_is_symmetric_and_keeps_names(tiles: np.ndarray, cache: Path) -> None:
+    """Every zero point is 0, as TensorRT wants it; convolutions keep their names."""
+    model = convert(MODEL, "int8", Calibration(tiles, "digits"), cache)
+    graph = onnx.load(model.path).graph
+    zeros = [one for one in graph.initializer if one.name.endswith("zero_point")]
+    assert zeros
+    assert not any(onnx.numpy_helper.to_array(one).any() for one in zeros)
+    assert {"QuantizeLinear", "DequantizeLinear"} <= {node.op_type for node in graph.node}
+    assert {"conv1", "conv2", "fc1", "fc2"} <= {node.name for node in graph.node}
+    assert model.conversion == "int8 QDQ, calibrated on 64 digits"
+
+
+def test_the_same_question_gives_the_same_file(tiles: np.ndarray, cache: Path) -> None:
+    """A second conversion reads the cache; other calibration tiles give another int8 file."""
+    first = convert(MODEL, "int8", Calibration(tiles, "digits"), cache)
+    stamp = Path(first.path).stat().st_mtime_ns
+    assert convert(MODEL, "int8", Calibration(tiles, "digits"), cache) == first
+    assert Path(first.path).stat().st_mtime_ns == stamp
+    other = convert(MODEL, "int8", Calibration(tiles[:8], "digits"), cache)
+    assert other.sha256 != first.sha256
+
+
+def test_the_tools_leave_the_path_as_it_was(tiles: np.ndarray, tmp_path: Path) -> None:
+    """ONNX Runtime's converters put a folder on sys.path that has modules of our names."""
+    before = list(sys.path)
+    convert(MODEL, "int8", Calibration(tiles[:4], "digits"), tmp_path)
+    assert sys.path == before
+
+
+def test_what_cannot_be_converted_is_refused(tiles: np.ndarray, cache: Path) -> None:
+    """An unknown precision, and a file that is converted already, get their sentence."""
+    calibration = Calibration(tiles, "digits")
+    with pytest.raises(UsageError, match=r"No precision 'int4'.*fp32, fp16, int8"):
+        convert(MODEL, "int4", calibration, cache)
+    half = convert(MODEL, "fp16", calibration, cache)
+    with pytest.raises(UsageError, match="is fp16 already"):
+        convert(half, "int8", calibration, cache)
+    assert convert(half, "fp16", calibration, cache) == half
+    assert convert(MODEL, "fp32", calibration, cache) == MODEL

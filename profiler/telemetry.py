@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 from msgspec.structs import replace
@@ -100,31 +100,38 @@ def beside(device: str, processors: tuple[int, ...], home: tuple[int, ...]) -> I
 
 def main() -> None:
     """The sampler: a job, then per line an interval and a start, then an empty line to stop."""
-    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Sampler)
+    # Without a buffer: a line that waits in one would not wake `select`.
+    lines = os.fdopen(0, "rb", buffering=0, closefd=False)
+    job = msgspec.json.decode(lines.readline(), type=Sampler)
     os.sched_setaffinity(0, job.home)
     device: Device = registry.find("device", job.device)
     device.read(job.processors)  # what is slow at first is slow now
     _say(b"ready\n")
-    while words := sys.stdin.buffer.readline().split():
-        readings = _sample(device, job.processors, *map(float, words))
+    while words := lines.readline().split():
+        interval_s, start_s = map(float, words)
+        readings = list(_until_told(lines, device, job.processors, interval_s, start_s))
+        if not lines.readline():  # the worker is gone
+            return
         _say(msgspec.json.encode(readings) + b"\n")
 
 
-def _sample(
-    device: Device, processors: tuple[int, ...], interval_s: float, start_s: float
-) -> list[Reading]:
-    """Readings until a line comes."""
-    readings: list[Reading] = []
+def _until_told(
+    lines: IO[bytes],
+    device: Device,
+    processors: tuple[int, ...],
+    interval_s: float,
+    start_s: float,
+) -> Iterator[Reading]:
+    """A reading each interval, until a line comes."""
     due_s = monotonic()
     while True:
         reading = device.read(processors)
-        # Preemptions are those of this process, and reasons are told before and after.
         at_s = monotonic() - start_s
-        readings.append(replace(reading, at_s=at_s, preemptions=None, unknown={}))
+        # Preemptions are those of this process, and reasons are told before and after.
+        yield replace(reading, at_s=at_s, preemptions=None, unknown={})
         due_s = max(due_s + interval_s, monotonic())
-        if select.select([sys.stdin], [], [], max(0.0, due_s - monotonic()))[0]:
-            sys.stdin.buffer.readline()
-            return readings
+        if select.select([lines], [], [], max(0.0, due_s - monotonic()))[0]:
+            return
 
 
 def _say(line: bytes) -> None:

@@ -109,6 +109,14 @@ def test_readings_are_in_order_and_in_time(board: Path) -> None:
             assert times[0] >= 0
 
 
+def test_begun_and_ended_at_once(board: Path) -> None:
+    """A pass too short for a reading still ends: both lines are there when the first is read."""
+    with telemetry.beside("jetson", (0,), (0,)) as watch:
+        for _ in range(20):
+            watch.begin(5.0)
+            assert len(watch.end()) == 1
+
+
 def test_no_processor_for_it() -> None:
     """Where all processors work, nobody reads, and it is said why."""
     with telemetry.beside("cpu", (0,), ()) as watch:

@@ -23,7 +23,7 @@ from nnprof.errors import BadFile, CellError, NnprofError, UsageError
 from nnprof.exporters.onnx import chain_model, export, identity_model
 from nnprof.files import clear_leftovers
 from nnprof.networks.families import parse_network
-from nnprof.profiler import checks, hosts, ops, reconcile, results, roofline, stats
+from nnprof.profiler import checks, hosts, observer, ops, reconcile, results, roofline, stats
 from nnprof.profiler.worker import CHAIN, Loop, Looped, Measure, Measured, Probe, Probed
 from nnprof.types import (
     Cell,
@@ -119,7 +119,12 @@ def _probe(cells: Sequence[Cell]) -> dict[str, Any]:
         assert isinstance(answer, Probed)  # noqa: S101  a worker answers in kind
         environment = answer.environment
     limits = roofline.load(environment, target.threads)
-    return {**environment, "roofline": limits and msgspec.structs.asdict(limits)}
+    watching = observer.load(environment, target.threads)
+    return {
+        **environment,
+        "roofline": limits and msgspec.structs.asdict(limits),
+        "telemetry_effect": watching and msgspec.structs.asdict(watching),
+    }
 
 
 def resume(path: Path) -> Run:

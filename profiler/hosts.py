@@ -37,6 +37,7 @@ from nnprof.errors import (
 from nnprof.exporters.onnx import weight_files
 from nnprof.profiler import boards, shells
 from nnprof.profiler.boards import Board
+from nnprof.profiler.ports import Shell
 from nnprof.profiler.ssh import Link
 from nnprof.profiler.worker import (
     Answer,
@@ -116,6 +117,15 @@ def target(device: str, backend: str | None, threads: int, options: Mapping[str,
         threads=threads,
         options={**board.options, **options},
     )
+
+
+def shell(host: str) -> Shell:
+    """Where programs run on the host of a target; its connection stays, as for a job.
+
+    Raises:
+        UsageError: there is no such board, or it cannot be reached.
+    """
+    return shells.LocalShell() if host == Target().host else _link(boards.find(host)).shell
 
 
 def release() -> None:

@@ -105,7 +105,7 @@ def _best_s(model: Model, target: Target) -> float:
 
 def save(limits: Roofline, environment: Mapping[str, Any], threads: int) -> Path:
     """Keep the limits for this machine, runtime and number of threads."""
-    path = _path(environment, threads)
+    path = kept_file("roofline", environment, threads)
     write_atomically(path, msgspec.json.format(msgspec.json.encode(limits), indent=1))
     return path
 
@@ -113,12 +113,15 @@ def save(limits: Roofline, environment: Mapping[str, Any], threads: int) -> Path
 def load(environment: Mapping[str, Any], threads: int) -> Roofline | None:
     """The limits that were kept; None where they were never measured, or cannot be read."""
     try:
-        return msgspec.json.decode(_path(environment, threads).read_bytes(), type=Roofline)
+        return msgspec.json.decode(
+            kept_file("roofline", environment, threads).read_bytes(), type=Roofline
+        )
     except (OSError, msgspec.DecodeError):
         return None
 
 
-def _path(environment: Mapping[str, Any], threads: int) -> Path:
+def kept_file(kind: str, environment: Mapping[str, Any], threads: int) -> Path:
+    """Where something measured once is kept for this machine, runtime and number of threads."""
     import platformdirs
 
     device, backend = environment["device"], environment["backend"]
@@ -128,4 +131,4 @@ def _path(environment: Mapping[str, Any], threads: int) -> Path:
         threads,
     )
     digest = hashlib.sha256(msgspec.json.encode(identity)).hexdigest()[:16]
-    return Path(platformdirs.user_cache_dir("nnprof")) / "roofline" / f"{digest}.json"
+    return Path(platformdirs.user_cache_dir("nnprof")) / kind / f"{digest}.json"

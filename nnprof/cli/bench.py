@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,6 +90,14 @@ Telemetry = Annotated[
 Energy = Annotated[
     float, typer.Option(help="Seconds of a pass that measures energy, where there is a sensor.")
 ]
+PowerMode = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|ID|locked",
+        help="Put a Jetson into this mode of nvpmodel and lock its clocks meanwhile; locked: "
+        "only lock them.",
+    ),
+]
 Limit = Annotated[float, typer.Option(help="Seconds after which a worker is ended.")]
 Out = Annotated[Path, typer.Option(help="Folder for the Run.")]
 Resume = Annotated[
@@ -112,6 +123,7 @@ def bench(
     protocol: Order = Protocol.rounds,
     telemetry: Telemetry = True,
     energy: Energy = 0.0,
+    power_mode: PowerMode = None,
     limit: Limit = 180.0,
     out: Out = Path("bench_results"),
     resume: Resume = None,
@@ -121,12 +133,9 @@ def bench(
     from msgspec.structs import replace
 
     from nnprof.profiler import bench as sweeps
-    from nnprof.profiler.telemetry import INTERVAL_S
 
     if resume is not None:
-        if networks or study:
-            raise UsageError("--resume takes its networks from the Run.", "Name no others.")
-        run, path = sweeps.resume(resume), resume
+        target, begin = _resumed(resume, named=bool(networks or study))
     else:
         batches = _batches(batch)
         target = _target(backend, device, threads, option or [])
@@ -136,15 +145,35 @@ def bench(
             process_limit_s=_positive(limit),
             idle_s=_gaps(idle),
             protocol=protocol.value,
-            telemetry_s=INTERVAL_S if telemetry else 0.0,
-            energy_s=_window(energy),
+            **_watching(telemetry, energy),
         )
         name, cells = _cells(networks or [], study, target, batches, data)
-        run, path = sweeps.start(name, sys.argv[1:], cells, plan, out)
-    complete = _sweep(run, path)
+        begin = partial(sweeps.start, name, sys.argv[1:], cells, plan, out)
+    with _powered(target, power_mode):
+        run, path = begin()
+        complete = _sweep(run, path)
     _print(path, output, bundled=not (networks or study or resume))
     if not complete:
         raise typer.Exit(INTERRUPTED)
+
+
+def _resumed(path: Path, *, named: bool) -> tuple[Target, Callable[[], tuple[Run, Path]]]:
+    """What a Run was measured on, and how to take it up; not before the board is set for it."""
+    from nnprof.profiler import bench as sweeps
+    from nnprof.profiler import results
+
+    if named:
+        raise UsageError("--resume takes its networks from the Run.", "Name no others.")
+    return results.load(path).study.cells[0].target, lambda: (sweeps.resume(path), path)
+
+
+def _powered(target: Target, wanted: str | None) -> AbstractContextManager[None]:
+    """The board in the power mode asked for; failing that, the one devices.toml wants."""
+    from nnprof.profiler import boards, hosts, powermode
+
+    here = target.host == type(target)().host
+    wanted = wanted or ("" if here else boards.find(target.host).power_mode)
+    return powermode.held(hosts.shell(target.host), wanted) if wanted else nullcontext()
 
 
 def _batches(text: str | None) -> tuple[int, ...]:
@@ -205,10 +234,12 @@ def _positive(limit: float) -> float:
     return limit
 
 
-def _window(energy: float) -> float:
+def _watching(telemetry: bool, energy: float) -> dict[str, float]:
+    from nnprof.profiler.telemetry import INTERVAL_S
+
     if energy < 0:
         raise UsageError(f"--energy {energy} is not a time.", "Give seconds, such as 10.")
-    return energy
+    return {"telemetry_s": INTERVAL_S if telemetry else 0.0, "energy_s": energy}
 
 
 _GAP = re.compile(r"(\d+(?:\.\d+)?)(s|ms|us|µs)?")

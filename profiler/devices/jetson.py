@@ -28,8 +28,10 @@ _POWER = (
     *("in[1-3]_label", "in[1-3]_input", "curr[1-3]_input", "power1_input", "power1_label"),
 )
 
+MODES = ("/var/lib/nvpmodel/status", "/etc/nvpmodel.conf")
 READING = (
     *linux.READING,
+    *MODES,
     "/sys/class/devfreq/*/cur_freq",
     "/sys/class/devfreq/*/min_freq",
     "/sys/class/devfreq/*/max_freq",
@@ -41,8 +43,6 @@ READING = (
     *(f"/sys/class/hwmon/hwmon*/{name}" for name in _POWER),
     *(f"/sys/bus/i2c/devices/*-00*/hwmon/hwmon*/{name}" for name in _POWER),
     "/sys/kernel/debug/bpmp/debug/clk/emc/rate",
-    "/var/lib/nvpmodel/status",
-    "/etc/nvpmodel.conf",
 )
 FACTS = (
     *linux.FACTS,

@@ -290,6 +290,7 @@ def _identity(board: Board) -> dict[str, str]:
         "proc/device-tree/compatible": "\0".join(board.compatible) + "\0",
         "proc/cpuinfo": "\n".join(cores),
         "proc/meminfo": f"MemTotal:       {board.memory_kb} kB\nMemFree:         1234567 kB\n",
+        "proc/sys/kernel/osrelease": "5.15.148-tegra\n",
         "proc/loadavg": "0.12 0.10 0.09 1/512 4242\n",
         "proc/stat": "cpu  100 0 100 10000 10 0 1 0 0 0\n",
         "etc/nv_tegra_release": board.release + "\n",
@@ -318,6 +319,7 @@ def _clocks(board: Board) -> dict[str, str]:
     for core in range(board.cores):
         folder = f"sys/devices/system/cpu/cpu{core}/cpufreq"
         files[f"{folder}/scaling_governor"] = "schedutil\n"
+        files[f"{folder}/scaling_driver"] = "tegra194\n"
         files[f"{folder}/scaling_min_freq"] = f"{low}\n"
         files[f"{folder}/scaling_cur_freq"] = f"{now}\n"
         files[f"{folder}/scaling_max_freq"] = f"{high}\n"

@@ -1,0 +1,103 @@
+"""What watching costs: the latency with telemetry over that without, in pairs of fresh processes.
+
+Measured once per machine, runtime and number of threads, and kept as its limits are
+(`nnprof devices --measure`); every Run on that machine then carries it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, median, stdev
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from nnprof.files import write_atomically
+from nnprof.profiler import roofline, stats
+from nnprof.profiler.telemetry import INTERVAL_S
+from nnprof.types import Plan, Target
+
+_PAIRS = 12
+_PLAN = Plan(sample_s=0.5, op_method="none")
+_LIMIT_S = 120.0
+
+
+class Effect(msgspec.Struct, frozen=True, kw_only=True):
+    """Latency with telemetry over latency without, and its 95 % interval over pairs.
+
+    Attributes:
+        latency_s: of the network it was measured with, without telemetry.
+        interval_s: between readings.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    pairs: int
+    latency_s: float
+    interval_s: float = INTERVAL_S
+
+
+def of(pairs: Sequence[tuple[float, float]]) -> Effect:
+    """From at least two (seconds with, seconds without): t on the logarithms of the ratios."""
+    logs = [math.log(watched / alone) for watched, alone in pairs]
+    reach = stats.t_975(len(logs) - 1) * stdev(logs) / math.sqrt(len(logs))
+    return Effect(
+        ratio=math.exp(fmean(logs)),
+        low=math.exp(fmean(logs) - reach),
+        high=math.exp(fmean(logs) + reach),
+        pairs=len(logs),
+        latency_s=median(alone for _, alone in pairs),
+    )
+
+
+def measure(target: Target) -> Effect:
+    """Measure it with the bundled network, batch 1, where it would show most; half a minute.
+
+    Raises:
+        NnprofError: the target is not here.
+    """
+    pairs = []
+    for number in range(_PAIRS):
+        order = (True, False) if number % 2 else (False, True)
+        times = {watched: _latency_s(target, watched=watched) for watched in order}
+        pairs.append((times[True], times[False]))
+    return of(pairs)
+
+
+def _latency_s(target: Target, *, watched: bool) -> float:
+    from nnprof.exporters.onnx import chain_model, identity_model
+    from nnprof.profiler import hosts, studies
+    from nnprof.profiler.worker import CHAIN, Measure, Measured
+
+    (cell,) = studies.bundled_cells(target, (1,))
+    job = Measure(
+        workload=cell.workload,
+        target=target,
+        plan=replace(_PLAN, telemetry_s=INTERVAL_S if watched else 0.0),
+        floor=identity_model(),
+        chain=chain_model(CHAIN),
+        ops=False,
+    )
+    answer = hosts.run(job, _LIMIT_S)
+    assert isinstance(answer, Measured)  # noqa: S101  a worker answers in kind
+    return median(answer.samples_s)
+
+
+def save(effect: Effect, environment: Mapping[str, Any], threads: int) -> Path:
+    """Keep it for this machine, runtime and number of threads."""
+    path = roofline.kept_file("telemetry", environment, threads)
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(effect), indent=1))
+    return path
+
+
+def load(environment: Mapping[str, Any], threads: int) -> Effect | None:
+    """What was kept; None where it was never measured, or cannot be read."""
+    try:
+        path = roofline.kept_file("telemetry", environment, threads)
+        return msgspec.json.decode(path.read_bytes(), type=Effect)
+    except (OSError, msgspec.DecodeError):
+        return None

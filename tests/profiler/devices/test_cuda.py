@@ -1,0 +1,86 @@
+"""GPUs through NVML, whose library is not here: its real errors, and stand-ins for its answers."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from nnprof.errors import Unavailable
+from nnprof.profiler.devices import cuda, linux
+
+pynvml = pytest.importorskip("pynvml")
+
+ANSWERS: dict[str, Any] = {
+    "nvmlDeviceGetName": "NVIDIA GeForce RTX 4060",
+    "nvmlSystemGetDriverVersion": "580.65.06",
+    "nvmlDeviceGetCudaComputeCapability": (8, 9),
+    "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=8585740288),
+    "nvmlDeviceGetMaxClockInfo": 3105,
+    "nvmlDeviceGetEnforcedPowerLimit": 115000,
+    "nvmlDeviceGetPowerUsage": 23456,
+    "nvmlDeviceGetPersistenceMode": 1,
+    "nvmlDeviceGetClockInfo": 2460,
+    "nvmlDeviceGetTemperature": 51,
+    "nvmlDeviceGetCurrentClocksEventReasons": 0x24,
+}
+
+
+class Library:
+    """NVML with these answers; what it has no answer for is not supported, as on Orin."""
+
+    NVMLError = pynvml.NVMLError
+
+    def __init__(self, **answers: Any) -> None:
+        self._answers = answers
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("NVML_"):
+            return getattr(pynvml, name)
+        getattr(pynvml, name)  # it must exist in the real one
+
+        def call(*_: Any) -> Any:
+            if name not in self._answers:
+                raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+            return self._answers[name]
+
+        return call
+
+
+def test_a_gpu_in_full() -> None:
+    """NVML's milliwatts, megahertz and bits become watts, hertz and names."""
+    facts = cuda.facts(Library(**ANSWERS), None)
+    assert facts["compute_capability"] == "8.9"
+    assert facts["max_clock_hz"] == 3105e6
+    assert facts["power_limit_w"] == 115.0
+    assert facts["total_rail"] == cuda.RAIL
+    assert "why" not in facts
+    reading = cuda.reading(Library(**ANSWERS), None, linux.readings({}, ()))
+    assert reading.rails_w == {cuda.RAIL: pytest.approx(23.456)}
+    assert reading.power_w == pytest.approx(23.456)
+    assert reading.clocks_hz == {"gpu": 2460e6, "emc": 2460e6}
+    assert reading.alerts == ("sw_power_cap", "sw_thermal_slowdown")
+
+
+def test_orin_supports_nothing() -> None:
+    """Where NVML answers NotSupported, everything is unknown with that reason, and no 0 watts."""
+    orin = Library(nvmlDeviceGetName="Orin (nvgpu)", nvmlSystemGetDriverVersion="540.4.0")
+    facts = cuda.facts(orin, None)
+    assert facts["model"] == "Orin (nvgpu)"
+    assert facts["rails"] is None
+    assert facts["why"]["rails"] == "NVML: Not Supported"
+    reading = cuda.reading(orin, None, linux.readings({}, ()))
+    assert (reading.power_w, reading.rails_w, reading.alerts) == (None, {}, ())
+    assert reading.unknown["power_w"] == reading.unknown["alerts"] == "NVML: Not Supported"
+
+
+def test_without_a_gpu() -> None:
+    """A machine without the driver says so with what to do."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        with pytest.raises(Unavailable, match="no NVIDIA GPU"):
+            cuda.DEVICE.facts()
+    else:
+        assert cuda.DEVICE.facts()["model"]

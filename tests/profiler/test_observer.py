@@ -1,0 +1,35 @@
+"""What telemetry costs, from pairs, and kept for this machine."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from nnprof.profiler import bench, observer
+from nnprof.types import Target
+
+
+def test_pairs_in_closed_form() -> None:
+    """Ratios of 1.00, 1.01 and 1.02: their geometric mean, within Student's interval around it."""
+    found = observer.of([(1.0, 1.0), (2.02, 2.0), (5.1, 5.0)])
+    assert found.ratio == pytest.approx((1.0 * 1.01 * 1.02) ** (1 / 3))
+    # Standard deviation of the logarithms 0, 0.00995, 0.0198 is 0.0099; t of two degrees is 4.303.
+    assert found.high / found.ratio == pytest.approx(1 + 4.303 * 0.0099 / 3**0.5, rel=1e-3)
+    assert (found.pairs, found.latency_s) == (3, 2.0)
+
+
+def test_kept_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once measured, it is found again for the same machine and threads, and for no others."""
+    environment = bench.probe(Target(backend="fake"))
+    effect = replace(observer.of([(1.0, 1.0), (1.0, 1.0)]), ratio=1.25)
+    assert observer.load(environment, 2) is None
+    observer.save(effect, environment, 2)
+    assert observer.load(environment, 2) == effect
+    assert observer.load(environment, 1) is None
+
+
+def test_measured_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the fake clock, which telemetry cannot disturb, it costs exactly nothing."""
+    monkeypatch.setattr(observer, "_PAIRS", 2)
+    effect = observer.measure(Target(backend="fake"))
+    assert (effect.ratio, effect.low, effect.high) == pytest.approx((1.0, 1.0, 1.0))

@@ -59,10 +59,31 @@ def key_of(node: onnx.NodeProto, tensors: Arrays, weights: Arrays) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def carve(model: onnx.ModelProto, index: int, tensors: Arrays) -> onnx.ModelProto:
-    """Node `index` as a model of its own; what flowed into it becomes its input."""
+def carve(model: onnx.ModelProto, index: int, tensors: Arrays, copies: int = 1) -> onnx.ModelProto:
+    """Node `index` as a model of its own; what flowed into it becomes its input.
+
+    With several copies they all read that input, but each has weights and outputs of its own.
+    """
     node = model.graph.node[index]
-    return _cut(model, [node], [name for name in node.output if name], tensors)
+    alone = _cut(model, [node], [name for name in node.output if name], tensors)
+    only, weights, outputs = (
+        list(part) for part in (alone.graph.node, alone.graph.initializer, alone.graph.output)
+    )
+    own = {one.name for one in (*weights, *outputs)}
+    for number in range(1, copies):
+        for source, target in (
+            (only, alone.graph.node),
+            (weights, alone.graph.initializer),
+            (outputs, alone.graph.output),
+        ):
+            for one in source:
+                copy = target.add()
+                copy.CopyFrom(one)
+                copy.name = f"{one.name}#{number}"
+        latest = alone.graph.node[-1]
+        for names in (latest.input, latest.output):
+            names[:] = [f"{name}#{number}" if name in own else name for name in names]
+    return alone
 
 
 def beginning(model: onnx.ModelProto, last: int, tensors: Arrays) -> onnx.ModelProto:

@@ -69,16 +69,16 @@ class Timed(NamedTuple):
     spent_s: float
 
 
-def alone(part: Part, budget_s: float, copies: int = 1) -> Timed:
-    """One op run over and over, each of its copies at least once before it counts."""
+def alone(part: Part, budget_s: float) -> Timed:
+    """One op run over and over on the same buffers."""
     with _no_collector():
-        spent_s = part.sample(copies)
-        once_s = part.sample(copies) / copies
+        spent_s = part.sample(1)
+        once_s = part.sample(1)
         loops = max(1, math.ceil(_PART_SAMPLE_S / once_s))
         first_s = part.sample(loops)
         count = int(min(_MOST_SAMPLES, max(LEAST_ROUNDS, budget_s / first_s)))
         samples_s = [part.sample(loops) for _ in range(count)]
-    spent_s += copies * once_s + first_s + sum(samples_s)
+    spent_s += once_s + first_s + sum(samples_s)
     return Timed((median(samples_s) / loops,), spent_s)
 
 

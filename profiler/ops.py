@@ -136,9 +136,9 @@ def _isolated(
     }
     seconds, spent_s = {}, 0.0
     for key, part in session.alone(copies):
-        timed = measure.alone(part, plan.op_s / len(nodes), copies[key])
+        timed = measure.alone(part, plan.op_s / len(nodes))
         part.close()
-        seconds[key] = max(0.0, timed.each_s[0] - call_s)
+        seconds[key] = max(0.0, (timed.each_s[0] - call_s) / copies[key])
         spent_s += timed.spent_s
     ops = tuple(
         replace(op, seconds=seconds[op.key], runs=1)

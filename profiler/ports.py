@@ -74,8 +74,8 @@ class Session(Part, Protocol):
     def alone(self, copies: Mapping[str, int]) -> Iterator[tuple[str, Part]]:
         """The ops that `copies` names by key, each as a part of its own.
 
-        A part of several copies runs through them in turn: inputs and outputs are shared, so they
-        stay in the caches, but each copy has its own weights.
+        A part of several copies runs them all in one inference: they read the same inputs, which
+        stay in the caches, but each has weights of its own.
 
         Raises:
             Unavailable: the runtime cannot run its ops alone; `facts["parts"]` says why.

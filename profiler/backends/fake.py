@@ -134,8 +134,8 @@ class FakeSession:
     def alone(self, copies: Mapping[str, int]) -> Iterator[tuple[str, Part]]:
         """Each node alone; a fake has no caches."""
         seconds = {node.key: s for node, s in zip(self._nodes, self._node_s, strict=True)}
-        for key in copies:
-            yield key, _FakePart(self, seconds[key])
+        for key, count in copies.items():
+            yield key, _FakePart(self, count * seconds[key])
 
     def beginnings(self) -> Iterator[Part]:
         """The sums up to each node."""

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
-from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
 from time import perf_counter, sleep
@@ -96,25 +95,6 @@ class _Bound:
     def close(self) -> None:
         """Drop the session and its buffers."""
         del self._binding, self._session
-
-
-class _Rotating:
-    """Copies of one graph, run in turn."""
-
-    def __init__(self, copies: Sequence[tuple[Any, Any]]) -> None:
-        self._turns = cycle([(_synchronised(*copy), copy[1]) for copy in copies])
-
-    def sample(self, loops: int) -> float:
-        """Seconds of `loops` inferences, each by the next copy."""
-        turns = islice(self._turns, loops)
-        start = perf_counter()
-        for run, binding in turns:
-            run(binding)
-        return perf_counter() - start
-
-    def close(self) -> None:
-        """Drop the sessions and their buffers."""
-        del self._turns
 
 
 def _synchronised(session: Any, binding: Any) -> Callable[[Any], None]:
@@ -247,8 +227,7 @@ class OrtSession(_Bound):
         cut = self._anatomy()
         index_of = {node.key: index for index, node in enumerate(self.graph())}
         for key, count in copies.items():
-            model = isolate.carve(cut.model, index_of[key], cut.tensors)
-            yield key, self._part(model) if count == 1 else self._rotating(model, count)
+            yield key, self._part(isolate.carve(cut.model, index_of[key], cut.tensors, count))
 
     def beginnings(self) -> Iterator[Part]:
         """The network up to each node."""
@@ -263,21 +242,6 @@ class OrtSession(_Bound):
             # What was cut out of an optimised graph must run as it stands.
             session = self._load(self._options(optimise=False), model.SerializeToString())
             return _Bound(session, self._bind(session, self._anatomy().tensors))
-
-    def _rotating(self, model: Any, count: int) -> Part:
-        """Copies with weights of their own; inputs and outputs are those of the first."""
-        with _translated(self._workload):
-            content, tensors = model.SerializeToString(), self._anatomy().tensors
-            copies: list[tuple[Any, Any]] = []
-            for _ in range(count):
-                session = self._load(self._options(optimise=False), content)
-                binding = self._bind(session, tensors)
-                if copies:
-                    first = copies[0][1].get_outputs()
-                    for output, value in zip(session.get_outputs(), first, strict=True):
-                        binding.bind_ortvalue_output(output.name, value)
-                copies.append((session, binding))
-            return _Rotating(copies)
 
     def op_times(self, budget_s: float) -> OpPass:
         """ONNX Runtime's own profile: integer microseconds, distorting, in a session of its own."""

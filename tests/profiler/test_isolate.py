@@ -42,6 +42,20 @@ def test_each_op_alone_computes_what_it_computed_inside(session: OrtSession) -> 
             assert array == pytest.approx(cut.tensors[name], abs=1e-5)
 
 
+def test_copies_have_weights_of_their_own(session: OrtSession) -> None:
+    """Copies read one input; each reads its own weights and gives what the op gave inside."""
+    cut = session._anatomy()
+    (index,) = (i for i, node in enumerate(cut.model.graph.node) if node.op_type == "FusedGemm")
+    (name,) = cut.model.graph.node[index].output
+    model = isolate.carve(cut.model, index, cut.tensors, 3)
+    assert len(model.graph.input) == 1
+    reads = [weight for node in model.graph.node for weight in node.input[1:]]
+    assert len(set(reads)) == len(reads) == len(model.graph.initializer)
+    made = _run(model, cut.tensors)
+    assert set(made) == {name, f"{name}#1", f"{name}#2"}
+    assert all(array == pytest.approx(cut.tensors[name], abs=1e-5) for array in made.values())
+
+
 def test_each_beginning_ends_in_its_op(session: OrtSession) -> None:
     """The network up to each node gives that node's output; the last gives the network's."""
     cut = session._anatomy()

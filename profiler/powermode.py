@@ -83,8 +83,13 @@ def _mode(shell: Shell) -> tuple[tuple[int, str], dict[str, int]]:
 def _number(wanted: str, modes: dict[str, int]) -> int:
     if wanted in modes:
         return modes[wanted]
-    if wanted.isdecimal() and int(wanted) in modes.values():
+    if wanted.isdecimal() and (not modes or int(wanted) in modes.values()):
         return int(wanted)
+    if not modes:
+        raise UsageError(
+            "The board's modes cannot be read from /etc/nvpmodel.conf.",
+            f"Give --power-mode the mode's id, or {LOCKED} to keep its own.",
+        )
     known = ", ".join(f"{name} ({number})" for name, number in modes.items())
     raise UsageError(
         f"The board has no power mode '{wanted}'.",

@@ -80,7 +80,8 @@ _LOCK = (
     f'flock -w 2 9 || {{ echo "{_MARK} busy $(date +%s) $(cat "$lock")"; exit; }}; '
     'printf "%s %s\\n" "$(date +%s)" "$1" | dd of="$lock" conv=nocreat status=none; '
     'folder="${XDG_CACHE_HOME:-$HOME/.cache}/nnprof/board"; mkdir -p -- "$folder" || exit; '
-    'kind=cpu; grep -aqs tegra "$NNPROF_ROOT/proc/device-tree/compatible" && kind=jetson; '
+    'kind=cpu; grep -aqs tegra "$NNPROF_ROOT/proc/device-tree/compatible" '
+    '"$NNPROF_ROOT/sys/firmware/devicetree/base/compatible" && kind=jetson; '
     f'printf "%s\\n" "{_MARK} ready" "$kind" "$(cat /proc/sys/kernel/random/boot_id)" "$HOME" '
     f'"$folder"; while read -r -t {_SILENCE_S} beat; do :; done; kill "$PPID"'
 )

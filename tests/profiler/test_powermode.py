@@ -101,6 +101,28 @@ def test_unknown_mode(board: Path) -> None:
         pytest.fail("it was entered")
 
 
+def test_modes_that_cannot_be_read(board: Path) -> None:
+    """Without nvpmodel's configuration a mode has no name, but still its id."""
+    shell = _allow(board)
+    (board / "etc/nvpmodel.conf").unlink()
+    with pytest.raises(UsageError, match="cannot be read"), powermode.held(shell, "MAXN_SUPER"):
+        pytest.fail("it was entered")
+    with powermode.held(shell, "2"):
+        assert _state(board)[2][1] == "nvpmodel -m 2"
+
+
+def test_a_board_that_cannot_be_put_back(board: Path) -> None:
+    """When the way back is barred meanwhile, the user is told what to type."""
+    with (
+        pytest.raises(Unavailable, match="did not work") as caught,
+        powermode.held(_allow(board), "MAXN_SUPER"),
+    ):
+        (board / "etc/sudoers.d/nnprof").unlink()
+    state = board / "ours/clocks.conf"
+    by_hand = f"Type there: sudo nvpmodel -m 1 && sudo jetson_clocks --restore {state}"
+    assert caught.value.remedy == by_hand
+
+
 def test_no_jetson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without nvpmodel says that the option is not for it."""
     monkeypatch.setenv("NNPROF_ROOT", str(tmp_path))

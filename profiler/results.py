@@ -22,6 +22,21 @@ class _Head(msgspec.Struct):
     schema: int
 
 
+class _Kind(msgspec.Struct):
+    """What only a Run has."""
+
+    study: msgspec.Raw
+
+
+def is_run(path: Path) -> bool:
+    """Whether a file says that it is a Run; whether it is a whole one, `load` tells."""
+    try:
+        msgspec.json.decode(path.read_bytes(), type=_Kind)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
+
+
 def save(run: Run, path: Path) -> None:
     """Write the Run so that `path` is a whole file at every moment, even if we are killed.
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Annotated
+
+import msgspec
 
 from nnprof import registry
-from nnprof.errors import UsageError
+from nnprof.errors import BadFile, NewerSchema, UsageError
 from nnprof.exporters.onnx import export, load_model
+from nnprof.files import write_atomically
 from nnprof.networks import bundled
 from nnprof.networks.families import parse_network
 from nnprof.networks.spec import NetworkSpec
@@ -15,6 +19,7 @@ from nnprof.profiler import inputs
 from nnprof.types import Cell, Model, Target, Workload
 
 BATCHES = (1, 4, 16, 64, 256, 1024)
+STUDY_SCHEMA = 1
 
 
 def model_of(text: str) -> Model:
@@ -57,27 +62,106 @@ def named_cells(
     return tuple(cells)
 
 
+class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One cell of a study file: a network (notation, family or ONNX file), a batch, and why."""
+
+    network: str
+    batch: Annotated[int, msgspec.Meta(ge=1)]
+    why: str = ""
+
+
+class StudyFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A study as a file, for `bench --study FILE`; its `name` is that of the Run.
+
+    The file's history: 1, first published form.
+    """
+
+    schema: int = STUDY_SCHEMA
+    name: str
+    cells: tuple[Asked, ...]
+
+
+def save_study(study: StudyFile, path: Path) -> None:
+    """Write a study file.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(study), indent=1) + b"\n")
+
+
+def load_study(path: Path) -> StudyFile:
+    """Read a study file.
+
+    Raises:
+        NewerSchema: a later nnprof wrote it.
+        BadFile: it is missing, cut off, empty, or no study.
+    """
+    remedy = "Give a file that nnprof plan wrote."
+    try:
+        text = path.read_bytes()
+        schema = msgspec.json.decode(text, type=_Head).schema
+        if schema > STUDY_SCHEMA:
+            raise NewerSchema(
+                f"{path} has schema {schema}; this nnprof reads up to {STUDY_SCHEMA}.",
+                "Install a newer nnprof.",
+            )
+        study = msgspec.json.decode(text, type=StudyFile)
+    except OSError as error:
+        raise BadFile(f"Cannot read {path}: {error.strerror or error}.", remedy) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadFile(f"{path} is no study: {str(error).rstrip('.')}.", remedy) from error
+    if not study.cells:
+        raise BadFile(f"{path} asks for nothing.", remedy)
+    return study
+
+
+class _Head(msgspec.Struct):
+    schema: int
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith(".json")
+
+
+def study_name(name: str) -> str:
+    """What the Run of a study is called: the name itself, or what its file says."""
+    return load_study(Path(name)).name if _is_file(name) else name
+
+
 def study_cells(name: str, target: Target, batches: Sequence[int] = ()) -> tuple[Cell, ...]:
-    """A registered study; with `batches`, only those of its cells.
+    """A registered study, or one in a .json file; with `batches`, only those of its cells.
 
     Raises:
         UnknownName: no such study; lists the known.
+        BadFile: no such file, or it is no study.
         UsageError: none of its cells has such a batch.
     """
-    asked: list[tuple[NetworkSpec, int]] = list(registry.find("study", name)())
-    kept = [(spec, batch) for spec, batch in asked if not batches or batch in batches]
+    asked: list[tuple[NetworkSpec | str, int]]
+    if _is_file(name):
+        asked = [(cell.network, cell.batch) for cell in load_study(Path(name)).cells]
+    else:
+        asked = list(registry.find("study", name)())
+    kept = [(network, batch) for network, batch in asked if not batches or batch in batches]
     if not kept:
         own = sorted({batch for _, batch in asked})
         raise UsageError(
             f"Study '{name}' has no cell at batch {', '.join(map(str, batches))}.",
             f"Its batches: {', '.join(map(str, own))}.",
         )
-    models = {spec.name: spec for spec, _ in kept}
-    exported = {network: export(spec) for network, spec in models.items()}
+    models = {_text(network): network for network, _ in kept}
+    exported = {
+        text: model_of(network) if isinstance(network, str) else export(network)
+        for text, network in models.items()
+    }
     return tuple(
-        Cell(workload=Workload(model=exported[spec.name], batch=batch), target=target)
-        for spec, batch in kept
+        Cell(workload=Workload(model=exported[_text(network)], batch=batch), target=target)
+        for network, batch in kept
     )
+
+
+def _text(network: NetworkSpec | str) -> str:
+    return network if isinstance(network, str) else network.name
 
 
 def _cells(model: Model, batches: Sequence[int], target: Target, data: str) -> tuple[Cell, ...]:

@@ -54,7 +54,10 @@ Networks = Annotated[
         "ONNX file, or a folder that nnprof train wrote. Nothing: the bundled network.",
     ),
 ]
-StudyName = Annotated[str | None, typer.Option(help="A named study, such as group3.")]
+StudyName = Annotated[
+    str | None,
+    typer.Option(help="A named study, such as group3, or a .json file that nnprof plan wrote."),
+]
 Batches = Annotated[str | None, typer.Option(help="Batch sizes, such as 1,16,1024.")]
 BackendName = Annotated[str | None, typer.Option(help="The runtime.", show_default="ONNX Runtime")]
 DeviceName = Annotated[
@@ -137,7 +140,7 @@ def bench(
     if resume is not None:
         target, begin = _resumed(resume, named=bool(networks or study))
     else:
-        batches = _batches(batch)
+        batches = batch_sizes(batch)
         target = _target(backend, device, threads, option or [])
         plan = replace(
             _plan(quick or not (networks or study or rigorous), rigorous),
@@ -176,7 +179,8 @@ def _powered(target: Target, wanted: str | None) -> AbstractContextManager[None]
     return powermode.held(hosts.shell(target.host), wanted) if wanted else nullcontext()
 
 
-def _batches(text: str | None) -> tuple[int, ...]:
+def batch_sizes(text: str | None) -> tuple[int, ...]:
+    """The sizes of `--batch 1,16,1024`, each once; none for None."""
     if text is None:
         return ()
     words = text.split(",")
@@ -267,7 +271,7 @@ def _cells(
     if study and networks:
         raise UsageError("A study brings its own networks.", "Give --study or networks, not both.")
     if study:
-        return study, studies.study_cells(study, target, batches)
+        return studies.study_name(study), studies.study_cells(study, target, batches)
     if networks:
         return "bench", studies.named_cells(networks, target, batches, data)
     return "bundled", studies.bundled_cells(target, batches)

@@ -1,0 +1,97 @@
+"""Many networks of a family at once: `mattsson(conv=1..5, depth=5..80/5)`.
+
+A value of a parameter is a number, several apart by `|`, or a range `first..last` or
+`first..last/step`, both ends included. A parameter that is left out has the family's own choices
+(`CHOICES`); a bare family name has them all.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import NamedTuple
+
+from nnprof.errors import BadNotation, BadShape, UnknownName
+from nnprof.networks.families import FAMILIES
+from nnprof.networks.spec import NetworkSpec
+
+MOST = 1_000_000  # networks of one space; a slip of the finger must not run for a day
+
+# What a family offers where the user does not say: for mattsson the ranges of the 2016 groups.
+CHOICES: dict[str, dict[str, tuple[int, ...]]] = {
+    "mattsson": {
+        "conv": (1, 2, 3, 4, 5),
+        "fc": (1, 2, 3, 4, 5),
+        "depth": tuple(range(5, 81, 5)),
+        "neurons": tuple(range(64, 2049, 64)),
+    }
+}
+
+_CALL = re.compile(r"\s*([a-z_][a-z0-9_]*)\s*(?:\(([^()]*)\))?\s*")
+_RANGE = re.compile(r"(\d{1,6})(?:\.\.(\d{1,6})(?:/(\d{1,6}))?)?")
+_EXAMPLE = "Write it like this: mattsson(conv=1..5, fc=1, depth=5..80/5, neurons=128|256)."
+
+
+class Space(NamedTuple):
+    """The networks of a family with all combinations of these values, in ascending order."""
+
+    family: str
+    choices: dict[str, tuple[int, ...]]
+
+    @property
+    def size(self) -> int:
+        """Combinations, those that make no network included."""
+        return math.prod(len(values) for values in self.choices.values())
+
+    def specs(self) -> Iterator[NetworkSpec]:
+        """Each network; combinations that do not fit together are left out."""
+        make = FAMILIES[self.family]
+        for values in itertools.product(*self.choices.values()):
+            with suppress(BadShape):
+                yield make(**dict(zip(self.choices, values, strict=True)))
+
+
+def parse_space(text: str) -> Space:
+    """The space that a user's text stands for.
+
+    Raises:
+        UnknownName: no family of that name.
+        BadNotation: a parameter that the family does not have, or no value.
+    """
+    call = _CALL.fullmatch(text)
+    if not call:
+        raise BadNotation(text, 1, "No family", _EXAMPLE)
+    name, arguments = call[1], call[2] or ""
+    if name not in CHOICES:
+        raise UnknownName("family", name, CHOICES)
+    choices = dict(CHOICES[name])
+    for word in arguments.split(",") if arguments.strip() else ():
+        parameter, equals, value = (part.strip() for part in word.partition("="))
+        column = text.index(word) + 1
+        if not equals or parameter not in choices:
+            known = f"Its parameters: {', '.join(choices)}."
+            raise BadNotation(text, column, f"'{word.strip()}' is not understood", known)
+        choices[parameter] = _values(text, column, value)
+    space = Space(name, choices)
+    if space.size > MOST:
+        raise BadNotation(
+            text, 1, f"{space.size} networks are too many", f"At most {MOST} are looked at."
+        )
+    return space
+
+
+def _values(text: str, column: int, value: str) -> tuple[int, ...]:
+    found: set[int] = set()
+    for word in value.split("|"):
+        match = _RANGE.fullmatch(word.strip())
+        if not match:
+            raise BadNotation(text, column, f"'{word.strip()}' is no number or range", _EXAMPLE)
+        first = int(match[1])
+        last, step = int(match[2] or first), int(match[3] or 1)
+        if step == 0 or last < first:
+            raise BadNotation(text, column, f"'{word.strip()}' holds nothing", _EXAMPLE)
+        found.update(range(first, last + 1, step))
+    return tuple(sorted(found))

@@ -1,0 +1,147 @@
+"""`nnprof search`: networks that meet a time budget, and which of the trained ones are best."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from nnprof.profiler.costmodel.search import Candidate, Found
+
+_SHOWN = 20
+
+
+class Format(str, Enum):
+    """What to print."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+ModelName = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A model.json, or the name of a published model.")
+]
+Least = Annotated[float, typer.Option("--min-tiles-per-ms", help="The budget.", min=0)]
+Family = Annotated[
+    str,
+    typer.Option(
+        help="A family, or part of it: 'mattsson(conv=1..3, depth=5..80/5, neurons=128|256)'."
+    ),
+]
+Batch = Annotated[int, typer.Option(help="Tiles per inference.", min=1)]
+Accuracy = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="A folder that nnprof train wrote, or a folder of such; repeatable. The networks are "
+        "then those that were trained, with the front of accuracy against predicted time.",
+    ),
+]
+Form = Annotated[Format, typer.Option("--format", help="How to print it; csv and json have all.")]
+
+
+def search(
+    model: ModelName,
+    least: Least,
+    family: Family = "mattsson",
+    batch: Batch = 1024,
+    accuracy: Accuracy = None,
+    output: Form = Format.table,
+) -> None:
+    """Find the networks that a cost model predicts to be fast enough."""
+    from nnprof.networks.spaces import parse_space
+    from nnprof.profiler.costmodel import search as searching
+    from nnprof.profiler.costmodel.model import load
+
+    known = load(model)
+    if accuracy:
+        trained, notes = searching.records(accuracy)
+        found = searching.front(known, trained, batch, least)
+        for note in notes:
+            sys.stderr.write(f"nnprof: {note}\n")
+    else:
+        found = searching.search(known, parse_space(family), batch, least)
+    if output is not Format.table:
+        sys.stdout.write(_text(found.candidates, output))
+        return
+    for line in _lines(found, known.name, least, batch, trained=bool(accuracy)):
+        sys.stdout.write(f"{line}\n")
+    shown = found.candidates if accuracy else [one for one in found.candidates if one.largest]
+    if shown:
+        _print(shown[:_SHOWN], trained=bool(accuracy))
+    if len(shown) > _SHOWN:
+        sys.stdout.write(f"… and {len(shown) - _SHOWN} more; all with --format csv.\n")
+
+
+def _text(candidates: Sequence[Candidate], output: Format) -> str:
+    import msgspec
+
+    rows = [msgspec.structs.asdict(one) for one in candidates]
+    if output is Format.json:
+        return msgspec.json.format(msgspec.json.encode(rows), indent=1).decode() + "\n"
+    from nnprof.profiler import report
+    from nnprof.profiler.costmodel.search import Candidate
+
+    return report.as_csv(rows, [field.name for field in msgspec.structs.fields(Candidate)])
+
+
+def _lines(found: Found, name: str, least: float, batch: int, *, trained: bool) -> list[str]:
+    meeting = [one for one in found.candidates if one.meets != "no"]
+    lines = [
+        f"{len(meeting)} of {found.looked_at} networks reach {least:g} tiles/ms at batch {batch} "
+        f"by {name}."
+    ]
+    surely = sum(one.meets == "surely" for one in meeting)
+    if meeting and meeting[0].low_tiles_per_ms is None:
+        lines[0] += " The model has no interval, so none is sure."
+    elif meeting:
+        lines[0] += f" {surely} of them surely: with their whole 90 % interval."
+    if found.unknown:
+        lines.append(f"{found.unknown} have an op that the model has not seen, and are left out.")
+    strange = sum(one.extrapolates for one in meeting)
+    if strange:
+        lines.append(f"{strange} lie outside what the model was made from (marked ?).")
+    if meeting and not trained:
+        count = sum(one.largest for one in meeting)
+        lines.append(f"{count} cannot grow: a step of any parameter and they are too slow.")
+    return lines
+
+
+def _print(candidates: Sequence[Candidate], *, trained: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("network", overflow="fold")
+    for name in ("tiles/ms", "90 %", "weights", *(["accuracy %"] if trained else [])):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("meets", no_wrap=True)
+    if trained:
+        table.add_column("front", no_wrap=True)
+    _fill(table, candidates, trained=trained)
+    Console(highlight=False).print(table)
+
+
+def _fill(table: Table, candidates: Sequence[Candidate], *, trained: bool) -> None:
+    from nnprof.profiler.report import digits
+
+    for one in candidates:
+        low, high = one.low_tiles_per_ms, one.high_tiles_per_ms
+        table.add_row(
+            one.network,
+            digits(one.tiles_per_ms) + ("?" if one.extrapolates else ""),
+            f"{digits(low, 3)}…{digits(high, 3)}" if low and high else "–",
+            f"{one.weights:,}",
+            *([digits(one.accuracy)] if trained else []),
+            one.meets,
+            *(["*" if one.front else ""] if trained else []),
+        )

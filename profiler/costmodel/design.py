@@ -1,0 +1,399 @@
+"""What to measure next: ops that would teach a cost model most, as small networks of one layer.
+
+Candidates are the distinct layers of a family at sizes on the tile lattice: multiples of 16, and
+one beside each, where libraries change their step ("performance representatives", Tübingen 2024).
+Each group of ops gets its part of the budget, in three stages by the number of ops it then has:
+
+1. up to `SEED`: k-centre (Gonzalez 1985) in the logarithms of the op's sizes, so that none is far
+   from a measured one.
+2. up to `OPTIMAL`: D-optimal (Wynn 1970), greedily, with rows relative to the op's time as the
+   fit has them: the volume of the coefficients' uncertainty shrinks most.
+3. error-driven: where the model was most wrong nearby and nothing measured is near. Beyond 40
+   points D-optimal design only collects corners.
+
+Before that a few whole networks, the smallest and the largest, for the ops between the layers
+(reshapes, softmax, copies) and for the check of sums; a quarter of the budget at most.
+
+Pure: networks and measured ops in, choices out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnprof.errors import UsageError
+from nnprof.networks.spaces import Space
+from nnprof.networks.spec import Conv, Dense, Layer, NetworkSpec, Pool
+from nnprof.profiler.costmodel import features, predict, work
+from nnprof.profiler.costmodel.model import CostModel
+from nnprof.profiler.costmodel.work import COLUMNS, Work
+from nnprof.types import Run
+
+Array = NDArray[np.float64]
+
+SEED, OPTIMAL = 12, 40  # ops of a group at which the next stage begins
+LEAST = 3  # ops of a group that make a term identifiable
+TILE = 16
+STAGES = ("whole", "k-centre", "D-optimal", "error")
+_RATIO = 1.6  # between neighbours of the lattice
+_SIZES = ("batch", "m", "n", "k", "window", "stride", "elements_in", "elements_out")
+# Where no model tells the shares: most of such networks' time is in these (the groups of 2016).
+_SHARES = {"conv": 0.5, "gemm": 0.3}
+_OTHER_SHARE = 0.1
+_ERROR = 0.1  # of a group that no model knows
+# Rates of no device in particular, to weigh ops before anything is measured.
+_LAUNCH_S, _FLOPS_PER_S, _BYTES_PER_S = 1e-5, 5e10, 1e10
+MOST_S = 1.0  # of an inference that is worth being asked
+_FIRST = ("launch", "flops", "bytes_in", "bytes_out", "bytes_weights")
+
+
+class Choice(NamedTuple):
+    """What to measure: a network, a batch, the group of ops it is for, the stage that chose it.
+
+    `ops` is how many ops of the budget it takes: 1 for a network of one layer.
+    """
+
+    spec: NetworkSpec
+    batch: int
+    group: str
+    stage: str
+    ops: int = 1
+
+
+class Measured(NamedTuple):
+    """Ops that were measured already, and |ln(measured / predicted)| of each.
+
+    `cells` are the networks, in notation, and batches that they were measured in.
+    """
+
+    works: tuple[Work, ...]
+    errors: Array
+    cells: frozenset[tuple[str, int]] = frozenset()
+
+
+NOTHING = Measured((), np.zeros(0))
+
+
+class Candidates(NamedTuple):
+    """Ops that could be measured. `columns` as in `work.Table`, one entry per candidate."""
+
+    specs: tuple[NetworkSpec, ...]
+    batches: NDArray[np.int64]
+    groups: NDArray[np.str_]
+    columns: dict[str, Array]
+
+    def at(self, rows: NDArray[np.int64]) -> dict[str, Array]:
+        """The columns of these rows."""
+        return {name: values[rows] for name, values in self.columns.items()}
+
+
+# --- candidates -----------------------------------------------------------------------------------
+
+
+def lattice(values: Sequence[int]) -> tuple[int, ...]:
+    """Sizes to look at in a range: both ends, and multiples of 16 with one below and above each.
+
+    The multiples grow by about 1.6, so that few of them span the range. Short ranges stay whole.
+    """
+    low, high = min(values), max(values)
+    if len(values) <= SEED // 2 or high <= TILE:
+        return tuple(values)
+    found, at = {low, high}, float(TILE)
+    while at <= high + TILE:
+        centre = round(at / TILE) * TILE
+        found |= {centre - 1, centre, centre + 1}
+        at = max(at * _RATIO, centre + TILE)
+    return tuple(sorted(size for size in found if low <= size <= high))
+
+
+def candidates(space: Space, batches: Sequence[int], lowering: str) -> Candidates:
+    """The distinct layers of a family as networks of one layer, at each batch."""
+    lattices = {name: lattice(values) for name, values in space.choices.items()}
+    layers = dict.fromkeys(
+        pair for spec in space._replace(choices=lattices).specs() for pair in _pairs(spec)
+    )
+    specs = tuple(NetworkSpec(shape, (layer,)) for shape, layer in layers)
+    if not specs:
+        raise UsageError("The family has no such network.", "Widen the ranges.")
+    ops = work.of_specs(specs, lowering)
+    main = _main(ops.columns["flops"][ops.row], ops.network, ops.row, len(specs))
+    each = [ops.at(batch) for batch in batches]
+    return Candidates(
+        specs=specs * len(batches),
+        batches=np.repeat(np.array(batches, dtype=np.int64), len(specs)),
+        groups=np.tile(np.array([ops.names[code] for code in ops.codes[main]]), len(batches)),
+        columns={
+            name: np.concatenate([table.columns[name][main] for table in each]) for name in COLUMNS
+        },
+    )
+
+
+def _pairs(spec: NetworkSpec) -> Iterator[tuple[tuple[int, ...], Layer]]:
+    """Each layer that works, with what goes in."""
+    shape = spec.input_shape
+    for layer, after in zip(spec.layers, spec.shapes, strict=True):
+        if isinstance(layer, Conv | Pool):
+            yield shape, layer
+        elif isinstance(layer, Dense):
+            yield (math.prod(shape),), layer
+        shape = after
+
+
+def _main(
+    flops: Array, network: NDArray[np.int64], row: NDArray[np.int64], count: int
+) -> NDArray[np.int64]:
+    """Of each network's ops the one that computes most: the others are copies around it."""
+    order = np.lexsort((flops, network))
+    last = np.searchsorted(network[order], np.arange(count), side="right") - 1
+    return row[order][last]
+
+
+# --- choices --------------------------------------------------------------------------------------
+
+
+def plan(
+    offered: Candidates, budget: int, model: CostModel | None = None, known: Measured = NOTHING
+) -> tuple[Choice, ...]:
+    """At most `budget` ops to measure, in the order in which they teach most.
+
+    Args:
+        offered: what can be measured.
+        budget: how many ops.
+        model: of the device; its terms weigh the ops, its errors and the family's time the groups.
+        known: ops that were measured; they are not asked again.
+    """
+    quotas = _quotas(offered, budget, model)
+    chosen: list[tuple[int, int, Choice]] = []
+    for group, quota in quotas.items():
+        rows = np.flatnonzero(offered.groups == group)
+        found = _group(offered, rows, group, quota, model, known)
+        chosen += [(STAGES.index(one.stage), place, one) for place, one in enumerate(found)]
+    # Groups take turns, so that a study that is cut short has something of each.
+    return tuple(choice for _, _, choice in sorted(chosen, key=lambda each: each[:2]))
+
+
+def whole(
+    space: Space,
+    batches: Sequence[int],
+    lowering: str,
+    budget: int,
+    model: CostModel | None,
+    known: Measured = NOTHING,
+) -> tuple[Choice, ...]:
+    """The smallest and the largest network of a family, as far as a quarter of the budget goes.
+
+    None where the model knows all their ops.
+    """
+    ends = [
+        next(iter(space._replace(choices=end).specs()), None)
+        for end in (
+            {name: values[:1] for name, values in space.choices.items()},
+            {name: values[-1:] for name, values in space.choices.items()},
+        )
+    ]
+    asked = [(spec, batch) for spec, batch in zip((ends[0], *ends), (
+        max(batches), min(batches), min(batches)), strict=True) if spec is not None]  # fmt: skip
+    result, left = list[Choice](), budget // 4
+    for spec, batch in asked:
+        ops = work.of_specs([spec], lowering)
+        news = model is None or any(model.group(name) is None for name in ops.names)
+        news &= (spec.notation, batch) not in known.cells
+        if news and len(ops.row) <= left:
+            left -= len(ops.row)
+            result.append(Choice(spec, batch, "network", "whole", len(ops.row)))
+    return tuple(result)
+
+
+def _quotas(offered: Candidates, budget: int, model: CostModel | None) -> dict[str, int]:
+    """Ops for each group: by its share of the family's time × its error, but a few for each."""
+    groups, counts = np.unique(offered.groups, return_counts=True)
+    wanted = {str(group): _weight(offered, str(group), model) for group in groups}
+    total = sum(wanted.values())
+    quotas = {group: min(LEAST, budget // len(groups)) for group in wanted}
+    rest = budget - sum(quotas.values())
+    for group, weight in wanted.items():
+        quotas[group] += int(rest * weight / total)
+    for group in sorted(wanted, key=lambda one: -wanted[one])[: budget - sum(quotas.values())]:
+        quotas[group] += 1
+    most = dict(zip(map(str, groups), counts, strict=True))
+    return {group: min(quota, int(most[group])) for group, quota in quotas.items()}
+
+
+def _weight(offered: Candidates, group: str, model: CostModel | None) -> float:
+    fitted = model.group(group) if model else None
+    if model is None or fitted is None:
+        return _SHARES.get(group, _OTHER_SHARE) * _ERROR
+    rows = np.flatnonzero(offered.groups == group)
+    seconds = _seconds(group, offered.at(rows), model)
+    return float(np.exp(np.log(np.maximum(seconds, 1e-9)).mean())) * (fitted.error or _ERROR)
+
+
+def _group(
+    offered: Candidates,
+    rows: NDArray[np.int64],
+    group: str,
+    quota: int,
+    model: CostModel | None,
+    known: Measured,
+) -> list[Choice]:
+    mine = [index for index, one in enumerate(known.works) if one.group == group]
+    old = _columns([known.works[index] for index in mine])
+    own = offered.at(rows)
+    places = _places(own, old)
+    nearest = _distances(places[: len(rows)], places[len(rows) :])
+    count = _count(group, model, len(mine))
+    # What was measured is not asked again, nor what takes too long.
+    fresh_cells = [
+        (offered.specs[row].notation, int(offered.batches[row])) not in known.cells for row in rows
+    ]
+    free = (nearest > 1e-9) & np.array(fresh_cells) & (_seconds(group, own, model) <= MOST_S)
+    picked: list[tuple[int, str]] = []
+    for stage, upto in zip(STAGES[1:], (SEED, OPTIMAL, math.inf), strict=True):
+        wanted = int(min(quota, max(0.0, upto - count))) - len(picked)
+        if wanted <= 0 or not free.any():
+            continue
+        if stage == "D-optimal":
+            names = _names(group, own, model)
+            every = _rows(group, own, model, names)
+            before = every[[index for index, _ in picked]]
+            start = np.concatenate((_rows(group, old, model, names), before))
+            fresh = _d_optimal(every, start, free, wanted)
+        else:
+            pull = np.ones(len(rows))
+            if stage == "error" and mine:
+                pull = _errors_near(places, len(rows), known.errors[mine])
+            fresh = _k_centre(places[: len(rows)], nearest, pull, free, wanted)
+        for index in fresh:
+            picked.append((index, stage))
+            free[index] = False
+            nearest = np.minimum(
+                nearest, np.linalg.norm(places[: len(rows)] - places[index], axis=1)
+            )
+    return [
+        Choice(offered.specs[rows[index]], int(offered.batches[rows[index]]), group, stage)
+        for index, stage in picked
+    ]
+
+
+def _count(group: str, model: CostModel | None, measured: int) -> int:
+    """Ops of a group that are known already, from the Runs or from what the model says."""
+    fitted = model.group(group) if model else None
+    return measured or (fitted.shapes if fitted else 0)
+
+
+def _columns(works: Sequence[Work]) -> dict[str, Array]:
+    numbers = np.array([one[3:] for one in works], dtype=float).reshape(-1, len(COLUMNS))
+    return {name: numbers[:, index] for index, name in enumerate(COLUMNS)}
+
+
+def _places(own: Mapping[str, Array], old: Mapping[str, Array]) -> Array:
+    """Candidates, then measured ops, in the logarithms of their sizes; each axis is 1 long."""
+    both = [np.concatenate((own[name], old[name])) for name in _SIZES]
+    logs = np.log(np.maximum(np.stack(both, axis=1), 1.0))
+    # Measured ops may lie far out; what is looked at sets the scale.
+    inside = logs[: len(own["batch"])]
+    low, high = inside.min(axis=0), inside.max(axis=0)
+    return np.asarray((logs - low) / np.where(high > low, high - low, 1.0))
+
+
+def _distances(places: Array, others: Array) -> Array:
+    """Of each place to the nearest other; infinite without others."""
+    result = np.full(len(places), np.inf)
+    for other in others:
+        result = np.minimum(result, np.linalg.norm(places - other, axis=1))
+    return result
+
+
+def _k_centre(
+    places: Array, nearest: Array, pull: Array, free: NDArray[np.bool_], wanted: int
+) -> list[int]:
+    """Again and again the place that is farthest from all chosen ones, weighed by `pull`."""
+    nearest, open_, result = nearest.copy(), free.copy(), list[int]()
+    while len(result) < wanted and open_.any():
+        if np.isinf(nearest).all():  # nothing yet: the middle
+            middle = np.linalg.norm(places - places.mean(axis=0), axis=1)
+            best = int(np.argmin(np.where(open_, middle, np.inf)))
+        else:
+            best = int(np.argmax(np.where(open_, nearest * pull, -1.0)))
+        result.append(best)
+        open_[best] = False
+        nearest = np.minimum(nearest, np.linalg.norm(places - places[best], axis=1))
+    return result
+
+
+def _errors_near(places: Array, count: int, errors: Array) -> Array:
+    """How wrong the model was at the three measured ops that are nearest to each candidate."""
+    old = places[count:]
+    apart = np.linalg.norm(places[:count, None, :] - old[None, :, :], axis=2)
+    near = np.argsort(apart, axis=1)[:, :3]
+    return np.asarray(errors[near].mean(axis=1) + 1e-3)
+
+
+# --- D-optimal ------------------------------------------------------------------------------------
+
+
+def _names(group: str, own: Mapping[str, Array], model: CostModel | None) -> tuple[str, ...]:
+    """The features of the group's terms, where they say anything of the candidates."""
+    terms = model.terms_of(group) if model else ()
+    names = tuple(dict.fromkeys(term.feature for term in terms))
+    return names if names and features.matrix(names, own).any() else _FIRST
+
+
+def _seconds(group: str, columns: Mapping[str, Array], model: CostModel | None) -> Array:
+    """What the ops take: by the model, or roughly."""
+    moved = columns["bytes_in"] + columns["bytes_out"] + columns["bytes_weights"]
+    roughly = _LAUNCH_S + columns["flops"] / _FLOPS_PER_S + moved / _BYTES_PER_S
+    terms = model.terms_of(group) if model else ()
+    if not terms:
+        return np.asarray(roughly)
+    amounts = features.matrix(tuple(term.feature for term in terms), columns)
+    seconds = amounts @ np.array([term.coefficient for term in terms])
+    return np.where(seconds > 0, seconds, roughly)
+
+
+def _rows(
+    group: str, columns: Mapping[str, Array], model: CostModel | None, names: tuple[str, ...]
+) -> Array:
+    """Features relative to the op's time: rows of the regression as the fit has them."""
+    return features.matrix(names, columns) / _seconds(group, columns, model)[:, None]
+
+
+def _d_optimal(rows: Array, start: Array, free: NDArray[np.bool_], wanted: int) -> list[int]:
+    """Again and again the row that adds most to det X'X (matrix determinant lemma)."""
+    scale = np.sqrt((rows**2).mean(axis=0))
+    scale[scale == 0] = 1.0
+    scaled, known = rows / scale, start / scale
+    inverse = np.linalg.inv(known.T @ known + 1e-6 * np.eye(rows.shape[1]))
+    open_, result = free.copy(), list[int]()
+    while len(result) < wanted and open_.any():
+        gain = np.einsum("ij,jk,ik->i", scaled, inverse, scaled)
+        best = int(np.argmax(np.where(open_, gain, -1.0)))
+        reach = inverse @ scaled[best]
+        inverse = inverse - np.outer(reach, reach) / (1 + gain[best])
+        open_[best] = False
+        result.append(best)
+    return result
+
+
+def known(runs: Iterable[Run], model: CostModel | None) -> Measured:
+    """The ops that Runs timed, with how far the model is off; without one all are alike."""
+    cells = [cell for run in runs for cell in run.measurements]
+    timed = [
+        op
+        for cell in cells
+        for op in (cell.ops.ops if cell.ops else ())
+        if op.outputs and op.seconds > 0
+    ]
+    named = frozenset((cell.workload.model.network or "", cell.workload.batch) for cell in cells)
+    works = tuple(work.of_node(op) for op in timed)
+    if model is None or not works:
+        return Measured(works, np.full(len(works), _ERROR), named)
+    table = work.table([works])
+    found = predict.op_seconds(model, table)[table.row]
+    off = np.abs(np.log(np.array([op.seconds for op in timed]) / found))
+    return Measured(works, np.where(np.isfinite(off), off, 1.0), named)

@@ -1,0 +1,221 @@
+"""Networks that meet a time budget: those of a family by prediction, trained ones by accuracy.
+
+Pure, but for `records`, which reads what training left behind.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from nnprof.errors import UsageError
+from nnprof.networks.checkpoint import RECORD, load_record
+from nnprof.networks.families import parse_network
+from nnprof.networks.spaces import Space
+from nnprof.networks.spec import Conv, Dense, NetworkSpec
+from nnprof.profiler.costmodel import predict, work
+from nnprof.profiler.costmodel.model import CostModel
+from nnprof.profiler.costmodel.work import Table
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A network and what it is predicted to cost.
+
+    Attributes:
+        network: its name; `notation`: its layers.
+        ms_per_tile, tiles_per_ms: predicted; `low_tiles_per_ms`, `high_tiles_per_ms`: 90 %
+            interval, None where the model has none.
+        meets: "surely" (the whole interval meets the budget), "probably" (the prediction does; the
+            interval does not, or there is none) or "no".
+        extrapolates: it leaves the domain of the model.
+        weights: numbers that it learns.
+        largest: no parameter has a next choice in the space that still meets the budget.
+        accuracy: of the trained one, percent of the test tiles, None where not trained.
+        front: no trained network is both faster and more accurate.
+    """
+
+    network: str
+    notation: str
+    ms_per_tile: float
+    tiles_per_ms: float
+    low_tiles_per_ms: float | None
+    high_tiles_per_ms: float | None
+    meets: str
+    extrapolates: bool
+    weights: int
+    largest: bool = False
+    accuracy: float | None = None
+    front: bool = False
+
+
+class Found(NamedTuple):
+    """What a search found: those that meet the budget, of how many, and how many are unknown."""
+
+    candidates: tuple[Candidate, ...]
+    looked_at: int
+    unknown: int
+
+
+def search(model: CostModel, space: Space, batch: int, tiles_per_ms: float) -> Found:
+    """The networks of a space that are predicted to reach so many tiles/ms, most weights first."""
+    specs = list(space.specs())
+    seconds, outside = _predicted(model, specs, batch)
+    meeting = np.flatnonzero(batch / seconds / 1e3 >= tiles_per_ms)  # NaN never meets
+    keys = {_place(space, specs[index]) for index in meeting}
+    found = [
+        msgspec.structs.replace(
+            _candidate(model, specs[index], batch, seconds[index], outside[index], tiles_per_ms),
+            largest=not any(key in keys for key in _next(space, _place(space, specs[index]))),
+        )
+        for index in meeting
+    ]
+    found.sort(key=lambda one: (-one.weights, one.ms_per_tile))
+    return Found(tuple(found), len(specs), int(np.isnan(seconds).sum()))
+
+
+def _place(space: Space, spec: NetworkSpec) -> tuple[int, ...]:
+    return tuple(values.index(spec.parameters[name]) for name, values in space.choices.items())
+
+
+def _next(space: Space, place: tuple[int, ...]) -> Iterable[tuple[int, ...]]:
+    """The places with one parameter a choice further, where there is one."""
+    for at, values in enumerate(space.choices.values()):
+        if place[at] + 1 < len(values):
+            yield (*place[:at], place[at] + 1, *place[at + 1 :])
+
+
+def _predicted(model: CostModel, specs: Sequence[NetworkSpec], batch: int) -> tuple[Array, Flags]:
+    """Seconds per inference, NaN where an op is unknown; and whether the domain is left."""
+    if not specs:
+        raise UsageError("The family has no such network.", "Widen the ranges.")
+    table = work.of_specs(specs, model.lowering).at(batch)
+    return predict.network_seconds(model, table, batch), _outside(model, table, batch)
+
+
+def _outside(model: CostModel, table: Table, batch: int) -> Flags:
+    """Networks with an op outside the domain of its group, or at a batch that was not fitted."""
+    off = np.zeros(len(table.ops), dtype=bool)
+    for code, name in enumerate(table.names):
+        group = model.group(name)
+        at = table.codes == code
+        for column, (low, high) in (group.domain if group else {}).items():
+            values = table.columns[column]
+            # Rounded on disk: a millionth over the edge is on the edge.
+            off |= at & ((values < low * (1 - 1e-4)) | (values > high * (1 + 1e-4)))
+    networks = np.bincount(table.network, weights=off[table.row], minlength=table.networks) > 0
+    if model.batches and not model.batches[0] <= batch <= model.batches[1]:
+        return np.ones_like(networks)
+    return networks
+
+
+def _candidate(
+    model: CostModel,
+    spec: NetworkSpec,
+    batch: int,
+    seconds: float,
+    outside: bool,
+    tiles_per_ms: float,
+) -> Candidate:
+    rate, factor = float(batch / seconds / 1e3), model.network.factor
+    surely = factor is not None and rate / factor >= tiles_per_ms
+    return Candidate(
+        network=spec.name,
+        notation=spec.notation,
+        ms_per_tile=1 / rate,
+        tiles_per_ms=rate,
+        low_tiles_per_ms=rate / factor if factor else None,
+        high_tiles_per_ms=rate * factor if factor else None,
+        meets="surely" if surely else "probably" if rate >= tiles_per_ms else "no",
+        extrapolates=bool(outside),
+        weights=weights(spec),
+    )
+
+
+def weights(spec: NetworkSpec) -> int:
+    """Numbers that a network's convolutions and fully connected layers learn, biases included."""
+    count, shape = 0, spec.input_shape
+    for layer, after in zip(spec.layers, spec.shapes, strict=True):
+        if isinstance(layer, Conv):
+            count += layer.depth * (shape[0] * layer.kernel**2 + 1)
+        elif isinstance(layer, Dense):
+            count += layer.neurons * (math.prod(shape) + 1)
+        shape = after
+    return count
+
+
+# --- trained networks -----------------------------------------------------------------------------
+
+
+class Trained(NamedTuple):
+    """A trained network: accuracy on the test tiles in percent, the median over trainings."""
+
+    spec: NetworkSpec
+    accuracy: float
+    trainings: int
+
+
+def records(paths: Iterable[Path]) -> tuple[tuple[Trained, ...], tuple[str, ...]]:
+    """What these trainings reached, and sentences about those that tell nothing.
+
+    Args:
+        paths: folders that `nnprof train` wrote, their record.json, or folders of such folders.
+
+    Raises:
+        BadFile: one is no record.
+        UsageError: they are of several data sets, or none has an accuracy.
+    """
+    folders = [folder for path in paths for folder in _folders(path)]
+    reached: dict[str, list[float]] = defaultdict(list)
+    datasets, notes = set(), []
+    for folder in folders:
+        record = load_record(folder)
+        if record.test_accuracy is None:
+            notes.append(f"{folder} has no accuracy on test tiles yet; it is left out.")
+            continue
+        datasets.add(record.dataset)
+        spec = parse_network(record.network)
+        # Trainings from other seeds are trainings of the same network.
+        same = NetworkSpec(spec.input_shape, spec.layers)
+        reached[same.notation].append(record.test_accuracy)
+    if len(datasets) > 1:
+        listed = ", ".join(sorted(datasets))
+        raise UsageError(f"The records are of several data sets: {listed}.", "Give those of one.")
+    if not reached:
+        raise UsageError("No record has an accuracy.", "Train networks with: nnprof train")
+    found = (
+        Trained(parse_network(notation), 100 * median(values), len(values))
+        for notation, values in reached.items()
+    )
+    return tuple(found), tuple(notes)
+
+
+def _folders(path: Path) -> list[Path]:
+    if path.name == RECORD:
+        return [path.parent]
+    inner = sorted(one.parent for one in path.glob(f"*/{RECORD}"))
+    return inner if inner and not (path / RECORD).exists() else [path]
+
+
+def front(model: CostModel, trained: Sequence[Trained], batch: int, tiles_per_ms: float) -> Found:
+    """Trained networks, the fastest first, with the front of accuracy against predicted time."""
+    specs = [one.spec for one in trained]
+    seconds, outside = _predicted(model, specs, batch)
+    known = [index for index in np.argsort(seconds) if not np.isnan(seconds[index])]
+    best, result = -math.inf, []
+    for index in known:
+        accuracy = trained[index].accuracy
+        plain = _candidate(model, specs[index], batch, seconds[index], outside[index], tiles_per_ms)
+        result.append(msgspec.structs.replace(plain, accuracy=accuracy, front=accuracy > best))
+        best = max(best, accuracy)
+    return Found(tuple(result), len(specs), len(specs) - len(known))

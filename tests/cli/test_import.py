@@ -1,0 +1,72 @@
+"""`nnprof import` and `nnprof search` as their users meet them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).parents[1] / "data"
+TABLE = DATA / "import" / "table.csv"
+
+
+def nnprof(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command, run in a folder."""
+    command = [sys.executable, "-m", "nnprof", *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_a_table_becomes_a_run_that_can_be_shown(tmp_path: Path) -> None:
+    """The two commands of docs/import.md; what is unknown and what was not read is told."""
+    done = nnprof(tmp_path, "import", TABLE, "-o", "tx1.json")
+    assert done.returncode == 0, done.stderr
+    assert "2 cells, 7 op times." in done.stdout
+    assert "Unknown: precision, threads; tell with --precision --threads." in done.stdout
+    assert "Columns that say nothing to nnprof: lab." in done.stdout
+    assert done.stdout.endswith("Run: tx1.json\n")
+    shown = nnprof(tmp_path, "show", "tx1.json", "--ops", "--batch", "64")
+    assert shown.returncode == 0, shown.stderr
+    assert "3 Gemm" in shown.stdout
+    assert "Imported from table.csv" in shown.stdout.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("import", "none.csv"), "none.csv cannot be read"),
+        (("import", TABLE, "--device", "Jetson TX2"), "No row has the device 'Jetson TX2'"),
+        (("import", TABLE, "-o", "run.txt"), "ends in .json"),
+        (("import", TABLE, "--onnx", "x.onnx"), "names its networks itself"),
+        (("import", DATA / "trtexec" / "8.6" / "layers.json"), "has layers, but no times"),
+        (("search", "none.json", "--min-tiles-per-ms", "1"), "Cannot read none.json"),
+        (
+            ("search", "gtx960-mattsson2016", "--min-tiles-per-ms", "1", "--family", "vgg"),
+            "Unknown family 'vgg'. Known: mattsson.",
+        ),
+        (("bench", "--study", "none.json"), "Cannot read none.json"),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    arguments: tuple[object, ...], said: str, tmp_path: Path
+) -> None:
+    """Exit code 2, one line on stderr, nothing written."""
+    done = nnprof(tmp_path, *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_search_as_json(tmp_path: Path) -> None:
+    """All networks that meet the budget, with what they cost; none that does not."""
+    done = nnprof(
+        *(tmp_path, "search", "gtx960-mattsson2016", "--min-tiles-per-ms", 60),
+        *("--family", "mattsson(conv=1..2, fc=1, depth=20, neurons=128)", "--format", "json"),
+    )
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)
+    assert found["notation"] == "1x28x28 conv20k5 pool2 fc128 fc10"
+    assert found["tiles_per_ms"] == pytest.approx(1 / found["ms_per_tile"])

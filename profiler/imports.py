@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -40,7 +41,13 @@ class _File(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes
 
 
-def run_from(paths: Sequence[Path], told: Told, onnx: Path | None, command: Sequence[str]) -> Run:
+def run_from(
+    paths: Sequence[Path],
+    told: Told,
+    onnx: Path | None,
+    command: Sequence[str],
+    rename: Mapping[str, str] = MappingProxyType({}),
+) -> Run:
     """The Run that these files are.
 
     Args:
@@ -48,6 +55,7 @@ def run_from(paths: Sequence[Path], told: Told, onnx: Path | None, command: Sequ
         told: what the files do not say themselves.
         onnx: the network's file, for its ops' names and types; not for tables.
         command: the arguments given.
+        rename: a table's column names → ours.
 
     Raises:
         BadFile: a file is none of these, or is damaged.
@@ -62,7 +70,9 @@ def run_from(paths: Sequence[Path], told: Told, onnx: Path | None, command: Sequ
     ignored: tuple[str, ...] = ()
     version: str | None = None
     if forms == ["table"]:
-        measurements, ignored, version = _tables(files, told, onnx)
+        measurements, ignored, version = _tables(files, told, onnx, rename)
+    elif rename:
+        raise UsageError("Only tables have columns to rename.", "Leave --rename out.")
     elif forms == ["trtexec export"]:
         measurements = (_engine(files, told, onnx),)
     else:
@@ -157,11 +167,11 @@ def unknowns(run: Run) -> tuple[str, ...]:
 
 
 def _tables(
-    files: Sequence[_File], told: Told, onnx: Path | None
+    files: Sequence[_File], told: Told, onnx: Path | None, rename: Mapping[str, str]
 ) -> tuple[tuple[Measurement, ...], tuple[str, ...], str | None]:
     if onnx is not None:
         raise UsageError("A table names its networks itself.", "Leave --onnx out.")
-    read = [tables.read(file.path) for file in files]
+    read = [tables.read(file.path, rename) for file in files]
     rows = tables.chosen([row for table in read for row in table.rows], told)
     ignored = tuple(dict.fromkeys(name for table in read for name in table.ignored))
     version = next((row.version for row in rows if row.version), None)

@@ -12,9 +12,10 @@ import hashlib
 import io
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -177,15 +178,15 @@ _WORDS = {
     **{"add": "Add", "eltwise": "Add", "lrn": "LRN", "dropout": "Dropout", "reshape": "Reshape"},
 }
 _KIND_OF = {"Pooling": "pool", "LRN": "elementwise", "Dropout": "memory"}
-_WHOLE_NETWORK = {"", "network"}
+_WHOLE_NETWORK = "network"
 _SIZES = {"fp32": 4, "fp16": 2, "int8": 1}
 
 
 # --- reading --------------------------------------------------------------------------------------
 
 
-def read(path: Path) -> Table:
-    """The rows of a .csv file, or of a .csv.gz.
+def read(path: Path, rename: Mapping[str, str] = MappingProxyType({})) -> Table:
+    """The rows of a .csv file, or of a .csv.gz; `rename` gives columns other names first.
 
     Raises:
         BadFile: it cannot be read, or a row is wrong; says which row and column.
@@ -196,19 +197,20 @@ def read(path: Path) -> Table:
     except (OSError, EOFError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise BadFile(f"{path} cannot be read: {reason.rstrip('.')}.") from error
-    return parse(text, str(path))
+    return parse(text, str(path), rename)
 
 
-def parse(text: str, source: str) -> Table:
+def parse(text: str, source: str, rename: Mapping[str, str] = MappingProxyType({})) -> Table:
     """The rows of a table's text; the header is row 1. `source` is for errors.
 
     Raises:
+        UsageError: a column to rename is not there.
         BadFile: there is no header, no row, or a row is wrong; says which row and column.
     """
     first = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count), strict=True)
     try:
-        header = [name.strip().lower() for name in next(reader, [])]
+        header = _renamed([name.strip().lower() for name in next(reader, [])], rename, source)
         _check_header(header, source)
         rows = tuple(_rows(reader, header, source))
     except csv.Error as error:
@@ -216,6 +218,16 @@ def parse(text: str, source: str) -> Table:
     if not rows:
         raise BadFile(f"{source} has no rows under its header.")
     return Table(rows=rows, ignored=tuple(name for name in header if name not in _COLUMNS))
+
+
+def _renamed(header: Sequence[str], rename: Mapping[str, str], source: str) -> list[str]:
+    words = {theirs.lower(): ours.lower() for theirs, ours in rename.items()}
+    for theirs in words:
+        if theirs not in header:
+            raise UsageError(
+                f"{source} has no column '{theirs}' to rename.", f"It has: {', '.join(header)}."
+            )
+    return [words.get(name, name) for name in header]
 
 
 def _check_header(header: Sequence[str], source: str) -> None:
@@ -255,6 +267,8 @@ def _row(cells: dict[str, str], line: int, where: str) -> Row:
             except (ValueError, OverflowError):
                 wanted = convert.__doc__
                 raise BadFile(f"{where}, column {name}: '{text}' is not {wanted}.") from None
+    if "op" in cells:
+        values.setdefault("op", UNKNOWN)  # an op that has no name; a whole network says so
     missing = [name for name in ("network", "batch", "seconds") if name not in values]
     if missing:
         raise BadFile(f"{where}: no {missing[0].replace('seconds', 'time')}.")
@@ -265,8 +279,8 @@ def _row(cells: dict[str, str], line: int, where: str) -> Row:
 
 
 def is_network(row: Row) -> bool:
-    """Whether the row times a whole network, not an op."""
-    return (row.op or "").lower() in _WHOLE_NETWORK
+    """Whether the row times a whole network, not an op: it says so, or the table has no ops."""
+    return row.op is None or row.op.lower() == _WHOLE_NETWORK
 
 
 # --- one device, one runtime ----------------------------------------------------------------------

@@ -36,6 +36,10 @@ Device = Annotated[
 Runtime = Annotated[str | None, typer.Option(help="The runtime; likewise.")]
 Precision = Annotated[str | None, typer.Option(help="fp32, fp16 or int8; likewise.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads of the runtime; likewise.")]
+Rename = Annotated[
+    list[str] | None,
+    typer.Option(metavar="THEIRS=OURS", help="Read a table's column by another name; repeatable."),
+]
 
 
 def import_(
@@ -48,6 +52,7 @@ def import_(
     runtime: Runtime = None,
     precision: Precision = None,
     threads: Threads = None,
+    rename: Rename = None,
 ) -> None:
     """Make a Run of times that another tool measured (columns of a table: docs/import.md)."""
     from nnprof.cli.show import print_cells
@@ -62,7 +67,7 @@ def import_(
         precision=precision,
         threads=threads,
     )
-    run = imports.run_from(files, told, onnx, sys.argv[1:])
+    run = imports.run_from(files, told, onnx, sys.argv[1:], _pairs(rename or []))
     path = out or results.new_path(
         Path("bench_results"), run.study, run.measurements[0].target.device
     )
@@ -74,6 +79,16 @@ def import_(
     for line in _lines(run):
         sys.stdout.write(f"{line}\n")
     sys.stdout.write(f"Run: {path}\n")
+
+
+def _pairs(words: list[str]) -> dict[str, str]:
+    pairs = {}
+    for word in words:
+        theirs, equals, ours = word.partition("=")
+        if not (theirs and equals and ours):
+            raise UsageError(f"--rename {word} is no pair.", "Write --rename THEIRS=OURS.")
+        pairs[theirs] = ours
+    return pairs
 
 
 def _lines(run: Run) -> list[str]:

@@ -40,10 +40,10 @@ def run_of(*paths: Path, onnx: Path | None = None, **told: object) -> Run:
 def test_golden(name: str, paths: list[Path]) -> None:
     """Each form becomes just the Run that is kept in tests/data; only its date differs."""
     run = run_of(*paths)
-    text = msgspec.json.decode(msgspec.json.encode(run))
-    text["study"]["created"] = ""
-    expected = json.loads((GOLDEN / f"{name}-run.json").read_text(encoding="utf-8"))
-    assert text == expected
+    undated = msgspec.structs.replace(run.study, created="")
+    # As values, so that a field that a later nnprof adds does not matter.
+    expected = msgspec.json.decode((GOLDEN / f"{name}-run.json").read_bytes(), type=Run)
+    assert msgspec.structs.replace(run, study=undated) == expected
 
 
 @pytest.mark.parametrize("paths", [[TABLE], exports("profile", "layers"), [ORT]])

@@ -131,7 +131,7 @@ def test_stride_and_padding_give_the_size_that_comes_out() -> None:
         ("n,many,Relu,1", "row 3, column batch: 'many'"),
         (",1,Relu,1", "row 3: no network"),
         ("n,1,Relu", "row 3: 3 cells, but the header has 4"),
-        ("n,1,,0", "row 3: a whole network cannot take no time"),
+        ("n,1,network,0", "row 3: a whole network cannot take no time"),
         ('n,1,"Re"lu,1', "row 3: "),
     ],
 )
@@ -161,6 +161,29 @@ def test_a_bad_header_is_one_sentence(text: str, said: str) -> None:
 def test_columns_without_a_meaning_are_named() -> None:
     """What nnprof does not read is told, so that a slip in a name is seen."""
     assert tables.read(TABLE).ignored == ("lab",)
+
+
+def test_an_op_without_a_type_is_no_network() -> None:
+    """An empty op is an op of unknown type; only the word says that a row is a whole network."""
+    (one,) = measured("network,batch,op,time_ms\nn,1,Relu,1\nn,1,,2\nn,1,Network,4")
+    assert one.ops is not None
+    assert [(op.op, op.kind) for op in one.ops.ops] == [
+        ("Relu", "elementwise"),
+        ("unknown", "other"),
+    ]
+    assert one.samples_s == ((4e-3,),)
+
+
+def test_columns_of_other_names() -> None:
+    """A column is read by the name that the user gives it; one that is not there is refused."""
+    text = "net,B,ms,Type\nn,4,2,ReLU\n"
+    names = {"net": "network", "b": "batch", "ms": "time_ms", "TYPE": "op"}
+    (row,) = tables.parse(text, "t.csv", names).rows
+    assert (row.network, row.batch, row.seconds, row.op) == ("n", 4, 2e-3, "ReLU")
+    with pytest.raises(
+        UsageError, match=r"no column 'nets' to rename\. It has: net, b, ms, type\."
+    ):
+        tables.parse(text, "t.csv", {"nets": "network"})
 
 
 def test_tables_of_spreadsheets(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 TYPING := build/typing/nnprof
 
-.PHONY: install bench test lint types schema check
+.PHONY: install bench test lint types schema check gpu-evidence
 
 install:
 	$(PYTHON) -m pip install -c constraints.txt -e '.[cpu,train,test]'
@@ -29,3 +29,14 @@ schema:
 	mv docs/run.schema.json.tmp docs/run.schema.json
 
 check: lint types test
+
+# On a machine with an NVIDIA GPU and the CUDA build of torch: the contract of the backends on the
+# GPU, then the four groups of 2016, whose Runs are to be committed. Elsewhere the first line ends
+# it, with the sentence that says what is missing.
+gpu-evidence:
+	$(PYTHON) -m nnprof bench --backend torch --device cuda --quick --out build/gpu
+	NNPROF_TEST_DEVICE=cuda $(PYTHON) -m pytest -rs tests/profiler/test_contract.py
+	for group in group1 group2 group3 group4; do \
+		$(PYTHON) -m nnprof bench --study $$group --backend torch --device cuda --out bench_results || exit 1; \
+	done
+	$(PYTHON) -m nnprof bench --study group2 --batch 1,1024 --backend torch --device cuda --option cuda_graph=1 --out bench_results

@@ -48,6 +48,8 @@ from nnprof.profiler.worker import (
     Measure,
     Measured,
     Probed,
+    Score,
+    Scored,
 )
 from nnprof.types import Model, Target, Workload
 
@@ -68,7 +70,7 @@ _links: dict[str, Link] = {}
 _gone: dict[str, NnprofError] = {}
 
 
-def run(job: Job, limit_s: float) -> Probed | Measured | Looped:
+def run(job: Job, limit_s: float) -> Probed | Measured | Looped | Scored:
     """Have a fresh worker do the job where its target is.
 
     Raises:
@@ -174,7 +176,7 @@ def _explained(error: ConnectionLost, board: Board, link: Link) -> NnprofError:
 
 def run_local(
     job: Job, limit_s: float, more: Mapping[str, str] | None = None
-) -> Probed | Measured | Looped:
+) -> Probed | Measured | Looped | Scored:
     """Have a fresh worker do the job here, with `more` in its environment.
 
     Raises:
@@ -208,7 +210,9 @@ def run_local(
     return _answer(output, worker.returncode, said[-1] if said else "")
 
 
-def _run_remote(job: Job, limit_s: float, board: Board, link: Link) -> Probed | Measured | Looped:
+def _run_remote(
+    job: Job, limit_s: float, board: Board, link: Link
+) -> Probed | Measured | Looped | Scored:
     sent = msgspec.json.encode(_sent(job, link))
     argv = [board.python, "-c", _REMOTE, __version__]
     done = link.shell.run(argv, stdin=sent, timeout_s=limit_s)
@@ -235,6 +239,8 @@ def _sent(job: Job, link: Link) -> Job:
             floor=_model_there(job.floor, link),
             chain=_model_there(job.chain, link),
         )
+    if isinstance(job, Score):
+        return replace(job, workload=_workload_there(job.workload, link))
     workloads = tuple(_workload_there(workload, link) for workload in job.workloads)
     if isinstance(job, Loop):
         return replace(job, workloads=workloads, floor=_model_there(job.floor, link))
@@ -282,7 +288,7 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
         worker.wait()
 
 
-def _answer(output: bytes, code: int, said: str) -> Probed | Measured | Looped:
+def _answer(output: bytes, code: int, said: str) -> Probed | Measured | Looped | Scored:
     try:
         answer: Answer = msgspec.json.decode(output, type=Answer)
     except msgspec.DecodeError:

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from nnprof.profiler import checks, energy, stats
 from nnprof.profiler.roofline import Roofline
-from nnprof.types import Check, Failure, Measurement, OpPass, OpTime, Run
+from nnprof.types import Check, Failure, Measurement, Model, OpPass, OpTime, Run
 
 if TYPE_CHECKING:
     from nnprof.profiler.compare import Comparison
@@ -26,7 +26,7 @@ COLUMNS = (
     *("network", "batch", "precision", "backend", "device", "threads"),
     *("tiles_per_ms", "ms_per_tile", "latency_ms", "low_ms", "high_ms"),
     *("p90_ms", "p99_ms", "samples", "processes", "ops_over_clean", "state", "stopped"),
-    *("mj_per_tile", "rail"),
+    *("mj_per_tile", "rail", "accuracy"),
 )
 OP_COLUMNS = (
     *("network", "batch", "index", "op", "kind", "ms", "ms_per_tile", "share", "method"),
@@ -40,11 +40,17 @@ Row = dict[str, Any]
 def rows(run: Run) -> list[Row]:
     """One row per cell with the keys of COLUMNS; a failed cell has None for numbers.
 
-    `state` is steady, drifting, bimodal, not_reached, unfinished or failed.
+    `state` is steady, drifting, bimodal, not_reached, unfinished or failed; `accuracy` is a share
+    of 1, None where it was not asked for or is not known.
     """
     total = _total_rail(run)
     measured = [
-        {**_row(measurement), **_energy(measurement, total)} for measurement in run.measurements
+        {
+            **_row(measurement),
+            **_energy(measurement, total),
+            "accuracy": _accuracy(run, measurement.workload.model.sha256),
+        }
+        for measurement in run.measurements
     ]
     return measured + [_failed_row(failure) for failure in run.failures]
 
@@ -202,7 +208,7 @@ def heading(run: Run) -> str:
     runtime = f"{first.target.backend} {version}".strip()
     shared = (
         f"{run.study.name} on {first.target.device}, {runtime}, "
-        f"{_told('precision', first.workload.precision)}, {threads}"
+        f"{', '.join(_told('precision', one) for one in _precisions(run))}, {threads}"
     )
     common, _ = _labels(_names(run))
     return f"{shared}\n{common}" if common else shared
@@ -226,13 +232,46 @@ def cell_table(run: Run) -> Table:
     table.add_column("state", no_wrap=True)
     previous = None
     for measurement in run.measurements:
-        name = measurement.workload.model.name
-        table.add_row("" if name == previous else labels[name], *_cell_line(measurement))
-        previous = name
+        model = measurement.workload.model
+        label = labels[model.name] + _marked(run, model)
+        table.add_row("" if model.sha256 == previous else label, *_cell_line(measurement))
+        previous = model.sha256
     for failure in run.failures:
-        name, batch = labels[failure.workload.model.name], str(failure.workload.batch)
-        table.add_row(name, batch, *["–"] * 5, "[red]failed[/red]")
+        model, batch = failure.workload.model, str(failure.workload.batch)
+        label = labels[model.name] + _marked(run, model)
+        table.add_row(label, batch, *["–"] * 5, "[red]failed[/red]")
     return table
+
+
+def _precisions(run: Run) -> list[str]:
+    return list(dict.fromkeys(cell.workload.precision for cell in run.study.cells))
+
+
+def _marked(run: Run, model: Model) -> str:
+    """Precision and accuracy of a model, where the Run has more to tell apart than fp32."""
+    if len(_precisions(run)) < 2 and not run.accuracies:
+        return ""
+    right = _accuracy(run, model.sha256)
+    return f", {model.precision}" + (f" ({right:.2%} right)" if right is not None else "")
+
+
+def _accuracy(run: Run, sha256: str) -> float | None:
+    return next((one.top1 for one in run.accuracies if one.sha256 == sha256), None)
+
+
+def accuracy_lines(run: Run) -> list[str]:
+    """One line per network: the accuracy in each precision, or why it is not known."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in sorted(run.accuracies, key=lambda one: one.precision != "fp32"):
+        about = f"unknown: {one.reason}"
+        if one.top1 is not None:
+            about = f"on {one.tiles} {one.data}"
+        share = f"{one.precision} {one.top1:.2%}" if one.top1 is not None else one.precision
+        found.setdefault((one.network, about), []).append(share)
+    return [
+        f"Accuracy of {network} ({', '.join(shares)}) {about}."
+        for (network, about), shares in found.items()
+    ]
 
 
 def _names(run: Run) -> list[str]:

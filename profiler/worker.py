@@ -11,16 +11,18 @@ import os
 import resource
 import signal
 import sys
+from pathlib import Path
 from statistics import median
 from time import get_clock_info, perf_counter
 from typing import Any
 
 import msgspec
+import numpy as np
 import psutil
 
 from nnprof import registry
 from nnprof.errors import NnprofError
-from nnprof.profiler import energy, environment, measure, ops, shells, stats, telemetry
+from nnprof.profiler import energy, environment, inputs, measure, ops, shells, stats, telemetry
 from nnprof.profiler.ports import Backend, Device
 from nnprof.types import Energy, Model, OpPass, Plan, Reading, Target, Workload
 
@@ -103,6 +105,22 @@ class Looped(msgspec.Struct, frozen=True, kw_only=True, tag="looped"):
     processors: tuple[int, ...]
 
 
+class Score(msgspec.Struct, frozen=True, kw_only=True, tag="score"):
+    """Classify labelled tiles; nothing is timed.
+
+    `workload.data` names an .npz with `tiles` and `labels`; the batch is how many go in at once.
+    """
+
+    workload: Workload
+    target: Target
+
+
+class Scored(msgspec.Struct, frozen=True, kw_only=True, tag="scored"):
+    """The answer to a Score: how many tiles got their label."""
+
+    right: int
+
+
 class Fault(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):
     """The answer to any job that could not be done. `error` names a class of `nnprof.errors`."""
 
@@ -111,8 +129,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):
     remedy: str
 
 
-Job = Probe | Measure | Loop
-Answer = Probed | Measured | Looped | Fault
+Job = Probe | Measure | Loop | Score
+Answer = Probed | Measured | Looped | Scored | Fault
 
 
 def do(job: Job) -> Answer:
@@ -124,6 +142,8 @@ def do(job: Job) -> Answer:
             return _probe(job, device, backend)
         if isinstance(job, Loop):
             return _loop(job, device, backend)
+        if isinstance(job, Score):
+            return _score(job, backend)
         return _measure(job, device, backend)
     except NnprofError as error:
         return Fault(error=type(error).__name__, reason=error.reason, remedy=error.remedy)
@@ -153,6 +173,24 @@ def _probe(job: Probe, device: Device, backend: Backend) -> Probed:
     for workload in job.workloads:
         backend.open(workload, job.target).close()
     return Probed(environment=facts)
+
+
+def _score(job: Score, backend: Backend) -> Scored:
+    arrays = inputs.read_data(Path(job.workload.data))
+    session = backend.open(job.workload, job.target)
+    (tensor,), batch = job.workload.model.inputs, job.workload.batch
+    right = 0
+    for start in range(0, len(arrays["labels"]), batch):
+        labels = arrays["labels"][start : start + batch]
+        # The last chunk is filled up, because a session may be bound to its batch.
+        tiles = np.resize(
+            arrays["tiles"][start : start + batch], (batch, *arrays["tiles"].shape[1:])
+        )
+        (outputs, *_) = session.infer({tensor.name: tiles.astype(tensor.dtype)}).values()
+        classes = outputs.reshape(batch, -1).argmax(axis=1)[: len(labels)]
+        right += int((classes == labels).sum())
+    session.close()
+    return Scored(right=right)
 
 
 def _pin(device: Device, threads: int) -> tuple[int, ...]:

@@ -69,6 +69,13 @@ Data = Annotated[str, typer.Option(help="A .npy or .npz file with the tiles to f
 Options = Annotated[
     list[str] | None, typer.Option(help="An option of the backend, NAME=VALUE; repeatable.")
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        help="fp32, fp16, int8 or several, such as fp32,int8; accuracy is shown, too.",
+        show_default="as the file is",
+    ),
+]
 Quick = Annotated[bool, typer.Option("--quick", help="Short cells, wider intervals.")]
 Rigorous = Annotated[bool, typer.Option("--rigorous", help="Long cells, narrower intervals.")]
 OpMethod = Annotated[Ops, typer.Option(help="How ops are timed.")]
@@ -119,6 +126,7 @@ def bench(
     threads: Threads = 1,
     data: Data = "generated",
     option: Options = None,
+    precision: Precision = None,
     quick: Quick = False,
     rigorous: Rigorous = False,
     ops: OpMethod = Ops.combined,
@@ -135,8 +143,6 @@ def bench(
     """Measure how fast networks run here, and where the time goes."""
     from msgspec.structs import replace
 
-    from nnprof.profiler import bench as sweeps
-
     if resume is not None:
         target, begin = _resumed(resume, named=bool(networks or study))
     else:
@@ -151,7 +157,7 @@ def bench(
             **_watching(telemetry, energy),
         )
         name, cells = _cells(networks or [], study, target, batches, data)
-        begin = partial(sweeps.start, name, sys.argv[1:], cells, plan, out)
+        begin = partial(_begin, name, cells, precision, plan, out)
     with _powered(target, power_mode):
         run, path = begin()
         complete = _sweep(run, path)
@@ -177,6 +183,21 @@ def _powered(target: Target, wanted: str | None) -> AbstractContextManager[None]
     here = target.host == type(target)().host
     wanted = wanted or ("" if here else boards.find(target.host).power_mode)
     return powermode.held(hosts.shell(target.host), wanted) if wanted else nullcontext()
+
+
+def _begin(
+    name: str, cells: tuple[Cell, ...], precision: str | None, plan: Plan, out: Path
+) -> tuple[Run, Path]:
+    """A Run of the cells in each precision, with the accuracy that the others than fp32 cost."""
+    from nnprof.profiler import accuracy
+    from nnprof.profiler import bench as sweeps
+
+    wanted = accuracy.parse(precision) if precision else ()
+    cells, sources = accuracy.in_precisions(cells, wanted)
+    run, path = sweeps.start(name, sys.argv[1:], cells, plan, out)
+    if any(cell.workload.precision != "fp32" for cell in cells):
+        run = accuracy.score(run, path, sources)
+    return run, path
 
 
 def batch_sizes(text: str | None) -> tuple[int, ...]:

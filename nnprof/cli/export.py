@@ -11,12 +11,14 @@ import typer
 
 from nnprof.errors import BadFile, Unavailable
 from nnprof.networks.families import parse_network
+from nnprof.types import Workload
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnprof.exporters.check import Agreement
-    from nnprof.types import Model
+    from nnprof.networks.spec import NetworkSpec
+    from nnprof.types import Model, TrainingRecord
 
 
 class _Format(str, Enum):
@@ -32,6 +34,9 @@ def export(
         ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The ONNX file to write.")],
+    precision: Annotated[
+        str, typer.Option(help="fp32, fp16 or int8 (calibrated on training tiles where known).")
+    ] = "fp32",
     format: Annotated[
         _Format, typer.Option(help="json: one object, and nothing else.")
     ] = _Format.table,
@@ -50,22 +55,33 @@ def export(
     record = checkpoint.load_record(folder) if folder else None
     spec = parse_network(record.network if record else network)
     model = exporter.export(spec, folder)
-    tiles: NDArray[Any] = check.generated_tiles(spec.input_shape)
-    source = "random tiles"
-    if record:
-        from nnprof.networks import datasets
-
-        try:
-            tested = datasets.load(record.dataset).test_tiles
-        except Unavailable:
-            source = f"random tiles ({record.dataset} is not here)"
-        else:
-            tiles = tested.reshape(-1, *spec.input_shape)
-            source = f"all test tiles of {record.dataset}"
-    agreement = check.check_against_torch(model, exporter.reference(spec, folder), tiles)
+    tiles, source = _tiles(spec, record)
+    reference = exporter.reference(spec, folder)
+    agreement = check.check_against_torch(model, reference, tiles)
     check.require_agreement(model, agreement)
+    if precision != "fp32":
+        from nnprof.exporters.precision import convert
+        from nnprof.profiler.accuracy import calibration
+
+        model = convert(model, precision, calibration(Workload(model=model, batch=1)))
+        agreement = check.check_against_torch(model, reference, tiles)
     write_atomically(output, Path(model.path).read_bytes())
     _print(exporter.load_model(output), agreement, source, format)
+
+
+def _tiles(spec: NetworkSpec, record: TrainingRecord | None) -> tuple[NDArray[Any], str]:
+    """What the file is checked on, and what that is."""
+    from nnprof.exporters import check
+    from nnprof.networks import datasets
+
+    if record is None:
+        return check.generated_tiles(spec.input_shape), "random tiles"
+    try:
+        tested = datasets.load(record.dataset).test_tiles
+    except Unavailable:
+        random = check.generated_tiles(spec.input_shape)
+        return random, f"random tiles ({record.dataset} is not here)"
+    return tested.reshape(-1, *spec.input_shape), f"all test tiles of {record.dataset}"
 
 
 def _folder(text: str) -> Path | None:
@@ -93,6 +109,9 @@ def _print(model: Model, agreement: Agreement, source: str, format: _Format) -> 
     table.add_row("sha256", model.sha256)
     table.add_row("weights", model.weights)
     table.add_row("normalisation", model.normalisation)
+    table.add_row(
+        "precision", model.precision + (f": {model.conversion}" if model.conversion else "")
+    )
     table.add_row(
         "agreement with torch",
         f"classes {agreement.top1_agreement:.2%}, outputs within {agreement.max_difference:.1e}\n"

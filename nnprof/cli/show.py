@@ -108,7 +108,8 @@ def print_ops(measurement: Measurement, run: Run) -> None:
     from nnprof.profiler import report
 
     console, work = _console(), measurement.workload
-    console.print(Text(f"{work.model.name}, batch {work.batch}", style="bold"))
+    mark = "" if work.precision == "fp32" else f", {work.precision}"
+    console.print(Text(f"{work.model.name}, batch {work.batch}{mark}", style="bold"))
     if measurement.ops is not None:
         console.print(report.op_table(measurement, report.roof(run)))
         console.print()
@@ -137,8 +138,8 @@ def _summary(run: Run) -> list[str]:
 
     saved = report.saved_line(run)
     drift = [report.drift_line(run)] if run.study.plan.protocol == "loop" else []
-    special = [*report.idle_lines(run), *report.energy_lines(run), *drift]
-    return [*special, *([saved] if saved else []), report.timed_line(run)]
+    special = [*report.accuracy_lines(run), *report.idle_lines(run), *report.energy_lines(run)]
+    return [*special, *drift, *([saved] if saved else []), report.timed_line(run)]
 
 
 def _console() -> Console:

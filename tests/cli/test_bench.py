@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from nnprof.networks import bundled
 from nnprof.profiler import results
 
 FAKE = ("--backend", "fake", "--option", "noise=0.01")
@@ -220,3 +222,20 @@ def test_default_ops_are_combined_and_add_up(tmp_path: Path) -> None:
     assert cell["ops"]["ops"][-1]["op"] == "call"
     assert all(op["low_s"] <= op["seconds"] <= op["high_s"] for op in cell["ops"]["ops"])
     assert {one["method"] for one in cell["op_passes"]} >= {"runtime", "isolated", "floor"}
+
+
+def test_precisions_stand_beside_their_accuracy(tmp_path: Path) -> None:
+    """--precision measures each, and shows in the table how many tiles each still gets right."""
+    tiles = tmp_path / "labelled.npz"
+    shutil.copy(bundled.tiles_path(), tiles)
+    done = nnprof(
+        *("bench", str(bundled.model_path()), *FAKE, "--batch", "4", "--quick"),
+        *("--precision", "fp32,int8", "--data", str(tiles)),
+        folder=tmp_path,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    flat = " ".join(done.stdout.split())
+    assert "fp32, int8, 1 thread" in flat
+    assert "on 64 tiles of labelled.npz" in flat
+    assert flat.count("right)") == 2
+    assert max(map(len, done.stdout.splitlines())) <= 80

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnx
 import pytest
 
 from nnprof.types import TrainingRecord
@@ -87,6 +88,20 @@ def test_export_of_a_network_prints_what_it_made(tmp_path: Path) -> None:
     for words in ("sha256", "seed 2", "op", "classes 100.00%", "64 tiles: random tiles"):
         assert words in done.stdout
     assert done.stderr == ""
+
+
+def test_export_in_another_precision_says_how_it_was_made(tmp_path: Path) -> None:
+    """--precision int8 writes the quantised file, and says on what it was calibrated."""
+    output = tmp_path / "net.onnx"
+    done = nnprof(
+        *("export", "1x9x9 conv3k3 fc4 seed2", "-o", str(output)),
+        *("--precision", "int8", "--format", "json"),
+    )
+    assert done.returncode == 0, done.stderr
+    model = json.loads(done.stdout)["model"]
+    assert (model["precision"], model["network"]) == ("int8", "1x9x9 conv3k3 fc4 seed2")
+    assert model["conversion"] == "int8 QDQ, calibrated on 512 generated tiles"
+    assert "QuantizeLinear" in {node.op_type for node in onnx.load(output).graph.node}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,195 @@
+"""Other precisions of a network, and how many labelled tiles it still gets right.
+
+Speed that costs accuracy must say so: where a Run has cells that are not fp32, each of its models,
+and the fp32 file that each came from, classifies labelled tiles on the runtime that is timed.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from nnprof.errors import NnprofError, UsageError
+from nnprof.exporters.precision import CALIBRATION_TILES, PRECISIONS, Calibration, convert
+from nnprof.networks import bundled, datasets
+from nnprof.networks.datasets import Dataset
+from nnprof.profiler import hosts, inputs, results
+from nnprof.profiler.worker import Score, Scored
+from nnprof.types import Accuracy, Cell, Model, Run, TrainingRecord, Workload
+
+_CHUNK = 256
+_LIMIT_S = 600.0
+
+
+class Labelled(NamedTuple):
+    """Tiles (N, …) with their labels (N,), and what they are, for people."""
+
+    tiles: NDArray[Any]
+    labels: NDArray[np.int64]
+    source: str
+
+
+def parse(text: str) -> tuple[str, ...]:
+    """`fp32,int8` as precisions, each once.
+
+    Raises:
+        UsageError: one of them is not known.
+    """
+    words = tuple(dict.fromkeys(word.strip() for word in text.split(",")))
+    wrong = [word for word in words if word not in PRECISIONS]
+    if wrong:
+        raise UsageError(f"No precision '{wrong[0]}'.", f"Known: {', '.join(PRECISIONS)}.")
+    return words
+
+
+def in_precisions(
+    cells: Sequence[Cell], precisions: Sequence[str]
+) -> tuple[tuple[Cell, ...], dict[str, Model]]:
+    """Every cell in every precision; for each converted model, by its sha256, what it came from.
+
+    Without precisions each cell in that of its file.
+
+    Raises:
+        UsageError: a model cannot be converted.
+        Unavailable: the tools are not installed.
+    """
+    found: list[Cell] = []
+    sources: dict[str, Model] = {}
+    converted: dict[tuple[str, str], Model] = {}
+    for asked in precisions or ("",):
+        for cell in cells:
+            work = cell.workload
+            precision = asked or work.model.precision
+            key = work.model.sha256, precision
+            if key not in converted:
+                converted[key] = _converted(work, precision)
+            model = converted[key]
+            if model is not work.model:
+                sources[model.sha256] = work.model
+            found.append(
+                replace(cell, workload=replace(work, model=model, precision=model.precision))
+            )
+    return tuple(found), sources
+
+
+def _converted(work: Workload, precision: str) -> Model:
+    if precision == work.model.precision:
+        return work.model
+    tiles = calibration(work) if precision == "int8" else Calibration(np.zeros(0), "")
+    return convert(work.model, precision, tiles)
+
+
+def calibration(work: Workload) -> Calibration:
+    """The tiles whose activations set the ranges of an int8 network: real ones where any are known.
+
+    Those of the workload's file; of the data set that it was trained on; the bundled ones for the
+    bundled network; else made-up ones, which do for a network's speed and not for its accuracy.
+    """
+    if work.data not in ("generated", str(bundled.tiles_path())):
+        return _filled(work, f"tiles of {Path(work.data).name}")
+    training = _dataset(work.model)
+    if isinstance(training, Dataset):
+        # Spread over the set, since the order of a set may follow its classes.
+        count = min(CALIBRATION_TILES, len(training.train_tiles))
+        chosen = np.linspace(0, len(training.train_tiles) - 1, count).astype(int)
+        tiles = _shaped(training.train_tiles[chosen], work.model)
+        return Calibration(tiles, f"training tiles of {training.name}")
+    if work.data != "generated":
+        return _filled(work, "bundled tiles")
+    return _filled(work, "generated tiles")
+
+
+def _filled(work: Workload, source: str) -> Calibration:
+    batch = work.model.fixed_batch or CALIBRATION_TILES
+    (tiles, *_) = inputs.make(replace(work, batch=batch)).values()
+    count = len(tiles)
+    if work.data != "generated":
+        count = min(count, len(next(iter(inputs.read_data(Path(work.data)).values()))))
+    return Calibration(tiles[:count], source)
+
+
+def _shaped(tiles: NDArray[Any], model: Model) -> NDArray[Any]:
+    return tiles.reshape(len(tiles), *inputs.shape_at(model.inputs[0], 1)[1:])
+
+
+def _dataset(model: Model) -> Dataset | str:
+    """The data set that a network was trained on; a sentence where there is none."""
+    name = model.dataset
+    if not name and model.sha256 == sha256(bundled.model_path().read_bytes()).hexdigest():
+        record = msgspec.json.decode(bundled.record_path().read_bytes(), type=TrainingRecord)
+        name = record.dataset
+    if not name:
+        return (
+            f"no labelled tiles of {model.name} are known: give --data FILE.npz with an array "
+            "'labels'"
+        )
+    try:
+        return datasets.load(name)
+    except NnprofError as error:
+        return error.reason.rstrip(".")
+
+
+def labelled(work: Workload, source: Model) -> Labelled | str:
+    """Labelled tiles for a model that came from `source`; a reason where there are none."""
+    if work.data != "generated" and work.data != str(bundled.tiles_path()):
+        arrays = inputs.read_data(Path(work.data))
+        if "labels" in arrays:
+            return _from_file(work.data, arrays)
+    training = _dataset(source)
+    if isinstance(training, Dataset):
+        tiles = _shaped(training.test_tiles, source)
+        return Labelled(tiles, training.test_labels, f"test tiles of {training.name}")
+    if work.data == str(bundled.tiles_path()):
+        return _from_file(work.data, inputs.read_data(Path(work.data)))
+    return training
+
+
+def _from_file(path: str, arrays: Mapping[str, NDArray[Any]]) -> Labelled | str:
+    labels = arrays["labels"]
+    tiles = [array for name, array in arrays.items() if name != "labels" and array.ndim > 1]
+    if not tiles or len(tiles[0]) != len(labels):
+        return f"{Path(path).name} does not have one label for each tile"
+    return Labelled(tiles[0], labels, f"tiles of {Path(path).name}")
+
+
+def score(run: Run, path: Path, sources: Mapping[str, Model]) -> Run:
+    """The Run with the accuracy of its models and of what they came from; saved."""
+    works = {cell.workload.model.sha256: cell.workload for cell in run.study.cells}
+    for digest, source in sources.items():
+        works.setdefault(
+            source.sha256, replace(works[digest], model=source, precision=source.precision)
+        )
+    found = tuple(_score(run, work, sources) for work in works.values())
+    run = replace(run, accuracies=found)
+    results.save(run, path)
+    return run
+
+
+def _score(run: Run, work: Workload, sources: Mapping[str, Model]) -> Accuracy:
+    model, target = work.model, run.study.cells[0].target
+    known = Accuracy(sha256=model.sha256, network=model.name, precision=model.precision)
+    if len(model.inputs) != 1:
+        return replace(known, reason="it has several inputs")
+    tiles = labelled(work, sources.get(model.sha256, model))
+    if isinstance(tiles, str):
+        return replace(known, reason=tiles)
+    with tempfile.TemporaryDirectory(prefix="nnprof-") as folder:
+        file = Path(folder, "labelled.npz")
+        np.savez(file, tiles=tiles.tiles, labels=tiles.labels)
+        batch = model.fixed_batch or min(_CHUNK, len(tiles.labels))
+        job = Score(workload=replace(work, batch=batch, data=str(file)), target=target)
+        try:
+            answer = hosts.run(job, _LIMIT_S)
+        except NnprofError as error:
+            return replace(known, reason=error.reason.rstrip("."))
+    assert isinstance(answer, Scored)  # noqa: S101  a worker answers in kind
+    count = len(tiles.labels)
+    return replace(known, top1=answer.right / count, tiles=count, data=tiles.source)

@@ -420,7 +420,7 @@ class Torch:
         torch = _runtime()
         count = torch.cuda.device_count()
         return {
-            "version": torch.__version__,
+            "version": str(torch.__version__),  # a string of its own kind
             "cuda": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version(),
             "devices": [torch.cuda.get_device_name(at) for at in range(count)],

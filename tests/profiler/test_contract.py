@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from time import perf_counter, thread_time
 
+import msgspec
 import numpy as np
 import onnx
 import onnx.reference
@@ -40,6 +41,12 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 def test_probe_tells_the_version(backend: Backend) -> None:
     """A probe tells at least the version."""
     assert backend.probe()["version"]
+
+
+def test_what_it_tells_can_be_written_down(backend: Backend, model: Model) -> None:
+    """Facts of the runtime and of a session are plain values, as a Run's file needs them."""
+    told = {**backend.probe(), **backend.open(Workload(model=model, batch=3), TARGET).facts}
+    assert msgspec.json.decode(msgspec.json.encode(told)).keys() == told.keys()
 
 
 def test_outputs_have_their_names_and_shapes(backend: Backend, model: Model) -> None:

@@ -134,8 +134,8 @@ def _idle_work_idle(
     """Tiles that were classified, and when each part began and ended."""
     batch, latency_s = work
     loops, tiles = max(1, int(_CHUNK_S / latency_s)), 0
+    watch.begin(interval_s)  # which may wait for its process, so the time is taken after it
     marks = [time.monotonic()]
-    watch.begin(interval_s)
     time.sleep(seconds / 2)
     marks.append(time.monotonic())
     while time.monotonic() < marks[1] + seconds:
@@ -149,7 +149,7 @@ def _idle_work_idle(
 
 
 def per_tile(measurement: Measurement, total: str | None) -> tuple[PerTile, ...]:
-    """Joules per tile of each rail that every process could read; the total's first.
+    """Joules per tile of each rail that was read: the total's first, then the GPU's.
 
     `total` is the rail that feeds the whole device, where there is one.
     """
@@ -158,7 +158,10 @@ def per_tile(measurement: Measurement, total: str | None) -> tuple[PerTile, ...]
         for process in measurement.processes
         if process.energy and not process.energy.unknown and process.energy.tiles
     ]
-    rails = sorted(set[str]().union(*(one.busy_w for one in passes)), key=lambda r: (r != total, r))
+    rails = sorted(
+        set[str]().union(*(one.busy_w for one in passes)),
+        key=lambda rail: (rail != total, "GPU" not in rail, rail),
+    )
     found = []
     for rail in rails:
         joules = [

@@ -93,7 +93,7 @@ def _total_rail(run: Run) -> str | None:
 
 
 def _energy(measurement: Measurement, total: str | None) -> Row:
-    """From the rail that feeds the whole device; where there is none, from the first by name."""
+    """From the rail that feeds the whole device; where there is none, from the GPU's."""
     first = next(iter(energy.per_tile(measurement, total)), None)
     return {
         "mj_per_tile": first.joules * 1e3 if first else None,
@@ -452,7 +452,8 @@ def energy_lines(run: Run) -> list[str]:
         reason = energy.why_none(measurement)
         reasons += [reason] if reason else []
     if reasons:
-        lines.append(f"Energy: unknown in {len(reasons)} cells: {reasons[0]}.")
+        cells = "1 cell" if len(reasons) == 1 else f"{len(reasons)} cells"
+        lines.append(f"Energy: unknown in {cells}: {reasons[0]}.")
     return lines
 
 

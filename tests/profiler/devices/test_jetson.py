@@ -149,6 +149,8 @@ def test_switched_off_sensors_are_left_out(board: Path) -> None:
     zones = dict(fake_board.BOARDS[board.name].zones)
     hottest = max(value for value in zones.values() if value is not None and value > 0)
     assert jetson.DEVICE.read(()).temperature_c == hottest / 1e3
+    working = sorted(zone for zone, value in zones.items() if value is not None and value > 0)
+    assert jetson.DEVICE.facts()["thermal_zones"] == working
 
 
 @on("orin-nano-jp5", "orin-nano-jp7", "thor-jp7")

@@ -25,7 +25,7 @@ from nnprof.types import Reading
 if TYPE_CHECKING:  # numpy comes with it, and this process starts often
     from nnprof.profiler.ports import Device
 
-INTERVAL_S = 0.25
+INTERVAL_S = 0.5
 _COMMAND = (sys.executable, "-c", "from nnprof.profiler.telemetry import main; main()")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 
 from nnprof.errors import Unavailable
 from nnprof.profiler.devices import cuda, linux
+from nnprof.profiler.shells import LocalShell
 
 pynvml = pytest.importorskip("pynvml")
 
@@ -84,3 +87,21 @@ def test_without_a_gpu() -> None:
             cuda.DEVICE.facts()
     else:
         assert cuda.DEVICE.facts()["model"]
+
+
+def test_over_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The GPU of another machine is known from a line of its nvidia-smi; the rest says why not."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 'NVIDIA RTX A2000, 580.65.06, 8.6'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    there = cuda.DEVICE.over(LocalShell(tmp_path))
+    facts = there.facts()
+    assert (facts["model"], facts["compute_capability"]) == ("NVIDIA RTX A2000", "8.6")
+    assert facts["cpu_model"]
+    reading = there.read(())
+    assert (reading.clock_hz, there.processors(4)) == (None, ())
+    assert reading.unknown["clock_hz"] == facts["why"]["rails"]
+    program.write_text("#!/bin/sh\necho 'No devices were found'\n")
+    with pytest.raises(Unavailable, match="finds no GPU"):
+        there.facts()

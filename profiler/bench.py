@@ -75,7 +75,9 @@ def start(
         plan=plan,
         cells=unique,
     )
-    path = results.new_path(folder, study, unique[0].target.device)
+    target = unique[0].target
+    where = target.device if target.host == Target().host else target.host.removeprefix("ssh://")
+    path = results.new_path(folder, study, where)
     run = Run(study=study, environment={})
     results.save(run, path)
     try:
@@ -156,7 +158,8 @@ def resume(path: Path) -> Run:
 
 def _same_place(then: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
     """Refuse to mix numbers of two machines or two runtimes in one Run."""
-    for part, fact in (("device", "model"), ("backend", "version"), ("backend", "name")):
+    facts = ("device", "model"), ("device", "board"), ("backend", "version"), ("backend", "name")
+    for part, fact in facts:
         was, is_now = then[part].get(fact), now[part].get(fact)
         if was != is_now:
             raise UsageError(

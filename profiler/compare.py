@@ -130,7 +130,7 @@ def conditions(run: Run) -> dict[str, str]:
     return {
         "backend": _joined(m.target.backend for m in measured),
         "version": str(backend.get("version", "unknown")),
-        "device": str(device.get("model", "unknown")),
+        "device": str(device.get("board") or device.get("model", "unknown")),
         "clock": _joined(m.clock for m in measured),
         "threads": _joined(m.target.threads for m in measured),
         "precision": _joined(m.workload.precision for m in measured),

@@ -84,15 +84,15 @@ def run(job: Job, limit_s: float) -> Probed | Measured | Looped | Scored:
         return run_local(job, limit_s)
     board = boards.find(job.target.host)
     link = _link(board)
-    through_shell = getattr(registry.find("backend", job.target.backend), "through_shell", False)
+    driven = shells.is_driven(job.target, registry.find("backend", job.target.backend))
     try:
-        if through_shell:
+        if driven:
             return run_local(job, limit_s, shells.way_to(link.shell))
         return _run_remote(job, limit_s, board, link)
     except ConnectionLost as error:
         raise _explained(error, board, link) from error
     except (WorkerTimeout, WorkerCrashed):
-        if through_shell:
+        if driven:
             _drop(board)  # with the connection ends what that worker had started there
         raise
 

@@ -94,7 +94,11 @@ class Session(Part, Protocol):
 
 
 class Backend(Protocol):
-    """A runtime."""
+    """A runtime.
+
+    One that works by running programs, and so needs no worker on a board, has the attribute
+    `through_shell = True`, and runs them by `nnprof.profiler.shells.at(target.host)`.
+    """
 
     def probe(self, target: Target | None = None) -> dict[str, Any]:
         """Versions and providers.

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from nnprof.profiler import checks, energy, stats
 from nnprof.profiler.roofline import Roofline
-from nnprof.types import Check, Failure, Measurement, Model, OpPass, OpTime, Run
+from nnprof.types import Check, Failure, Measurement, Model, OpPass, OpTime, Run, Target
 
 if TYPE_CHECKING:
     from nnprof.profiler.compare import Comparison
@@ -207,11 +207,17 @@ def heading(run: Run) -> str:
     threads = ", ".join(_threads(count) for count in counts)
     runtime = f"{first.target.backend} {version}".strip()
     shared = (
-        f"{run.study.name} on {first.target.device}, {runtime}, "
+        f"{run.study.name} on {_place(first.target)}, {runtime}, "
         f"{', '.join(_told('precision', one) for one in _precisions(run))}, {threads}"
     )
     common, _ = _labels(_names(run))
     return f"{shared}\n{common}" if common else shared
+
+
+def _place(target: Target) -> str:
+    """`cpu`; `jetson at ssh://me@orin`."""
+    here = target.host == Target().host
+    return target.device if here else f"{target.device} at {target.host}"
 
 
 def _threads(count: int) -> str:

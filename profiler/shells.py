@@ -77,6 +77,11 @@ class LocalShell:
         return Path(remote).read_bytes()
 
 
+def is_driven(target: Target, backend: object) -> bool:
+    """Whether the runtime's programs run on another host, and its worker here."""
+    return target.host != Target().host and getattr(backend, "through_shell", False)
+
+
 def way_to(shell: SshShell) -> dict[str, str]:
     """What a worker of ours must have in its environment for `at` to find the board."""
     return {_WAY: msgspec.json.encode(shell.way).decode()}

@@ -218,7 +218,7 @@ class SshShell:
         if "No space left" in said or "quota exceeded" in said:
             raise NoSpace(
                 f"{board} has no room for the model in {self.way.folder}.",
-                "Free some space there; that folder itself may be emptied at any time.",
+                "Free some space there; that folder itself may be emptied.",
             )
         if done.returncode:
             raise CellError(

@@ -158,13 +158,9 @@ def do(job: Job) -> Answer:
 def _device(target: Target, backend: Backend) -> Device:
     """What the network runs on: at the other end of the shell, where the runtime works over one."""
     device: Device = registry.find("device", target.device)
-    if _far(target, backend):
+    if shells.is_driven(target, backend):
         return device.over(shells.at(target.host))
     return device
-
-
-def _far(target: Target, backend: Backend) -> bool:
-    return target.host != Target().host and getattr(backend, "through_shell", False)
 
 
 def _probe(job: Probe, device: Device, backend: Backend) -> Probed:
@@ -235,7 +231,7 @@ def _measure(job: Measure, device: Device, backend: Backend) -> Measured:
     processors = _pin(device, job.target.threads)
     if not job.plan.telemetry_s and not job.energy:
         watch = telemetry.Watch(None, "switched off")
-    elif _far(job.target, backend):
+    elif shells.is_driven(job.target, backend):
         watch = telemetry.Watch(None, "a board without our worker is read before and after only")
     else:
         home = tuple(sorted(free - set(processors)))

@@ -394,7 +394,9 @@ class TrtexecSession:
 
 
 class Trtexec:
-    """The backend."""
+    """The backend. Its sessions stay here, and run programs where the target is."""
+
+    through_shell = True
 
     def probe(self, target: Target | None = None) -> dict[str, Any]:
         """Where it is, and the version of TensorRT that it belongs to."""

@@ -18,7 +18,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from itertools import cycle, islice
+from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 from statistics import median
 from time import perf_counter, sleep
@@ -83,31 +84,31 @@ def _translated(workload: Workload) -> Iterator[None]:
 
 
 class _Timed:
-    """Calls, taken in turn, on tensors that stay where they are."""
+    """Calls, one after the other, on tensors that stay where they are: one inference."""
 
     def __init__(
         self, torch: Any, calls: Sequence[Callable[..., Any]], bound: Sequence[Any], cuda: bool
     ) -> None:
-        self._torch, self._turns, self._bound, self._cuda = torch, cycle(calls), bound, cuda
+        self._torch, self._calls, self._bound, self._cuda = torch, calls, bound, cuda
 
     def sample(self, loops: int) -> float:
-        """Seconds of `loops` calls; on CUDA by events, with the device waited for after each."""
-        turns, bound = islice(self._turns, loops), self._bound
+        """Seconds of `loops` inferences; on CUDA by events, the device waited for after each."""
+        calls, bound = chain.from_iterable(repeat(self._calls, loops)), self._bound
         with self._torch.inference_mode():
             if self._cuda:
-                return self._sample_cuda(turns)
+                return self._sample_cuda(calls)
             start = perf_counter()
-            for call in turns:
+            for call in calls:
                 call(*bound)
             return perf_counter() - start
 
-    def _sample_cuda(self, turns: Iterable[Callable[..., Any]]) -> float:
+    def _sample_cuda(self, calls: Iterable[Callable[..., Any]]) -> float:
         bound, cuda = self._bound, self._torch.cuda
         begin, end = cuda.Event(enable_timing=True), cuda.Event(enable_timing=True)
         wait = cuda.current_stream().synchronize
         wait()
         begin.record()
-        for call in turns:
+        for call in calls:
             call(*bound)
             wait()
         end.record()
@@ -116,7 +117,7 @@ class _Timed:
 
     def close(self) -> None:
         """Drop the calls and their tensors."""
-        self._turns, self._bound = cycle(()), ()
+        self._calls, self._bound = (), ()
 
 
 class TorchSession(_Timed):
@@ -132,13 +133,13 @@ class TorchSession(_Timed):
         self._module, self._steps = rebuild(Path(workload.model.path))
         with _translated(workload):
             self._module.to(self._device)
-            self._run = self._compile({}) if self._compiled else self._module
+            self._run = self._compile({}) if self._compiled else _called(torch, self._module)
             bound = self._on_device(self._tiles)
             super().__init__(torch, [self._run], bound, self._device.type == "cuda")
             self.sample(1)
             graphed = target.options.get("cuda_graph") == "1"
             if graphed:
-                self._turns = cycle([self._captured()])
+                self._calls = [self._captured()]
         self._nodes: tuple[OpNode, ...] | None = None
         self._watched: Callable[..., Any] | None = None
         self.facts: dict[str, Any] = {
@@ -302,9 +303,10 @@ class TorchSession(_Timed):
         """The network up to each node; not offered for a compiled network."""
         if self._compiled:
             raise Unavailable(_NO_PARTS)
+        programs = (_beginning(self._module, step) for _, step in self._steps)
         return (
-            _Timed(self._torch, [_beginning(self._module, step)], self._bound, self._cuda)
-            for _, step in self._steps
+            _Timed(self._torch, [_called(self._torch, program)], self._bound, self._cuda)
+            for program in programs
         )
 
     def close(self) -> None:
@@ -314,6 +316,11 @@ class TorchSession(_Timed):
         del self._run, self._module
         if self._cuda:
             self._torch.cuda.empty_cache()
+
+
+def _called(torch: Any, module: fx.GraphModule) -> Callable[..., Any]:
+    """The call of an ordinary module: fx wraps a second one around it, to explain errors."""
+    return partial(torch.nn.Module.__call__, module)
 
 
 def _beginning(module: fx.GraphModule, last: fx.Node) -> fx.GraphModule:

@@ -13,10 +13,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import msgspec
@@ -37,7 +38,7 @@ from nnprof.errors import (
 from nnprof.exporters.onnx import weight_files
 from nnprof.profiler import boards, shells
 from nnprof.profiler.boards import Board
-from nnprof.profiler.ports import Shell
+from nnprof.profiler.ports import Device, Shell
 from nnprof.profiler.ssh import Link
 from nnprof.profiler.worker import (
     Answer,
@@ -107,17 +108,17 @@ def target(device: str, backend: str | None, threads: int, options: Mapping[str,
     if threads < 1:
         raise UsageError(f"--threads {threads} is below 1.", "Ask for at least one thread.")
     board = boards.meant_by(device)
-    backend = backend or (board and board.backend) or Target().backend
-    if backend not in registry.names("backend"):
+    backend = backend or (board.backend if board else "")
+    if backend and backend not in registry.names("backend"):
         raise UnknownName("backend", backend, registry.names("backend"))
-    if board is None:
-        return Target(backend=backend, device=device, threads=threads, options=dict(options))
+    kind = device if board is None else board.device or _link(board).kind
+    found: Device = registry.find("device", kind)
     return Target(
-        backend=backend,
-        device=board.device or _link(board).kind,
-        host=board.name,
+        backend=backend or found.backend or Target().backend,
+        device=kind,
+        host=board.name if board else Target().host,
         threads=threads,
-        options={**board.options, **options},
+        options={**(board.options if board else {}), **options},
     )
 
 
@@ -127,7 +128,28 @@ def shell(host: str) -> Shell:
     Raises:
         UsageError: there is no such board, or it cannot be reached.
     """
-    return shells.LocalShell() if host == Target().host else _link(boards.find(host)).shell
+    return shells.LocalShell() if host == Target().host else _Board(host)
+
+
+class _Board:
+    """A shell that outlives a broken connection: each call takes the one that holds now."""
+
+    def __init__(self, host: str) -> None:
+        self._board = boards.find(host)
+
+    def run(
+        self, argv: Sequence[str], *, stdin: bytes | None = None, timeout_s: float
+    ) -> CompletedProcess[bytes]:
+        return _link(self._board).shell.run(argv, stdin=stdin, timeout_s=timeout_s)
+
+    def path(self, name: str) -> str:
+        return _link(self._board).shell.path(name)
+
+    def put(self, local: Path, name: str) -> str:
+        return _link(self._board).shell.put(local, name)
+
+    def get(self, remote: str) -> bytes:
+        return _link(self._board).shell.get(remote)
 
 
 def release() -> None:

@@ -123,7 +123,13 @@ class Backend(Protocol):
 
 
 class Device(Protocol):
-    """A kind of device."""
+    """A kind of device.
+
+    Attributes:
+        backend: the runtime that every such device has; "" where the usual one is as likely.
+    """
+
+    backend: str
 
     def facts(self) -> dict[str, Any]:
         """What it is: constant while it is on. Unknown is None."""

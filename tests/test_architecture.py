@@ -41,6 +41,7 @@ BACKEND_NAME_HOMES = (
     "exporters/onnx.py",  # torch, the library, not the backend
     "exporters/precision.py",  # whose converters it calls
     "profiler/environment.py",
+    "profiler/devices/jetson.py",  # which runtime comes with the board
     # readers of what these runtimes write
     "profiler/ortjson.py",
     "profiler/trtjson.py",

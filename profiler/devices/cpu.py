@@ -18,6 +18,8 @@ _NO_POWER = "processors have no power sensor that an ordinary user may read"
 class Cpu:
     """The device: here, or at the other end of a shell."""
 
+    backend = ""
+
     def __init__(self, shell: Shell | None = None) -> None:
         self._shell = shell
 

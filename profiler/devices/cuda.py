@@ -121,6 +121,8 @@ def _open() -> tuple[Any, Any]:
 class Cuda:
     """The device: the first GPU here, or of the machine at the other end of a shell."""
 
+    backend = ""
+
     def __init__(self, shell: Shell | None = None) -> None:
         self._shell = shell
 

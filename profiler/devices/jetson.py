@@ -377,6 +377,8 @@ def _shown(texts: Texts, name: str) -> float | None:
 class Jetson:
     """The device: the board that we run on, or one at the other end of a shell."""
 
+    backend = "trtexec"  # comes with JetPack
+
     def __init__(self, shell: Shell | None = None) -> None:
         self._shell = shell
 

@@ -1,263 +1,33 @@
-"""A board for the tests: a real sshd on loopback with its own keys, home, cache and, as root, user.
-
-Nothing of it outlives the test. The client is the machine's own OpenSSH; a script called ssh, in
-front of the PATH, gives it a configuration of its own.
-"""
+"""Fixtures: a board that listens, and one that is a Jetson with JetPack and nothing else."""
 
 from __future__ import annotations
 
-import contextlib
-import getpass
 import os
-import shlex
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Thread
 
-import psutil
+import fake_board
 import pytest
+from fake_ssh import SSHD, SshBoard
 from msgspec.structs import replace
 
-from nnprof.profiler import bench, hosts, results
-from nnprof.types import Cell, Plan, Run
-
-_USER, _ID = "nnprof-board", 64321
-_ROOT = Path(__file__).parents[3]
-_WORLD = ("unshare", "--mount", "sh")
-_SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-
-
-class Board:
-    """A host that is called "board" by our ssh.
-
-    Attributes:
-        folder: holds everything; home: of the account there.
-        user: the account: another one where we may make that so, else our own.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.home = folder, folder / "home"
-        self.user = _USER if _another_user(folder) else getpass.getuser()
-        for place in (self.home, folder / "tmp"):
-            place.mkdir()
-            if self.user == _USER:
-                os.chown(place, _ID, _ID)
-        _make_key(folder / "host_key")
-        _make_key(folder / "key")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self.know_host_key(folder / "host_key.pub")
-        self.let_in(folder / "key.pub")
-        self._write_configurations()
-        self._listener: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        """As --device takes it."""
-        return f"ssh://{self.user}@127.0.0.1:{self.port}"
-
-    @property
-    def lock(self) -> Path:
-        """The board's lock."""
-        return self.folder / "tmp" / "nnprof-board.lock"
-
-    @property
-    def cache(self) -> Path:
-        """Our folder on the board."""
-        return self.home / ".cache/nnprof/board"
-
-    def know_host_key(self, public: Path) -> None:
-        """Make the client expect this host key."""
-        kind, key, *_ = public.read_text().split()
-        line = f"[127.0.0.1]:{self.port} {kind} {key}\n"
-        (self.folder / "known_hosts").write_text(line)
-
-    def let_in(self, public: Path) -> None:
-        """Make the account know this key alone."""
-        shutil.copy(public, self.folder / "authorized")
-
-    def set_path(self, *programs: str) -> None:
-        """Let the account have these programs only; listens anew."""
-        some = self.folder / "some"
-        some.mkdir()
-        for name in programs:
-            (some / name).symlink_to(shutil.which(name) or name)
-        self.stop()
-        self.set_environment(PATH=str(some))
-        self.start()
-
-    def _write_configurations(self, more: str = "") -> None:
-        scratch = self.lock.parent
-        there, client = self.folder / "sshd_config", self.folder / "ssh_config"
-        there.write_text(
-            f"ListenAddress 127.0.0.1:{self.port}\nHostKey {self.folder}/host_key\n"
-            f"AuthorizedKeysFile {self.folder}/authorized\nStrictModes no\nPidFile none\n"
-            "UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
-            f"PermitRootLogin prohibit-password\nSetEnv HOME={self.home} "
-            f"TMPDIR={scratch} {more}\n"
-        )
-        client.write_text(
-            f"Host board\n  HostName 127.0.0.1\n  Port {self.port}\n  User {self.user}\nHost *\n"
-            f"  IdentityFile {self.folder}/key\n  IdentitiesOnly yes\n  IdentityAgent none\n"
-            f"  UserKnownHostsFile {self.folder}/known_hosts\n  GlobalKnownHostsFile /dev/null\n"
-        )
-
-    def set_python3(self, executable: str) -> None:
-        """Let `python3` of the account on the board be this one; listens anew."""
-        (self.folder / "path").mkdir()
-        python = self.folder / "path/python3"
-        python.write_text(f'#!/bin/sh\nexec {shlex.quote(executable)} "$@"\n')
-        python.chmod(0o755)
-        self.stop()
-        self.set_environment(PATH=f"{python.parent}:/usr/bin:/bin")
-        self.start()
-
-    def make_small(self, size: str) -> None:
-        """Give the account a disk of that size; listens anew. Needs a user of its own."""
-        if self.user != _USER:
-            pytest.skip("needs root and mount namespaces, for a small disk on the board")
-        world = (self.folder / "world").read_text()
-        mount = f"mount -t tmpfs -o mode=777,size={size} none {self.home}\n"
-        (self.folder / "world").write_text(world.replace("exec", f"{mount}exec"))
-        self.stop()
-        self.start()
-
-    def set_environment(self, **more: str) -> None:
-        """What programs on the board find in their environment; before `start`."""
-        self._write_configurations(" ".join(f"{name}={value}" for name, value in more.items()))
-
-    def start(self) -> None:
-        """Listen."""
-        assert _SSHD is not None
-        command = [_SSHD, "-D", "-e", "-f", str(self.folder / "sshd_config")]
-        if self.user == _USER:
-            # A user who exists in the eyes of this sshd alone.
-            command = [*_WORLD, str(self.folder / "world"), *command]
-        command = ["setpriv", "--pdeathsig", "KILL", *command]
-        with (self.folder / "sshd.log").open("ab") as log:
-            self._listener = subprocess.Popen(command, stderr=log, start_new_session=True)
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.05)
-        raise AssertionError((self.folder / "sshd.log").read_text())
-
-    def processes(self) -> list[psutil.Process]:
-        """What runs there for us, sshd's own processes included, the listener left out."""
-        assert self._listener is not None
-        return psutil.Process(self._listener.pid).children(recursive=True)
-
-    def workers(self) -> list[psutil.Process]:
-        """The workers of ours that run there."""
-        return [process for process in self.processes() if process.name().startswith("python")]
-
-    def seen(self, path: Path) -> Path:
-        """A path of the board as this process gets to it, mounts that only sshd sees included."""
-        assert self._listener is not None
-        return Path(f"/proc/{self._listener.pid}/root{path}")
-
-    def kill_sessions(self) -> None:
-        """What a broken network, or a restart, does to those who are connected."""
-        assert self._listener is not None
-        for session in psutil.Process(self._listener.pid).children():
-            session.kill()
-
-    def nnprof(self, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-        """The command, here."""
-        command = [sys.executable, "-m", "nnprof", *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
-
-    def cells(self, cells: Iterable[Cell], host: str = "board") -> tuple[Cell, ...]:
-        """The same cells, there."""
-        return tuple(replace(cell, target=replace(cell.target, host=host)) for cell in cells)
-
-    def bench(self, cells: Iterable[Cell], plan: Plan, folder: Path, host: str = "board") -> Run:
-        """The Run of measuring cells there."""
-        run, path = bench.start("test", (), self.cells(cells, host), plan, folder)
-        list(bench.sweep(run, path))
-        return results.load(path)
-
-    def break_in_work(self, broken: Callable[[], None]) -> None:
-        """Do that as soon as a worker runs."""
-
-        def wait() -> None:
-            while not self.workers():
-                time.sleep(0.01)
-            broken()
-
-        Thread(target=wait).start()
-
-    def stop(self) -> None:
-        """As if switched off."""
-        if self._listener is not None:
-            everything = [*self.processes(), psutil.Process(self._listener.pid)]
-            for process in everything:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
-            self._listener.wait()
-            self._listener = None
-
-
-def _make_key(path: Path) -> None:
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
-
-
-def _another_user(folder: Path) -> bool:
-    """Whether sshd can be shown a user who does not exist, and whom our Python lets in."""
-    if os.geteuid() != 0 or not shutil.which("unshare"):
-        return False
-    known = Path("/etc/passwd").read_text()
-    (folder / "passwd").write_text(f"{known}{_USER}:*:{_ID}:{_ID}::{folder}/home:/bin/bash\n")
-    (folder / "world").write_text(_world(folder))
-    who = ["setpriv", "--reuid", str(_ID), "--regid", str(_ID), "--clear-groups", "--inh-caps=-all"]
-    code = "import nnprof.profiler.worker, pwd, os; pwd.getpwuid(os.getuid())"
-    command = [*_WORLD, str(folder / "world"), *who, sys.executable, "-c", code]
-    return subprocess.run(command, capture_output=True, check=False, cwd="/").returncode == 0
-
-
-def _world(folder: Path) -> str:
-    """A script that runs a program in a world where the user exists and can reach our Python.
-
-    Folders such as /root keep strangers out. In this world, and only there, an empty one lies over
-    each, with what is needed bound into it again.
-    """
-    needed = {sys.prefix, sys.base_prefix, str(_ROOT), *filter(os.path.isdir, sys.path)}
-    closed = {
-        path: ancestor
-        for path in sorted(needed)
-        for ancestor in sorted(map(str, Path(path).parents))[::-1]
-        if not Path(ancestor).stat().st_mode & 0o001
-    }
-    lines = ["set -e", f"mount --bind {folder}/passwd /etc/passwd"]
-    for number, path in enumerate(closed):
-        alias = folder / f"alias-{number}"
-        lines += [f"mkdir -p {alias}", f"mount --bind {shlex.quote(path)} {alias}"]
-    for ancestor in sorted(set(closed.values())):
-        lines.append(f"mount -t tmpfs -o mode=755 none {shlex.quote(ancestor)}")
-    for number, path in enumerate(closed):
-        lines.append(f"mkdir -p {shlex.quote(path)}")
-        lines.append(f"mount --bind {folder}/alias-{number} {shlex.quote(path)}")
-    return "\n".join([*lines, 'exec "$@"'])
+from nnprof.profiler import hosts
+from nnprof.types import Cell, Plan
 
 
 @pytest.fixture
-def board(monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
+def board(monkeypatch: pytest.MonkeyPatch) -> Iterator[SshBoard]:
     """A board that listens, and a client that knows it."""
-    if _SSHD is None or shutil.which("ssh") is None:
+    if SSHD is None or shutil.which("ssh") is None:
         pytest.skip("needs OpenSSH's server and client (apt install openssh-server)")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd wants it; gone with the next start
     folder = Path(tempfile.mkdtemp(prefix="nnprof-board-"))  # not tmp_path: others must get in
     folder.chmod(0o755)
-    there = Board(folder)
+    there = SshBoard(folder)
     bin_folder = folder / "bin"
     bin_folder.mkdir()
     (bin_folder / "ssh").write_text(
@@ -278,3 +48,31 @@ def board(monkeypatch: pytest.MonkeyPatch) -> Iterator[Board]:
         hosts.release()
         there.stop()
         shutil.rmtree(folder)
+
+
+@pytest.fixture
+def short(short: Plan) -> Plan:
+    """A plan of few processes: each costs a start of Python there."""
+    return replace(short, processes=2, max_processes=3, op_method="none")
+
+
+@pytest.fixture
+def cells(cells: tuple[Cell, ...]) -> tuple[Cell, ...]:
+    """Three cells."""
+    return cells[:3]
+
+
+@pytest.fixture
+def jetson(board: SshBoard, install_trtexec: Callable[..., Path]) -> Callable[..., SshBoard]:
+    """Makes the board a Jetson: a name of `fake_board.BOARDS`, settings of its trtexec."""
+
+    def make(name: str = "orin-nano-jp6", **settings: object) -> SshBoard:
+        root = board.folder / name
+        if not root.exists():
+            fake_board.make(name, root)
+        board.become(root)
+        install_trtexec(board.root / "usr/src/tensorrt/bin", **settings)
+        board.give_away(root)
+        return board
+
+    return make

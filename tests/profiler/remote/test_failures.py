@@ -11,11 +11,11 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import psutil
 import pytest
+from fake_ssh import SshBoard
 from msgspec.structs import replace
 
 from nnprof.errors import BoardBusy, NoSpace, Unavailable, UsageError, WorkerCrashed, WorkerTimeout
@@ -25,7 +25,7 @@ from nnprof.profiler.worker import Probe
 from nnprof.types import Cell, Model, Plan, Run, Target, Workload
 
 
-def _sweep(board: Any, cells: tuple[Cell, ...], plan: Plan, folder: Path) -> tuple[Run, Path]:
+def _sweep(board: SshBoard, cells: tuple[Cell, ...], plan: Plan, folder: Path) -> tuple[Run, Path]:
     return bench.start("test", (), board.cells(cells), plan, folder)
 
 
@@ -48,31 +48,31 @@ def _resumed(path: Path) -> Run:
 # Before anything is measured
 
 
-def _off(board: Any) -> None:
+def _off(board: SshBoard) -> None:
     board.stop()
 
 
-def _another_key(board: Any) -> None:
+def _another_key(board: SshBoard) -> None:
     board.know_host_key(board.folder / "key.pub")
 
 
-def _no_key(board: Any) -> None:
+def _no_key(board: SshBoard) -> None:
     (board.folder / "known_hosts").write_text("")
 
 
-def _no_entry(board: Any) -> None:
+def _no_entry(board: SshBoard) -> None:
     board.let_in(board.folder / "host_key.pub")
 
 
-def _chatty_login(board: Any) -> None:
+def _chatty_login(board: SshBoard) -> None:
     (board.home / ".bashrc").write_text("echo Welcome back\n")
 
 
-def _no_flock(board: Any) -> None:
+def _no_flock(board: SshBoard) -> None:
     board.set_path("bash", "setpriv", "timeout", "sha256sum", "mktemp", "dd")
 
 
-def _no_setpriv(board: Any) -> None:
+def _no_setpriv(board: SshBoard) -> None:
     board.set_path("bash", "sh")
 
 
@@ -91,7 +91,9 @@ def _no_setpriv(board: Any) -> None:
         ),
     ],
 )
-def test_no_way_in(board: Any, tmp_path: Path, spoil: Callable[[Any], None], sentence: str) -> None:
+def test_no_way_in(
+    board: SshBoard, tmp_path: Path, spoil: Callable[[SshBoard], None], sentence: str
+) -> None:
     """A board that cannot be used is one sentence with the remedy, exit code 2, and no Run."""
     spoil(board)
     done = board.nnprof("bench", "--device", "board", "--backend", "fake", cwd=tmp_path)
@@ -100,7 +102,7 @@ def test_no_way_in(board: Any, tmp_path: Path, spoil: Callable[[Any], None], sen
     assert not list(tmp_path.rglob("*.json"))
 
 
-def test_no_such_host(board: Any) -> None:
+def test_no_such_host(board: SshBoard) -> None:
     """A name that no resolver knows is told as such."""
     assert board
     with pytest.raises(Unavailable, match=r"There is no host 'nowhere\.invalid'"):
@@ -115,7 +117,7 @@ def test_no_such_host(board: Any) -> None:
         ('PYTHONPATH="${0%/*}" exec "$PYTHON" -S "$@"', r"on board has nnprof 0\.0\.1, not "),
     ],
 )
-def test_python_without_our_nnprof(board: Any, script: str | None, sentence: str) -> None:
+def test_python_without_our_nnprof(board: SshBoard, script: str | None, sentence: str) -> None:
     """No Python, no nnprof, another nnprof: each says what is missing where, and how to get it."""
     python = board.folder / "odd/python"
     (board.folder / "odd/nnprof").mkdir(parents=True)
@@ -131,7 +133,7 @@ def test_python_without_our_nnprof(board: Any, script: str | None, sentence: str
 
 
 def test_a_board_that_left_the_file(
-    board: Any, tmp_path: Path, cells: tuple[Cell, ...], short: Plan
+    board: SshBoard, tmp_path: Path, cells: tuple[Cell, ...], short: Plan
 ) -> None:
     """A Run of a board that devices.toml no longer has cannot go on, and says why."""
     _, path = _sweep(board, cells, short, tmp_path)
@@ -144,32 +146,32 @@ def test_a_board_that_left_the_file(
 
 
 def test_broken_connection_costs_one_cell(
-    board: Any, tmp_path: Path, cells: tuple[Cell, ...], short: Plan
+    board: SshBoard, tmp_path: Path, cells: tuple[Cell, ...], short: Plan
 ) -> None:
     """The cell in work fails and says how to go on; the rest goes on; --resume completes."""
     run, path = _sweep(board, cells, short, tmp_path)
     for number, _ in enumerate(bench.sweep(run, path)):
-        if number == 4:
+        if number == 2:  # the first round is done
             board.break_in_work(board.kill_sessions)
     run = results.load(path)
     (failure,) = run.failures
     assert failure.error == "ConnectionLost"
     assert failure.reason == "The connection to board broke. The board can be reached again."
     assert "--resume" in failure.remedy
-    assert sorted(cell.stopped for cell in run.measurements) == ["failure", *["interval"] * 3]
+    assert sorted(cell.stopped for cell in run.measurements) == ["failure", "interval", "interval"]
     again = _resumed(path)
-    assert [len(cell.processes) for cell in again.measurements] == [3] * 4
+    assert [len(cell.processes) for cell in again.measurements] == [2] * 3
     assert not again.failures
     assert _all_kept(run, again)
 
 
 def test_board_that_is_switched_off(
-    board: Any, tmp_path: Path, cells: tuple[Cell, ...], short: Plan
+    board: SshBoard, tmp_path: Path, cells: tuple[Cell, ...], short: Plan
 ) -> None:
     """The remaining cells fail at once with the reason; when it is back, --resume completes."""
     run, path = _sweep(board, cells, short, tmp_path)
     for number, _ in enumerate(bench.sweep(run, path)):
-        if number == 4:
+        if number == 2:  # the first round is done
             board.break_in_work(board.stop)
     run = results.load(path)
     assert sorted(failure.error for failure in run.failures) == [
@@ -177,14 +179,14 @@ def test_board_that_is_switched_off(
         *["Unavailable"] * 3,
     ]
     assert all("cannot be reached" in failure.reason for failure in run.failures)
-    assert len(run.measurements) == 4  # from the first round
+    assert len(run.measurements) == 3  # from the first round
     board.start()
     again = _resumed(path)
     assert not again.failures
     assert _all_kept(run, again)
 
 
-def test_restart_is_told(board: Any, cells: tuple[Cell, ...]) -> None:
+def test_restart_is_told(board: SshBoard, cells: tuple[Cell, ...]) -> None:
     """A board that comes back with another boot id was restarted, and the sentence says so."""
     target = board.cells(cells[:1])[0].target
     hosts.run(Probe(target=target), 60)
@@ -195,13 +197,13 @@ def test_restart_is_told(board: Any, cells: tuple[Cell, ...]) -> None:
 
 
 def test_killed_worker_costs_one_cell(
-    board: Any, tmp_path: Path, cells: tuple[Cell, ...], short: Plan
+    board: SshBoard, tmp_path: Path, cells: tuple[Cell, ...], short: Plan
 ) -> None:
     """A worker that somebody kills fails its cell alone, and the connection stays."""
     run, path = _sweep(board, cells, short, tmp_path)
     link = hosts._links["board"]
     for number, _ in enumerate(bench.sweep(run, path)):
-        if number == 4:
+        if number == 2:  # the first round is done
             board.break_in_work(lambda: [worker.kill() for worker in board.workers()])
     run = results.load(path)
     (failure,) = run.failures
@@ -221,7 +223,7 @@ def test_killed_worker_costs_one_cell(
     ],
 )
 def test_worker_that_fails_there(
-    board: Any, model: Model, fault: str, error: type[Exception], sentence: str
+    board: SshBoard, model: Model, fault: str, error: type[Exception], sentence: str
 ) -> None:
     """A crash arrives with its signal, a hang with its limit, and no process stays there."""
     target = Target(backend="fake", host="board", options={"fault": fault})
@@ -231,7 +233,9 @@ def test_worker_that_fails_there(
     assert board.workers() == []
 
 
-def test_full_disk_before(board: Any, tmp_path: Path, cells: tuple[Cell, ...], short: Plan) -> None:
+def test_full_disk_before(
+    board: SshBoard, tmp_path: Path, cells: tuple[Cell, ...], short: Plan
+) -> None:
     """With no room for the model nothing is measured, no half file stays, and we are told where."""
     big = tmp_path / "tiles.npy"
     big.write_bytes(os.urandom(100_000))
@@ -244,7 +248,7 @@ def test_full_disk_before(board: Any, tmp_path: Path, cells: tuple[Cell, ...], s
 
 
 def test_full_disk_in_mid_sweep(
-    board: Any, tmp_path: Path, cells: tuple[Cell, ...], short: Plan
+    board: SshBoard, tmp_path: Path, cells: tuple[Cell, ...], short: Plan
 ) -> None:
     """A disk that fills up fails the cells with its remedy; with room again, --resume completes."""
     board.make_small("64k")
@@ -264,7 +268,7 @@ def test_full_disk_in_mid_sweep(
 # The lock
 
 
-def test_locked_board_names_its_user(board: Any, tmp_path: Path) -> None:
+def test_locked_board_names_its_user(board: SshBoard, tmp_path: Path) -> None:
     """A second bench ends with who has the board and since when; after the first it gets it."""
     first = Link(boards.find("board"))
     done = board.nnprof("bench", "--device", "board", "--backend", "fake", cwd=tmp_path)
@@ -278,7 +282,7 @@ def test_locked_board_names_its_user(board: Any, tmp_path: Path) -> None:
     Link(boards.find("board")).close()
 
 
-def test_stale_lock_is_no_lock(board: Any) -> None:
+def test_stale_lock_is_no_lock(board: SshBoard) -> None:
     """A lock file that nobody holds, of another account and an old boot, stops nobody."""
     board.lock.write_text("1700000000 somebody@elsewhere (process 1)\n")
     board.lock.chmod(0o666)
@@ -288,7 +292,7 @@ def test_stale_lock_is_no_lock(board: Any) -> None:
 
 
 def test_killed_bench_frees_the_board(
-    board: Any, tmp_path: Path, cells: tuple[Cell, ...], short: Plan
+    board: SshBoard, tmp_path: Path, cells: tuple[Cell, ...], short: Plan
 ) -> None:
     """When the bench is killed, its worker on the board ends, and the lock is free at once."""
     code = (
@@ -312,7 +316,7 @@ def test_killed_bench_frees_the_board(
     assert not psutil.wait_procs(workers, timeout=10)[1]
 
 
-def test_ctrl_c_keeps_the_run_and_frees_the_board(board: Any, tmp_path: Path) -> None:
+def test_ctrl_c_keeps_the_run_and_frees_the_board(board: SshBoard, tmp_path: Path) -> None:
     """Ctrl-C ends the bench as usual; nothing of it stays on the board, and --resume goes on."""
     options = ("--device", "board", "--backend", "fake", "--rigorous", "--batch", "1,2")
     command = [sys.executable, "-m", "nnprof", "bench", *options]

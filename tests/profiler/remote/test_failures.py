@@ -176,7 +176,7 @@ def test_board_that_is_switched_off(
     run = results.load(path)
     assert sorted(failure.error for failure in run.failures) == [
         "ConnectionLost",
-        *["Unavailable"] * 3,
+        *["Unavailable"] * 2,
     ]
     assert all("cannot be reached" in failure.reason for failure in run.failures)
     assert len(run.measurements) == 3  # from the first round

@@ -28,8 +28,9 @@ def test_set_and_put_back_over_ssh(
     board = jetson()
     (board.root / "etc/sudoers.d").mkdir()
     (board.root / "etc/sudoers.d/nnprof").touch()
-    target = hosts.target(board.url, "trtexec", 1, {})
-    plan = replace(short, processes=1, max_processes=1)
+    options = {"trtexec": f"{board.root}/usr/src/tensorrt/bin/trtexec"}
+    target = hosts.target(board.url, "trtexec", 1, options)
+    plan = replace(short, processes=1, max_processes=1, op_method="none")
     with powermode.held(hosts.shell(target.host), "MAXN_SUPER"):
         run, path = bench.start("test", (), (replace(cells[0], target=target),), plan, tmp_path)
         list(bench.sweep(run, path))

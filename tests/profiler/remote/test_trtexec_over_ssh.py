@@ -67,7 +67,12 @@ def _when_trtexec_runs(board: SshBoard, times: int, act: Callable[[], object]) -
 def _is_timing(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.Error):
         words = process.cmdline()
-        return words[0].startswith("/") and any("--exportTimes" in word for word in words)
+        # A process that has just ended has no words.
+        return (
+            bool(words)
+            and words[0].startswith("/")
+            and any("--exportTimes" in word for word in words)
+        )
     return False
 
 

@@ -20,49 +20,138 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Columns = Mapping[str, Array]
 
+# Rows × columns of the tiles that libraries cut products into.
+TILES = ((128, 32), (128, 64), (128, 128), (32, 32))
+LINE_TILES = ((6, 64), (1, 64))
+PAST_MIB = (1, 4, 32)  # beyond caches of these sizes memory is slower
+
 
 class Feature(NamedTuple):
-    """A function of the columns, the unit that it counts, and what it is in words."""
+    """A function of the columns, the unit that it counts, and what it is in words.
+
+    `resource` is what the audit holds it against: "flop", "byte" or "" for neither; one unit is
+    `amount` FLOPs or bytes.
+    """
 
     unit: str
     words: str
     of: Callable[[Columns], Array]
+    resource: str = ""
+    amount: float = 1.0
 
 
-def _where(condition: NDArray[np.bool_], value: Array) -> Array:
-    return np.where(condition, value, 0.0)
+def _flops(words: str, of: Callable[[Columns], Array]) -> Feature:
+    return Feature("flop", words, of, "flop")
+
+
+def _bytes(words: str, of: Callable[[Columns], Array]) -> Feature:
+    return Feature("byte", words, of, "byte")
 
 
 def _ceil(value: Array, tile: int) -> Array:
     return np.ceil(value / tile) * tile
 
 
-def _tiles(rows: int, columns: int) -> Callable[[Columns], Array]:
-    """FLOPs of a matrix product that is cut into whole tiles of rows × columns."""
-    return lambda c: 2 * c["products"] * _ceil(c["m"], rows) * _ceil(c["n"], columns) * c["k"]
+def _tiles(rows: int, columns: int) -> Feature:
+    """FLOPs of a matrix product that is cut into whole tiles."""
+    return _flops(
+        f"FLOPs in whole tiles of {rows}×{columns}",
+        lambda c: 2 * c["products"] * _ceil(c["m"], rows) * _ceil(c["n"], columns) * c["k"],
+    )
 
 
-def _winograd(side: int) -> Callable[[Columns], Array]:
-    """Multiply-adds ×2 of Winograd's F(side×side, 3×3): (side + 2)² per tile of the output."""
+def _image_tiles(rows: int, columns: int) -> Feature:
+    """The same where each tile of the batch is cut by itself, as convolutions often are."""
+
+    def count(c: Columns) -> Array:
+        each = _ceil(c["m"] / c["batch"], rows)
+        return 2 * c["products"] * c["batch"] * each * _ceil(c["n"], columns) * c["k"]
+
+    return _flops(f"FLOPs in whole tiles of {rows}×{columns}, image by image", count)
+
+
+def _line_tiles(pixels: int, columns: int) -> Feature:
+    """The same where each line of an image is cut by itself."""
+
+    def count(c: Columns) -> Array:
+        lines = c["batch"] * c["h_out"] * _ceil(c["w_out"], pixels)
+        work = 2 * c["products"] * lines * _ceil(c["n"], columns) * c["k"]
+        return np.where(c["c_in"] > 0, work, 0.0)
+
+    return _flops(f"FLOPs in whole tiles of {pixels}×{columns}, line by line", count)
+
+
+def _past(mib: int) -> dict[str, Feature]:
+    """Bytes that do not fit into a cache of so many MiB."""
+    size = float(mib << 20)
+
+    def moved(c: Columns) -> Array:
+        return np.maximum(c["bytes_in"] + c["bytes_out"] - size, 0.0)
+
+    return {
+        f"bytes_out_past_{mib}m": _bytes(
+            f"bytes written beyond {mib} MiB", lambda c: np.maximum(c["bytes_out"] - size, 0.0)
+        ),
+        f"bytes_moved_past_{mib}m": _bytes(f"bytes read and written beyond {mib} MiB", moved),
+    }
+
+
+def _lines(c: Columns) -> Array:
+    """Lines of an image, for each 64 channels out."""
+    return _where(c["c_in"] > 0, c["batch"] * c["h_out"] * np.ceil(c["n"] / 64) * c["products"])
+
+
+def _winograd(side: int) -> Feature:
+    """FLOPs of the products of Winograd's F(side×side, 3×3): (side + 2)² per tile of the output."""
 
     def count(c: Columns) -> Array:
         tiles = c["batch"] * np.ceil(c["h_out"] / side) * np.ceil(c["w_out"] / side)
         work = 2 * tiles * (side + 2) ** 2 * c["c_in"] * c["c_out"] / c["groups"]
-        return _where((c["window"] == 9) & (c["stride"] == 1), work)
+        return np.where(_three(c), work, 0.0)
 
-    return count
+    # Fewer than the FLOPs of the convolution, which the audit counts.
+    return Feature("flop", f"FLOPs of Winograd's F({side}×{side}, 3×3)", count)
+
+
+def _one(c: Columns) -> NDArray[np.bool_]:
+    return c["window"] == 1
+
+
+def _three(c: Columns) -> NDArray[np.bool_]:
+    return (c["window"] == 9) & (c["stride"] == 1)
+
+
+def _where(condition: NDArray[np.bool_], value: Array) -> Array:
+    return np.where(condition, value, 0.0)
+
+
+def _im2col(c: Columns) -> Array:
+    size = c["bytes_out"] / np.maximum(c["elements_out"], 1)
+    return _where(~_one(c), size * c["m"] * c["k"] * c["products"])
 
 
 FEATURES: dict[str, Feature] = {
     "launch": Feature("launch", "one per op", lambda c: np.ones_like(c["batch"])),
     "tiles": Feature("tile", "image tiles", lambda c: c["batch"]),
-    "flops": Feature("flop", "FLOPs", lambda c: c["flops"]),
-    "bytes_in": Feature("byte", "bytes read", lambda c: c["bytes_in"]),
-    "bytes_out": Feature("byte", "bytes written", lambda c: c["bytes_out"]),
-    "bytes_weights": Feature("byte", "bytes of weights", lambda c: c["bytes_weights"]),
-    "bytes_moved": Feature(
-        "byte", "bytes read and written", lambda c: c["bytes_in"] + c["bytes_out"]
-    ),
+    "serial": Feature("step", "values summed one after the other", lambda c: c["k"]),
+    "values": Feature("value", "values made", lambda c: c["elements_out"]),
+    "taps": Feature("value", "values looked at", lambda c: c["flops"]),
+    "flops": _flops("FLOPs", lambda c: c["flops"]),
+    "flops_1x1": _flops("FLOPs, kernel 1×1", lambda c: _where(_one(c), c["flops"])),
+    "flops_3x3": _flops("FLOPs, 3×3 of stride 1", lambda c: _where(_three(c), c["flops"])),
+    "flops_wide": _flops("FLOPs, other", lambda c: _where(~_one(c) & ~_three(c), c["flops"])),
+    "bytes_in": _bytes("bytes read", lambda c: c["bytes_in"]),
+    "bytes_out": _bytes("bytes written", lambda c: c["bytes_out"]),
+    "bytes_weights": _bytes("bytes of weights", lambda c: c["bytes_weights"]),
+    "bytes_moved": _bytes("bytes read and written", lambda c: c["bytes_in"] + c["bytes_out"]),
+    "im2col": _bytes("bytes of unfolded windows", _im2col),
+    **{f"tiles_{m}x{n}": _tiles(m, n) for m, n in TILES},
+    **{f"image_tiles_{m}x{n}": _image_tiles(m, n) for m, n in TILES},
+    **{f"line_tiles_{m}x{n}": _line_tiles(m, n) for m, n in LINE_TILES},
+    "lines": Feature("line", "lines of images, for each 64 channels out", _lines),
+    **{name: one for mib in PAST_MIB for name, one in _past(mib).items()},
+    "winograd2": _winograd(2),
+    "winograd4": _winograd(4),
     # Of the published model: per tile; the first ConvLayer and the output layer are left out.
     "mattsson2016_hidden": Feature(
         "tile",
@@ -78,21 +167,29 @@ FEATURES: dict[str, Feature] = {
         "multiply-add",
         "tiles × neurons² of hidden FC layers (eq. 14)",
         lambda c: _where(c["after"] > 0, c["batch"] * c["n"] ** 2),
+        "flop",
+        2.0,
     ),
     "mattsson2016_out": Feature(
         "element",
         "tiles × depth × output size² from the second ConvLayer (eq. 15)",
         lambda c: _where(c["nth"] > 1, c["batch"] * c["c_out"] * c["h_out"] * c["w_out"]),
+        "byte",
+        4.0,
     ),
     "mattsson2016_in": Feature(
         "element",
         "tiles × depth × input size² from the second ConvLayer (eq. 16, 17)",
         lambda c: _where(c["nth"] > 1, c["batch"] * c["c_out"] * c["h_in"] * c["w_in"]),
+        "byte",
+        4.0,
     ),
     "mattsson2016_depth2": Feature(
         "depth² × pixel",
         "tiles × depth² × output size² from the second ConvLayer (eq. 18)",
         lambda c: _where(c["nth"] > 1, c["batch"] * c["c_out"] ** 2 * c["h_out"] * c["w_out"]),
+        "flop",
+        50.0,  # a kernel of 5×5, multiplications and additions
     ),
 }
 

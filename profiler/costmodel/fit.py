@@ -1,1 +1,484 @@
-"""From measured ops to a model (in work)."""
+"""From measured ops to terms: relative-error NNLS, features by grouped cross-validation.
+
+The steps, per group of ops:
+
+1. Candidate sets of features (`SETS`), simplest first. The simplest whose cross-validated error is
+   within one standard error of the best is taken. Folds hold all measurements of a shape together,
+   so that no shape is predicted from itself.
+2. Coefficients ≥ 0 with the least relative error (`nnls`).
+3. With few rows or shapes the coefficients are pulled towards those of the kind, or of the device
+   (`mapped`): what the group cannot tell is borrowed, and said to be.
+4. Intervals by a bootstrap over shapes; a term whose interval spans 0 … 2× itself is not identified.
+5. Conformal factors from the cross-validated residuals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnprof.profiler import opgraph
+from nnprof.profiler.costmodel import features, work
+from nnprof.profiler.costmodel.work import Work
+
+Array = NDArray[np.float64]
+Columns = Mapping[str, Array]
+
+HUBER = 0.10  # relative residual beyond which a row counts less (reference: 0.10-0.15)
+FEW_ROWS = 15  # fewer than this are pulled towards the prior
+FEW_SHAPES = 3
+FEW_POINTS = 6  # fewer than this scale another device's model as a whole
+FOLDS = 5
+PRIOR_SD = 0.7  # of log coefficients around the prior
+COVERAGE = 0.90
+RESAMPLES = 200
+_VIEWS = frozenset(name.lower() for name in opgraph.VIEWS)
+_CALIBRATION = 30  # residuals that a conformal factor of its own takes
+_ROUNDS = 12
+
+_A1 = ("launch", "tiles", "flops", "bytes_in", "bytes_out", "bytes_weights")
+_A2 = ("launch", "tiles", "flops_1x1", "flops_3x3", "flops_wide", "bytes_in", "bytes_out",
+       "bytes_weights", "im2col")  # fmt: skip
+_TILED = tuple(f"{kind}_{m}x{n}" for kind in ("tiles", "image_tiles") for m, n in features.TILES)
+_LINED = ("lines", *(f"line_tiles_{m}x{n}" for m, n in features.LINE_TILES))
+_OUT_PAST = tuple(f"bytes_out_past_{mib}m" for mib in features.PAST_MIB)
+_MOVED_PAST = tuple(f"bytes_moved_past_{mib}m" for mib in features.PAST_MIB)
+_PLAIN = ("launch", "bytes_in", "bytes_out")
+_GEMM = ("launch", "flops", "bytes_in", "bytes_out", "bytes_weights")
+SETS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "conv": (
+        _A1,
+        (*_A1, "im2col", *_LINED, *_OUT_PAST),
+        _A2,
+        (*_A2, *_LINED, *_OUT_PAST),
+        (*_A2, *_TILED, "serial"),
+        (*_A2, *_TILED, "serial", "winograd2", "winograd4", *_LINED, *_OUT_PAST),
+    ),
+    "gemm": (
+        _GEMM,
+        (*_GEMM, "serial", "tiles_32x32"),
+        (*_GEMM, "serial", *(f"tiles_{m}x{n}" for m, n in features.TILES), *_MOVED_PAST),
+    ),
+    "pool": (_PLAIN, (*_PLAIN, "taps"), (*_PLAIN, "taps", "tiles", *_MOVED_PAST)),
+    "other": (
+        ("launch", "bytes_moved"),
+        _PLAIN,
+        (*_PLAIN, *_MOVED_PAST),
+        (*_PLAIN, "values", "tiles", *_MOVED_PAST),
+    ),
+    "view": (("launch",),),
+}
+
+
+def kind_of(group: str) -> str:
+    """Which of `SETS` a group has."""
+    if group.startswith(("conv", "gemm")):
+        return group[:4]
+    if group in _VIEWS:
+        return "view"
+    return "pool" if "pool" in group else "other"
+
+
+class Rows(NamedTuple):
+    """Measured ops.
+
+    Attributes:
+        works: what they had to do.
+        seconds: how long they took.
+        shapes: the same for ops that differ in the batch only; what folds and resamples keep whole.
+        networks: what they were measured in.
+        weights: by which each counts.
+    """
+
+    works: tuple[Work, ...]
+    seconds: Array
+    shapes: NDArray[np.str_]
+    networks: NDArray[np.str_]
+    weights: Array
+
+    def only(self, chosen: NDArray[np.bool_]) -> Rows:
+        """Those rows."""
+        works = tuple(one for one, keep in zip(self.works, chosen, strict=True) if keep)
+        return Rows(works, self.seconds[chosen], self.shapes[chosen], self.networks[chosen],
+                    self.weights[chosen])  # fmt: skip
+
+    @property
+    def groups(self) -> NDArray[np.str_]:
+        """Group of each row."""
+        return np.array([one.group for one in self.works])
+
+    @property
+    def columns(self) -> dict[str, Array]:
+        """What features read."""
+        return columns_of(self.works)
+
+
+def columns_of(works: Sequence[Work]) -> dict[str, Array]:
+    """The numbers of these ops, one entry per op."""
+    numbers = np.array([one[3:] for one in works], dtype=float).reshape(-1, len(work.COLUMNS))
+    return {name: numbers[:, index] for index, name in enumerate(work.COLUMNS)}
+
+
+def rows(
+    works: Iterable[Work],
+    seconds: Iterable[float],
+    networks: Iterable[str] = (),
+    spreads: Iterable[float] = (),
+) -> Rows:
+    """Measured ops; those of no time at all are left out.
+
+    A row counts 1 / (1 + spread²/HUBER²) with the relative spread of its repeats.
+    """
+    every, times = tuple(works), np.array(list(seconds), dtype=float)
+    names = np.array(list(networks) or [""] * len(every), dtype=str)
+    spread = np.array(list(spreads) or [0.0] * len(every), dtype=float)
+    shapes = np.array([shape_of(one) for one in every], dtype=str)
+    made = Rows(every, times, shapes, names, 1 / (1 + (spread / HUBER) ** 2))
+    return made.only(times > 0)
+
+
+def shape_of(one: Work) -> str:
+    """The op's shape with the batch left out.
+
+    Of an op that computes next to nothing the batch is kept: it is all that such ops differ in.
+    """
+    if kind_of(one.group) in ("other", "view"):
+        return f"{one.group} {one.bytes_in:.6g} {one.bytes_out:.6g}"
+    batch = max(one.batch, 1.0)
+    sizes = (one.m / batch, one.n, one.k, one.products, one.h_in, one.window, one.stride,
+             one.bytes_in / batch, one.bytes_out / batch)  # fmt: skip
+    return f"{one.group} " + " ".join(f"{size:.6g}" for size in sizes)
+
+
+# --- coefficients ---------------------------------------------------------------------------------
+
+
+def nnls(matrix: Array, seconds: Array, weights: Array | None = None) -> Array:
+    """Coefficients ≥ 0 with the least relative error, robust against outliers.
+
+    Minimises Σ wᵢ ρ(xᵢc / yᵢ - 1) with Huber's ρ, by iteratively reweighted non-negative least
+    squares (Lawson & Hanson 1974). Columns are scaled, so that units do not matter.
+    """
+    from scipy.optimize import nnls as solve
+
+    relative = matrix / seconds[:, None]
+    scale = np.sqrt((relative**2).mean(axis=0))
+    used = scale > 0
+    result = np.zeros(matrix.shape[1])
+    if not used.any():
+        return result
+    columns = relative[:, used] / scale[used]
+    base = np.ones(len(seconds)) if weights is None else weights
+    weight = base
+    for _ in range(_ROUNDS):
+        root = np.sqrt(weight)
+        found, _rest = solve(columns * root[:, None], root, maxiter=100 * columns.shape[1])
+        residual = np.abs(columns @ found - 1)
+        fresh = base * np.minimum(1.0, HUBER / np.maximum(residual, 1e-12))
+        done = np.allclose(fresh, weight, rtol=1e-3)
+        weight = fresh
+        if done:
+            break
+    result[used] = found / scale[used]
+    return result
+
+
+def mapped(
+    matrix: Array,
+    seconds: Array,
+    prior: Array,
+    weights: Array | None = None,
+    known: Array | float = 0.0,
+) -> Array:
+    """The most probable coefficients > 0 around a prior: log-normal, PRIOR_SD in the logarithm.
+
+    Minimises Σ wᵢ ρ(rᵢ / HUBER) + Σ (ln cⱼ - ln priorⱼ)² / sd² with rᵢ the relative residual, so a
+    row weighs as much as its residual is large beside the noise that Huber's ρ assumes. Features
+    whose prior is 0 stay 0. `known` seconds of each row are not up for fitting.
+    """
+    from scipy.optimize import least_squares
+
+    used = prior > 0
+    relative = matrix[:, used] / seconds[:, None]
+    root = np.ones(len(seconds)) if weights is None else np.sqrt(weights)
+    rest = 1 - known / seconds
+    start = np.log(prior[used])
+
+    def residuals(logs: Array) -> Array:
+        off = (relative @ np.exp(logs) - rest) / HUBER
+        size = np.abs(off)
+        robust = np.where(size <= 1, off, np.sign(off) * np.sqrt(2 * np.maximum(size, 1) - 1))
+        return np.concatenate((root * robust, (logs - start) / PRIOR_SD))
+
+    found = least_squares(residuals, start)
+    result = np.zeros(len(prior))
+    result[used] = np.exp(found.x)
+    return result
+
+
+# --- features -------------------------------------------------------------------------------------
+
+
+def folds(shapes: NDArray[np.str_], count: int = FOLDS) -> NDArray[np.int64]:
+    """A fold for each row; all rows of a shape are in one. Deterministic."""
+    distinct = sorted(set(shapes))
+    order = np.random.default_rng(0).permutation(len(distinct))
+    place = {shape: int(order[index]) % count for index, shape in enumerate(distinct)}
+    return np.array([place[shape] for shape in shapes], dtype=np.int64)
+
+
+Solver = Callable[[Array, Array, Array], Array]
+
+
+def held_out(matrix: Array, rows_: Rows, fold: NDArray[np.int64], solve: Solver) -> Array:
+    """Each row predicted by coefficients from the other folds; NaN where there are none."""
+    predicted = np.full(len(rows_.seconds), np.nan)
+    for one in np.unique(fold):
+        inside, outside = fold == one, fold != one
+        if outside.any():
+            found = solve(matrix[outside], rows_.seconds[outside], rows_.weights[outside])
+            predicted[inside] = matrix[inside] @ found
+    return predicted
+
+
+def choose(rows_: Rows, sets: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """The simplest set of features within one standard error of the best (1-SE rule)."""
+    columns, fold = rows_.columns, folds(rows_.shapes)
+    scores: list[tuple[float, float]] = []
+    for names in sets:
+        found = held_out(features.matrix(names, columns), rows_, fold, nnls)
+        error = np.minimum(np.abs(found / rows_.seconds - 1), 1.0)
+        by_shape = [error[rows_.shapes == shape].mean() for shape in np.unique(rows_.shapes)]
+        reach = float(np.std(by_shape)) / math.sqrt(len(by_shape))
+        scores.append((float(np.mean(by_shape)), reach))
+    best, reach = min(scores)
+    return next(
+        names for names, score in zip(sets, scores, strict=True) if score[0] <= best + reach
+    )
+
+
+# --- groups ---------------------------------------------------------------------------------------
+
+
+class Fitted(NamedTuple):
+    """A group's terms as numbers.
+
+    Attributes:
+        names: features; `coefficients`: seconds per unit of each.
+        out: each training row as predicted from other shapes; NaN with a single shape.
+        prior: what the coefficients were pulled towards, None where the rows sufficed.
+    """
+
+    names: tuple[str, ...]
+    coefficients: Array
+    out: Array
+    prior: Array | None
+
+    def solver(self) -> Solver:
+        """How the coefficients are found from other rows."""
+        prior = self.prior
+        return nnls if prior is None else lambda x, y, w: mapped(x, y, prior, w)
+
+
+def fit(rows_: Rows) -> dict[str, Fitted]:
+    """Every group's terms. Groups with enough rows first; they tell what the others borrow."""
+    groups = rows_.groups
+    names = sorted({str(name) for name in groups})
+    rich = {name for name in names if _is_rich(rows_.only(groups == name))}
+    found = {name: _own(rows_.only(groups == name)) for name in names if name in rich}
+    for name in names:
+        if name in rich:
+            continue
+        mine = rows_.only(groups == name)
+        kin = [other for other in rich if kind_of(other) == kind_of(name)]
+        if kin and kind_of(name) not in ("other", "view"):
+            of_kind = np.array([kind_of(group) == kind_of(name) for group in groups])
+            found[name] = _pulled(mine, *_kind_prior(rows_.only(of_kind)))
+        elif rich:
+            found[name] = _pulled(mine, *_device_prior(rows_, found, kind_of(name)))
+        else:
+            found[name] = _own(mine)
+    return found
+
+
+def _is_rich(mine: Rows) -> bool:
+    if kind_of(str(mine.groups[0])) == "view":
+        return True  # one number, which any row gives
+    return len(mine.seconds) >= FEW_ROWS and len(set(mine.shapes)) >= FEW_SHAPES
+
+
+def _own(mine: Rows) -> Fitted:
+    sets = SETS[kind_of(str(mine.groups[0]))]
+    names = choose(mine, sets) if _is_rich(mine) else sets[0]
+    matrix = features.matrix(names, mine.columns)
+    found = nnls(matrix, mine.seconds, mine.weights)
+    kept = found > 0
+    names = tuple(name for name, keep in zip(names, kept, strict=True) if keep)
+    out = held_out(matrix[:, kept], mine, folds(mine.shapes), nnls)
+    return Fitted(names, found[kept], out, None)
+
+
+def _pulled(mine: Rows, names: tuple[str, ...], prior: Array) -> Fitted:
+    matrix = features.matrix(names, mine.columns)
+    found = mapped(matrix, mine.seconds, prior, mine.weights)
+    out = held_out(
+        matrix, mine, folds(mine.shapes), lambda x, y, w: mapped(x, y, prior, w)
+    )
+    return Fitted(names, found, out, prior)
+
+
+def _kind_prior(of_kind: Rows) -> tuple[tuple[str, ...], Array]:
+    """The simplest model of all groups of a kind taken together."""
+    names = SETS[kind_of(str(of_kind.groups[0]))][0]
+    found = nnls(features.matrix(names, of_kind.columns), of_kind.seconds, of_kind.weights)
+    kept = found > 0
+    return tuple(name for name, keep in zip(names, kept, strict=True) if keep), found[kept]
+
+
+def _device_prior(
+    rows_: Rows, found: Mapping[str, Fitted], kind: str
+) -> tuple[tuple[str, ...], Array]:
+    """What the other groups say of the device: a launch, a byte, a FLOP.
+
+    A byte and a FLOP are as fast as in a good quarter of the ops that move, or compute, the most.
+    """
+    launches = [
+        float(one.coefficients[one.names.index("launch")])
+        for one in found.values()
+        if "launch" in one.names
+    ]
+    columns, seconds = rows_.columns, rows_.seconds
+    moved = columns["bytes_in"] + columns["bytes_out"] + columns["bytes_weights"]
+    computing = np.array([kind_of(group) in ("conv", "gemm") for group in rows_.groups])
+    rates = {
+        "launch": float(np.median(launches)) if launches else float(seconds.min()),
+        "byte": _fast(seconds[~computing], moved[~computing]),
+        "flop": _fast(seconds[computing], columns["flops"][computing]),
+    }
+    names = tuple(name for name in SETS[kind][0] if features.FEATURES[name].unit in rates)
+    prior = np.array([rates[features.FEATURES[name].unit] for name in names])
+    kept = prior > 0
+    return tuple(name for name, keep in zip(names, kept, strict=True) if keep), prior[kept]
+
+
+def _fast(seconds: Array, amount: Array) -> float:
+    large = amount >= np.median(amount) if len(amount) else np.zeros(0, dtype=bool)
+    if not large.any() or not amount[large].all():
+        return 0.0
+    return float(np.quantile(seconds[large] / amount[large], 0.25))
+
+
+def seconds_of(found: Mapping[str, Fitted], works: Sequence[Work]) -> Array:
+    """Seconds of each op; NaN for groups that were not fitted."""
+    columns = columns_of(works)
+    groups = np.array([one.group for one in works])
+    result = np.full(len(works), np.nan)
+    for name, one in found.items():
+        at = groups == name
+        chosen = {column: values[at] for column, values in columns.items()}
+        result[at] = features.matrix(one.names, chosen) @ one.coefficients
+    return result
+
+
+def calibrated(rows_: Rows, prior: Mapping[str, tuple[tuple[str, ...], Array]]) -> tuple[
+    dict[str, Fitted], float
+]:
+    """Another device's terms on few measurements of this one, and the scale between the two.
+
+    All are first scaled by the median of measured over predicted (its own for a group that was
+    measured); from 6 measurements on each coefficient of a measured group then moves on its own
+    (`mapped`). Below that single scaling is the safer (reference, section 4.6).
+
+    Raises:
+        ValueError: no op is of a group that the prior knows.
+    """
+    source = {name: Fitted(names, found, np.zeros(0), None) for name, (names, found) in prior.items()}
+    ratio = rows_.seconds / seconds_of(source, rows_.works)
+    known = np.isfinite(ratio)
+    if not known.any():
+        raise ValueError("no op in common")
+    scale, groups = float(np.median(ratio[known])), rows_.groups
+    result = {}
+    for name, (names, found) in prior.items():
+        at = (groups == name) & known
+        if not at.any():
+            result[name] = Fitted(names, found * scale, np.zeros(0), found * scale)
+            continue
+        start = found * float(np.median(ratio[at]))
+        if known.sum() < FEW_POINTS:
+            mine = features.matrix(names, rows_.only(at).columns)
+            result[name] = Fitted(names, start, mine @ start, start)
+        else:
+            result[name] = _pulled(rows_.only(at), names, start)
+    return result, scale
+
+
+# --- uncertainty ----------------------------------------------------------------------------------
+
+
+def factor(logs: Array, coverage: float = COVERAGE) -> float | None:
+    """The conformal factor from |ln(measured / predicted)| of rows that were held out.
+
+    The ⌈(n + 1) · coverage⌉-th smallest (Vovk et al. 2005; Lei et al. 2018). None for too few rows.
+    """
+    known = np.sort(np.abs(logs[~np.isnan(logs)]))
+    place = math.ceil((len(known) + 1) * coverage)
+    return math.exp(float(known[place - 1])) if 0 < place <= len(known) else None
+
+
+def bootstrap(one: Fitted, mine: Rows, resamples: int = RESAMPLES) -> tuple[Array, Array]:
+    """95 % interval of each coefficient: shapes are drawn again, not rows, for rows of a shape
+    share what is odd about it (cluster bootstrap).
+    """
+    matrix, solve = features.matrix(one.names, mine.columns), one.solver()
+    random = np.random.default_rng(0)
+    places = [np.flatnonzero(mine.shapes == shape) for shape in np.unique(mine.shapes)]
+    drawn = np.empty((resamples, len(one.names)))
+    for index in range(resamples):
+        at = np.concatenate([places[i] for i in random.integers(0, len(places), len(places))])
+        drawn[index] = solve(matrix[at], mine.seconds[at], mine.weights[at])
+    return np.quantile(drawn, 0.025, axis=0), np.quantile(drawn, 0.975, axis=0)
+
+
+def leverage(relative: Array) -> tuple[Array, float]:
+    """R⁻¹ of the relative features' QR, and the largest leverage ‖x R⁻¹‖² of a training row.
+
+    Columns that hardly differ are kept apart by a ridge of 1e-3 of their size.
+    """
+    size = np.sqrt((relative**2).sum(axis=0))
+    size[size == 0] = 1.0
+    stacked = np.vstack((relative, np.diag(1e-3 * size)))
+    inverse = np.linalg.inv(np.linalg.qr(stacked, mode="r"))
+    return inverse, float(((relative @ inverse) ** 2).sum(axis=1).max(initial=0.0))
+
+
+def factors(
+    found: Mapping[str, Fitted], rows_: Rows, *, by_network: bool = False
+) -> dict[str, float | None]:
+    """A conformal factor for each group; of all groups together where it has few rows.
+
+    With `by_network`, residuals of rows whose whole network was left out, where there are at least
+    3 networks: what is asked later will be of a network that was not seen.
+    """
+    groups = rows_.groups
+    out = {name: one.out for name, one in found.items() if len(one.out)}
+    names = sorted(set(rows_.networks))
+    if by_network and len(names) >= FEW_SHAPES:
+        whole = np.full(len(groups), np.nan)
+        for part in range(min(FOLDS, len(names))):
+            inside = np.isin(rows_.networks, names[part::FOLDS])
+            whole[inside] = seconds_of(fit(rows_.only(~inside)), rows_.only(inside).works)
+        out = {name: whole[groups == name] for name in out}
+    logs = {
+        name: np.log(np.maximum(one, 1e-12) / rows_.seconds[groups == name])
+        for name, one in out.items()
+    }
+    every = np.concatenate(list(logs.values())) if logs else np.zeros(0)
+    return {
+        name: factor(one if np.sum(~np.isnan(one)) >= _CALIBRATION else every)
+        for name, one in logs.items()
+    }

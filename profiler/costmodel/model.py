@@ -26,7 +26,7 @@ from nnprof.types import Target
 SCHEMA = 1
 NETWORK = "network"  # the group of terms that belong to no op
 MOST_BYTES = 10_000  # of a model file: it is made to be read
-_DIGITS = 5  # of coefficients on disk; three are more than any device repeats
+_DIGITS = 5  # on disk; three are more than any device repeats
 
 
 class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -79,8 +79,8 @@ class Group(_Value, frozen=True, kw_only=True):
         noise: relative spread of the measurements, median.
         factor: in 90 % of cases the measured time lies in predicted ÷ factor … × factor
             (conformal).
-        leverage: largest relative leverage in training, and `inverse`, the upper triangle of
-            (X'WX)⁻¹ row by row over the group's terms in their order, by which it is computed.
+        leverage: largest in training of x'(X'X)⁻¹x, where x are the op's features over its
+            predicted seconds; `inverse` is the upper triangle of R⁻¹ (X = QR), row by row.
         pooled: fitted together with its kind, having too few rows of its own.
     """
 
@@ -198,8 +198,15 @@ class _Head(msgspec.Struct):
 
 
 def encode(model: CostModel) -> bytes:
-    """The model as JSON; numbers have five digits."""
-    return msgspec.json.format(msgspec.json.encode(_rounded(msgspec.to_builtins(model))), indent=1)
+    """The model as JSON, one term and one group to a line; numbers have five digits."""
+    values = _rounded(msgspec.to_builtins(model))
+    lines = []
+    for key, value in values.items():
+        text = msgspec.json.encode(value).decode()
+        if key in ("terms", "groups"):
+            text = "[\n  " + ",\n  ".join(msgspec.json.encode(one).decode() for one in value) + "\n ]"
+        lines.append(f' "{key}": {text}')
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 
 def _rounded(value: Any) -> Any:

@@ -39,10 +39,13 @@ from nnprof.profiler.ports import OpNode
 from nnprof.types import OpTime
 
 LOWERINGS = ("layers", "fused", "blocked16")
+BLOCK = 16  # channels of a block
+_ALIGNED = 4  # channels that do not divide by this cannot be copied into blocks
+_FUSED = ("relu", "tanh", "sigmoid")  # activations that a convolution or product takes in
 Shape = tuple[int, ...]
 
 # Grows with the batch: what is multiplied when a network of batch 1 is asked at another.
-_GROWING = ("batch", "m", "flops", "bytes_in", "bytes_out", "elements_in", "elements_out")
+_GROWING = ("batch", "m", "flops", "bytes_in", "bytes_out", "elements_out")
 
 
 class Work(NamedTuple):
@@ -51,7 +54,8 @@ class Work(NamedTuple):
     `m`, `n`, `k`, `products`: its matrix products (a convolution seen as one: m output pixels of
     all tiles, n channels out, k values summed for each). `window` is kernel height × width, `nth`
     1 for the first of its group in the network and 2 for the others, `after` 1 when another of the
-    group follows.
+    group follows. Sizes that do not apply are 0 or 1; FLOPs are those of convolutions, products
+    and pools. Biases are left out of the bytes of weights.
     """
 
     group: str
@@ -75,7 +79,6 @@ class Work(NamedTuple):
     bytes_in: float = 0.0
     bytes_out: float = 0.0
     bytes_weights: float = 0.0
-    elements_in: float = 0.0
     elements_out: float = 0.0
     nth: float = 1.0
     after: float = 0.0
@@ -160,9 +163,10 @@ def group_of(op: str) -> str:
 
 
 def of_nodes(nodes: Sequence[Ran]) -> tuple[Work, ...]:
-    """The ops of a graph that a runtime described, in order."""
-    works = [of_node(node) for node in nodes if node.outputs]
-    return tuple(placed(works))
+    """The ops of a graph that a runtime described, in order, without calls that are no ops."""
+    nodes = [node for node in nodes if node.outputs]
+    blocked = any(node.op in ("ReorderInput", "ReorderOutput") for node in nodes)
+    return tuple(placed([_of_node(node, blocked=blocked) for node in nodes]))
 
 
 def placed(works: Sequence[Work]) -> list[Work]:
@@ -177,113 +181,263 @@ def placed(works: Sequence[Work]) -> list[Work]:
     return result
 
 
-def of_node(node: Ran, size: int = 4) -> Work:
-    """One op from its shapes. `size`: bytes of a value, where the node does not count its bytes."""
-    inputs, out = node.inputs, node.outputs[0]
-    group = group_of(node.op)
-    weighted = group in ("conv", "gemm") and len(inputs) > 1
-    read = inputs[:1] if weighted else inputs
-    constant = inputs[1:] if weighted else ()
-    made = sum(math.prod(shape) for shape in node.outputs)
-    taken = sum(math.prod(shape) for shape in read)
-    known = node.bytes_in is not None
-    work = Work(
-        group=group,
-        op=node.op,
-        label=node.node,
-        batch=float(out[0]) if out else 1.0,
-        bytes_in=float(node.bytes_in if node.bytes_in is not None else size * taken),
-        bytes_out=float(node.bytes_out if node.bytes_out is not None else size * made),
-        bytes_weights=float(
-            node.bytes_weights or 0 if known else size * sum(math.prod(shape) for shape in constant)
-        ),
-        elements_in=float(taken),
-        elements_out=float(made),
-        flops=float(node.flops or 0),
-    )
-    return _shaped(work, node)
-
-
-def _shaped(work: Work, node: Ran) -> Work:
+def _of_node(node: Ran, *, blocked: bool) -> Work:
+    """One op from its shapes; 4 bytes a value where the node does not count its bytes."""
     first = node.inputs[0] if node.inputs else ()
-    out = node.outputs[0]
+    out, made = node.outputs[0], sum(math.prod(shape) for shape in node.outputs)
+    size = node.bytes_out / made if node.bytes_out and made else 4.0
+    work = Work(
+        group=group_of(node.op), op=node.op, label=node.node, batch=float(out[0] if out else 1),
+        bytes_in=float(_bytes_read(node, size)), bytes_out=made * size, elements_out=float(made),
+    )  # fmt: skip
+    if len(node.inputs) > 1 and work.group in ("conv", "gemm"):
+        weights = size * math.prod(node.inputs[1])
+        work = work._replace(bytes_in=size * math.prod(first), bytes_weights=weights)
     image = len(out) == 4 and len(first) == 4
-    if image:
-        work = work._replace(
-            c_in=float(first[1]), h_in=float(first[2]), w_in=float(first[3]),
-            c_out=float(out[1]), h_out=float(out[2]), w_out=float(out[3]),
-        )  # fmt: skip
     if work.group == "conv" and image and len(node.inputs) > 1:
-        weights = node.inputs[1]
-        window, inner = math.prod(weights[2:]), math.prod(weights[1:])
-        groups = max(1, first[1] // max(1, weights[1]))
-        return work._replace(
-            m=float(out[0] * out[2] * out[3]), n=out[1] / groups, k=float(inner),
-            products=float(groups), groups=float(groups), window=float(window),
-            stride=float(max(1, round(first[2] / out[2]))),
-            flops=2.0 * math.prod(out) * inner,
-        )  # fmt: skip
-    if work.group == "gemm" and len(node.inputs) > 1:
+        return _conv_node(work, first, node.inputs[1], out, blocked=blocked)
+    if work.group == "gemm":
         rows, n = math.prod(out[:-1]), out[-1]
-        k = max(1, math.prod(first) // max(1, rows))
+        k = math.prod(first) / max(1, rows)
         return work._replace(
-            batch=float(rows), m=float(rows), n=float(n), k=float(k), flops=2.0 * rows * n * k
+            batch=float(rows), m=float(rows), n=float(n), k=k, flops=2 * rows * n * k
         )
     if image and "pool" in work.group:
         stride = max(1, round(first[2] / out[2]))
         taps = node.flops / math.prod(out) if node.flops else float(stride**2)
-        return work._replace(window=taps, stride=float(stride))
+        return _sized(work, first, out)._replace(
+            window=taps, stride=float(stride), flops=taps * math.prod(out)
+        )
     return work
+
+
+def _bytes_read(node: Ran, size: float) -> float:
+    """Of what flows in; constants are not counted where the node tells them apart."""
+    if node.bytes_in is not None:
+        return node.bytes_in
+    sizes = [math.prod(shape) for shape in node.inputs] or [0]
+    # Scalars, statistics and shapes are small beside what flows.
+    return size * sum(one for one in sizes if one > max(sizes) / 16)
+
+
+def _sized(work: Work, first: Shape, out: Shape) -> Work:
+    return work._replace(
+        c_in=float(first[1]), h_in=float(first[2]), w_in=float(first[3]),
+        c_out=float(out[1]), h_out=float(out[2]), w_out=float(out[3]),
+    )  # fmt: skip
+
+
+def _conv_node(work: Work, first: Shape, weights: Shape, out: Shape, *, blocked: bool) -> Work:
+    groups = max(1, first[1] // max(1, weights[1]))
+    inner = math.prod(weights[1:])
+    if blocked and groups == 1:
+        whole = (first[1] % BLOCK == 0 or first[1] < BLOCK) and out[1] % BLOCK == 0
+        work = work._replace(group="conv" if whole else "conv-plain")
+    return _sized(work, first, out)._replace(
+        m=float(out[0] * out[2] * out[3]), n=out[1] / groups, k=float(inner),
+        products=float(groups), groups=float(groups), window=float(math.prod(weights[2:])),
+        stride=float(_stride(first[2], weights[2], out[2])), flops=2.0 * math.prod(out) * inner,
+    )  # fmt: skip
+
+
+def _stride(side: int, kernel: int, made: int) -> int:
+    """The smallest stride that makes so many values of a side, unpadded or padded to ceil."""
+    steps = range(1, side + 1)
+    unpadded = (step for step in steps if (side - kernel) // step + 1 == made)
+    padded = (step for step in steps if -(-side // step) == made)
+    return next(unpadded, None) or next(padded, None) or max(1, round(side / made))
 
 
 # --- what a network would run ---------------------------------------------------------------------
 
 
+class _State(NamedTuple):
+    """Where the walk through a network stands.
+
+    Attributes:
+        shape: of a tile here.
+        blocked: whether the values lie in blocks of channels.
+        open: whether the op before still takes a batch norm or an activation into itself.
+    """
+
+    shape: Shape
+    blocked: bool = False
+    open: bool = False
+
+
+_Step = tuple[tuple[Work, ...], _State]
+
+
 def of_specs(specs: Iterable[NetworkSpec], lowering: str) -> Table:
     """The ops of many networks at batch 1; `Table.at` gives them at any other.
 
-    What a layer becomes is worked out once for each layer at each place, so a family of 100,000
-    networks takes little more time than its distinct layers.
+    What a layer becomes is worked out once for each place that it can stand in, so that a family of
+    100,000 networks costs little more than its distinct layers.
+
+    Raises:
+        UsageError: no lowering of that name.
     """
     if lowering not in LOWERINGS:
         raise UsageError(f"Unknown lowering '{lowering}'.", f"Known: {', '.join(LOWERINGS)}.")
-    places: dict[Work, int] = {}
+    places: dict[tuple[Work, bool, bool], int] = {}
     rows: list[int] = []
     owners: list[int] = []
     count = 0
     for spec in specs:
-        for work in placed(_lowered(spec, lowering)):
-            rows.append(places.setdefault(work, len(places)))
-            owners.append(count)
+        works = _walk(spec, lowering)
+        seen: set[str] = set()
+        last = {work.group: index for index, work in enumerate(works)}
+        for index, work in enumerate(works):
+            key = (work, work.group in seen, last[work.group] > index)
+            seen.add(work.group)
+            rows.append(places.setdefault(key, len(places)))
+        owners += [count] * len(works)
         count += 1
-    return _table(list(places), rows, owners, count)
+    distinct = [work._replace(nth=1.0 + more, after=float(after)) for work, more, after in places]
+    return _table(distinct, rows, owners, count)
 
 
-def _lowered(spec: NetworkSpec, lowering: str) -> list[Work]:
-    """The ops of one network at batch 1."""
-    shape, works = spec.input_shape, list[Work]()
-    for layer, after in zip(spec.layers, infer_shapes(spec), strict=True):
-        works += _layer(lowering, layer, shape, after)
-        shape = after
-    return works
+def of_spec(spec: NetworkSpec, lowering: str, batch: int) -> tuple[Work, ...]:
+    """The ops of one network at a batch, in order, named after their type and place."""
+    works = placed(_walk(spec, lowering))
+    counts: dict[str, int] = {}
+    result = []
+    for work in works:
+        counts[work.op] = counts.get(work.op, 0) + 1
+        grown = {name: getattr(work, name) * batch for name in _GROWING}
+        result.append(work._replace(label=f"{work.op.lower()}{counts[work.op]}", **grown))
+    return tuple(result)
 
 
-@lru_cache(maxsize=100_000)
-def _layer(_: str, layer: Layer, shape: Shape, after: Shape) -> tuple[Work, ...]:
-    """One op per layer; those that do nothing at run time have none."""
+def _walk(spec: NetworkSpec, lowering: str) -> list[Work]:
+    works, state = _start(spec.input_shape, spec.layers[0], lowering)
+    made = list(works)
+    for layer in spec.layers:
+        works, state = _step(lowering, layer, state)
+        made += works
+    if state.blocked:
+        made += _out(state)[0]
+    return made
+
+
+def _start(shape: Shape, first: Layer, lowering: str) -> _Step:
+    """What exported networks do to raw tiles, where it does not fold into the first layer."""
+    padded = isinstance(first, Conv) and first.padding == "same"
+    if lowering == "layers" or (isinstance(first, Conv | Dense) and not padded):
+        return (), _State(shape)
+    return (plain("Sub", shape), plain("Div", shape)), _State(shape)
+
+
+@lru_cache(maxsize=200_000)
+def _step(lowering: str, layer: Layer, state: _State) -> _Step:
+    """The ops of one layer, and where the walk stands after it."""
     match layer:
         case Conv():
-            return (conv(shape, after, layer.kernel, layer.stride),)
+            return _conv_step(lowering, layer, state)
         case Dense():
-            return (gemm(math.prod(shape), layer.neurons),)
+            return _dense_step(lowering, layer, state)
         case Pool():
-            op = "MaxPool" if layer.mode == "max" else "AveragePool"
-            return (sliding(op, shape, after, layer.size, layer.stride),)
+            return _pool_step(lowering, layer, state)
+        case BatchNorm():
+            if state.open or lowering == "layers":
+                return (), state
+            out, state = _out(state)
+            return (*out, plain("BatchNormalization", state.shape)), state
         case Act():
-            return (plain(layer.activation.capitalize(), shape),)
-        case Dropout() | BatchNorm():
-            return ()
-    raise TypeError(f"not a layer: {layer!r}")
+            return _act_step(lowering, layer.activation, state)
+    return (), state  # dropout does nothing at run time
+
+
+def _conv_step(lowering: str, layer: Conv, state: _State) -> _Step:
+    after = infer_shapes(NetworkSpec(state.shape, (layer,)))[0]
+    open_ = layer.activation == "linear"
+    if lowering != "blocked16":
+        work = conv(state.shape, after, layer.kernel, layer.stride)
+        return _own_activation(lowering, (work,), layer.activation, _State(after, open=open_))
+    channels, depth = state.shape[0], after[0]
+    works: tuple[Work, ...] = ()
+    if channels >= BLOCK and channels % _ALIGNED:
+        # Channels that cannot be copied into blocks: the convolution stays unblocked.
+        works, state = _out(state)
+        work = conv(state.shape, after, layer.kernel, layer.stride)
+        works = (*works, work._replace(group="conv-plain", op="FusedConv"))
+        now = _State(after, open=open_)
+        return _own_activation(lowering, works, layer.activation, now)
+    if channels < BLOCK:
+        works, state = _out(state)
+    elif not state.blocked:
+        works, state = _in(state)
+    inside = (_padded(channels) if channels >= BLOCK else channels, *state.shape[1:])
+    work = conv(inside, (_padded(depth), *after[1:]), layer.kernel, layer.stride)
+    now = _State(after, blocked=True, open=open_)
+    return _own_activation(lowering, (*works, work), layer.activation, now)
+
+
+def _dense_step(lowering: str, layer: Dense, state: _State) -> _Step:
+    out, state = _out(state)
+    inner = math.prod(state.shape)
+    flatten = () if len(state.shape) == 1 or lowering == "layers" else (reshape(state.shape),)
+    works = (*out, *flatten, gemm(inner, layer.neurons))
+    now = _State((layer.neurons,), open=layer.activation == "linear")
+    return _own_activation(lowering, works, layer.activation, now)
+
+
+def _pool_step(lowering: str, layer: Pool, state: _State) -> _Step:
+    after = infer_shapes(NetworkSpec(state.shape, (layer,)))[0]
+    works: tuple[Work, ...] = ()
+    blocked = lowering == "blocked16" and state.shape[0] % BLOCK == 0
+    if blocked and not state.blocked:
+        works, state = _in(state)
+    elif not blocked:
+        works, state = _out(state)
+    op = "MaxPool" if layer.mode == "max" else "AveragePool"
+    work = sliding(op, state.shape, after, layer.size, layer.stride)
+    return (*works, work), _State(after, blocked=blocked)
+
+
+def _own_activation(lowering: str, works: tuple[Work, ...], name: str, state: _State) -> _Step:
+    """The ops of a layer with the activation that it owns."""
+    if lowering == "layers" or name in ("linear", *_FUSED):
+        return works, state
+    more, state = _act_step(lowering, name, state)
+    return (*works, *more), state
+
+
+def _act_step(lowering: str, name: str, state: _State) -> _Step:
+    if name == "linear" or (state.open and name in _FUSED):
+        return (), state._replace(open=False)
+    if lowering == "layers":
+        return (plain(name.capitalize(), state.shape),), state
+    # Some activations run in blocks, too; those that are several ops do not.
+    keeps = state.blocked and state.shape[0] % BLOCK == 0 and name in _FUSED
+    out, state = ((), state) if keeps else _out(state)
+    now = state._replace(open=False)
+    if name == "softsign":  # x / (1 + |x|)
+        both = plain("Div", (2, *state.shape), state.shape)
+        return (*out, plain("Abs", state.shape), plain("Add", state.shape), both), now
+    return (*out, plain(name.capitalize(), state.shape)), now
+
+
+def _padded(channels: int) -> int:
+    return -(-channels // BLOCK) * BLOCK
+
+
+def _out(state: _State) -> _Step:
+    """The copy out of blocks, where the values lie in blocks."""
+    if not state.blocked:
+        return (), state
+    blocks = (_padded(state.shape[0]), *state.shape[1:])
+    return (plain("ReorderOutput", blocks, state.shape),), _State(state.shape)
+
+
+def _in(state: _State) -> _Step:
+    blocks = (_padded(state.shape[0]), *state.shape[1:])
+    return (plain("ReorderInput", state.shape, blocks),), state._replace(blocked=True, open=False)
+
+
+def reshape(shape: Shape) -> Work:
+    """A change of shape in place: no bytes move, but a node is started."""
+    return plain("Reshape", shape)
 
 
 def conv(shape: Shape, after: Shape, kernel: int, stride: int, label: str = "") -> Work:
@@ -294,8 +448,7 @@ def conv(shape: Shape, after: Shape, kernel: int, stride: int, label: str = "") 
         c_in=c_in, h_in=shape[1], w_in=shape[2], c_out=c_out, h_out=after[1], w_out=after[2],
         window=window, stride=stride, flops=2 * pixels * c_out * c_in * window,
         bytes_in=4 * math.prod(shape), bytes_out=4 * math.prod(after),
-        bytes_weights=4 * (c_out * c_in * window + c_out),
-        elements_in=math.prod(shape), elements_out=math.prod(after),
+        bytes_weights=4 * c_out * c_in * window, elements_out=math.prod(after),
     )  # fmt: skip
 
 
@@ -303,8 +456,8 @@ def gemm(inner: int, neurons: int, label: str = "") -> Work:
     """A fully connected layer on one tile."""
     return Work(
         group="gemm", op="Gemm", label=label, m=1, n=neurons, k=inner, flops=2 * neurons * inner,
-        bytes_in=4 * inner, bytes_out=4 * neurons, bytes_weights=4 * (neurons * inner + neurons),
-        elements_in=inner, elements_out=neurons,
+        bytes_in=4 * inner, bytes_out=4 * neurons, bytes_weights=4 * neurons * inner,
+        elements_out=neurons,
     )  # fmt: skip
 
 
@@ -321,5 +474,5 @@ def plain(op: str, shape: Shape, after: Shape | None = None, label: str = "") ->
     taken, made = math.prod(shape), math.prod(after or shape)
     return Work(
         group=group_of(op), op=op, label=label, bytes_in=4 * taken, bytes_out=4 * made,
-        elements_in=taken, elements_out=made,
+        elements_out=made,
     )  # fmt: skip

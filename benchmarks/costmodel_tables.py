@@ -1,0 +1,157 @@
+"""Reads the measured tables of NNPROF_DATA/latency as ops: Jetson TX1, Jetson TX2, mobile GPUs.
+
+Nothing of them is kept in this repository; without the folder there is nothing to read.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from nnprof.profiler.costmodel import fit
+from nnprof.profiler.costmodel.fit import Rows
+from nnprof.profiler.costmodel.work import Work, gemm
+
+TX1_BACKENDS = ("nvidia-cudnn", "nvidia-cuda", "nvidia-fp16-cudnn", "nvidia-fp16-cuda", "cpu")
+TX2_WIDTHS = {"12.50%": 256, "25%": 512, "50%": 1024, "100%": 2048}
+PHONES = ("pixel4", "s10", "mi8se", "a03s", "iphone7", "iphonexs")
+
+
+class OpTable(NamedTuple):
+    """Measured ops, and the network and batch that each is part of; `noise` of the repeats."""
+
+    rows: Rows
+    batches: np.ndarray
+    noise: float
+
+
+def folder() -> Path | None:
+    """Where the tables are; None where they are not."""
+    root = os.environ.get("NNPROF_DATA")
+    found = Path(root, "latency") if root else None
+    return found if found and found.is_dir() else None
+
+
+def tx1(at: Path, backend: str) -> OpTable:
+    """Ops of four networks in Caffe on a Jetson TX1; data layers and dropout left out."""
+    table = pd.read_csv(at / "tx1_ckcaffe_ops.csv.gz")
+    table = table[(table.lib == backend) & table.type.notna() & (table.type != "Dropout")]
+    size = 2 if "fp16" in backend else 4
+    works = [_caffe(row, size) for row in table.itertuples()]
+    spread = (table.ms_max - table.ms_min) / table.ms_median
+    rows = fit.rows(works, table.ms_median * 1e-3, table.net)
+    return OpTable(rows, table.B.to_numpy(), float(spread.median()))
+
+
+def _caffe(row: object, size: int) -> Work:
+    kind, batch = row.type, row.B
+    if kind == "Convolution":
+        return square_conv(batch, row.Ci, row.H, row.Co, row.Ho, row.k, row.s, row.g, size)
+    if kind == "InnerProduct":
+        return scaled(gemm(row.Ci * row.H**2, row.Co), batch, size)
+    taken, made = batch * row.Ci * row.H**2, batch * row.Co * row.Ho**2
+    taps = 1.0
+    if kind == "Pooling":  # a kernel of 0 is a pool over the whole image
+        taps = float((row.k or row.H) ** 2)
+    return Work(
+        group=kind.lower(), op=kind, batch=batch, c_in=row.Ci, h_in=row.H, w_in=row.H,
+        c_out=row.Co, h_out=row.Ho, w_out=row.Ho, window=taps, flops=made * taps,
+        bytes_in=size * (made if kind == "Concat" else taken), bytes_out=size * made,
+        elements_out=made,
+    )  # fmt: skip
+
+
+def square_conv(
+    batch: int, c_in: int, side: int, c_out: int, made: int, kernel: int, stride: int, groups: int,
+    size: int = 4,
+) -> Work:  # fmt: skip
+    """A convolution of square images with square kernels."""
+    groups = int(groups) or 1
+    name = "conv" if groups == 1 else "conv-depthwise" if groups == c_in else "conv-grouped"
+    m, n, k = batch * made**2, c_out / groups, c_in / groups * kernel**2
+    return Work(
+        group=name, op="Conv", batch=batch, m=m, n=n, k=k, products=groups, groups=groups,
+        c_in=c_in, h_in=side, w_in=side, c_out=c_out, h_out=made, w_out=made, window=kernel**2,
+        stride=stride, flops=2 * m * n * k * groups, bytes_in=size * batch * c_in * side**2,
+        bytes_out=size * batch * c_out * made**2, bytes_weights=size * c_out * k,
+        elements_out=batch * c_out * made**2,
+    )  # fmt: skip
+
+
+def scaled(one: Work, batch: int, size: int) -> Work:
+    """An op of one tile in 4-byte values at a batch, in values of that size."""
+    return one._replace(
+        batch=batch, m=one.m * batch, flops=one.flops * batch,
+        bytes_in=one.bytes_in * batch * size / 4, bytes_out=one.bytes_out * batch * size / 4,
+        bytes_weights=one.bytes_weights * size / 4, elements_out=one.elements_out * batch,
+    )  # fmt: skip
+
+
+class NetworkTable(NamedTuple):
+    """Whole networks: their ops, seconds per inference, width and batch."""
+
+    works: tuple[tuple[Work, ...], ...]
+    seconds: np.ndarray
+    widths: np.ndarray
+    batches: np.ndarray
+
+
+def tx2(at: Path) -> dict[str, NetworkTable]:
+    """MLPs 784-W-W-W-10 on a Jetson TX2, by precision and power mode; seconds from fps-comp."""
+    table = pd.read_csv(at / "qutibench_edge.csv")
+    table = table[(table.NN_Topology == "MLP") & (table.HWType == "TX2")]
+    table = table.rename(columns={"batch/thread/stream": "batch", "fps-comp": "fps"})
+    found = {}
+    for (precision, mode), part in table.groupby(["Datatype", "Op mode"]):
+        size = 2 if precision == "FP16" else 4
+        widths = np.array([TX2_WIDTHS[text.strip()] for text in part.PruningFactor])
+        batches = part.batch.astype(int).to_numpy()
+        works = tuple(
+            tuple(
+                scaled(gemm(inner, made), int(batch), size)
+                for inner, made in ((784, width), (width, width), (width, width), (width, 10))
+            )
+            for width, batch in zip(widths, batches, strict=True)
+        )
+        seconds = batches / part.fps.astype(float).to_numpy()
+        found[f"{precision} {mode}"] = NetworkTable(works, seconds, widths, batches)
+    return found
+
+
+def phone(at: Path, name: str, *, convolutions: bool = True) -> tuple[Rows, np.ndarray]:
+    """Ops of 102 networks on a phone's GPU, and the name of the kernel that ran each."""
+    table = pd.read_csv(at / "mobilegpu_qed_tflite_cnn_ops_gpu.csv.gz")
+    if convolutions:
+        table = table[table.operation == "CONV_2D"]
+    table = table[table[f"{name}|gpu|float"] > 0]
+    works = [_tflite(row.operation, ast.literal_eval(row.feature)) for row in table.itertuples()]
+    rows = fit.rows(works, table[f"{name}|gpu|float"] * 1e-6, table.model)
+    kernels = table[f"{name}|gpu|kernel"].astype(str).str.replace(r"_\d+.*$", "", regex=True)
+    return rows, kernels.to_numpy()
+
+
+def _tflite(operation: str, text: dict[str, str | int]) -> Work:
+    """One op; the delegate computes in 2-byte values by default."""
+    number = {key: int(value) for key, value in text.items() if str(value).isdigit()}
+    c_in, side = number["Input_channel"], number.get("Input_shape", 1)
+    made, depth = number.get("Output_shape", 1), number.get("Filter", 0)
+    kernel, stride = number.get("Kernel", 1), number.get("Stride", 1)
+    if operation in ("CONV_2D", "CONV_2D_GROUP"):
+        return square_conv(1, c_in, side, depth, made, kernel, stride, number.get("Group", 1), 2)
+    if operation == "DEPTHWISE_CONV_2D":
+        return square_conv(1, c_in, side, c_in, made, kernel, stride, c_in, 2)
+    if operation == "FULLY_CONNECTED":
+        return scaled(gemm(c_in, depth), 1, 2)
+    depth = depth or c_in
+    made = 1 if operation == "MEAN" else made
+    pooled = made * made * depth
+    return Work(
+        group=operation.lower(), op=operation, c_in=c_in, h_in=side, w_in=side, c_out=depth,
+        h_out=made, w_out=made, window=kernel**2, stride=stride, flops=pooled * kernel**2,
+        bytes_in=2 * c_in * side**2, bytes_out=2 * pooled, elements_out=pooled,
+    )  # fmt: skip

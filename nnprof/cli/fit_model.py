@@ -1,0 +1,99 @@
+"""`nnprof fit-model`: Runs → a cost model that a person can read."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from nnprof.profiler.costmodel.model import CostModel, Peaks
+
+
+class Format(str, Enum):
+    """What to print."""
+
+    table = "table"
+    json = "json"
+
+
+Runs = Annotated[
+    list[Path],
+    typer.Argument(metavar="RUN.json...", help="Runs of one device, with the times of ops."),
+]
+Out = Annotated[Path, typer.Option("-o", "--output", help="The model file to write.")]
+Name = Annotated[str, typer.Option(help="What tables call it.", show_default="the device")]
+Prior = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="Start from this model of another device: 10 to 12 measured ops are then enough.",
+    ),
+]
+Flops = Annotated[
+    float | None, typer.Option(help="Peak of the device in GFLOP/s, from its data sheet.")
+]
+Bytes = Annotated[
+    float | None, typer.Option(help="Peak of its memory in GB/s, from its data sheet.")
+]
+Form = Annotated[Format, typer.Option("--format", help="What to print: tables, or the file.")]
+
+
+def fit_model(
+    runs: Runs,
+    output: Out = Path("model.json"),
+    name: Name = "",
+    prior: Prior = None,
+    peak_gflops: Flops = None,
+    peak_gbytes: Bytes = None,
+    form: Form = Format.table,
+) -> None:
+    """Fit a cost model to Runs, check it, and print its equations."""
+    from nnprof.profiler.costmodel import assemble, model
+
+    source = model.load(prior) if prior else None
+    measured = assemble.read(runs)
+    made = assemble.model(measured, name, _peaks(peak_gflops, peak_gbytes), source)
+    model.save(made, output)
+    if form is Format.json:
+        sys.stdout.write(model.encode(made).decode() + "\n")
+        return
+    show(made)
+    sys.stdout.write(f"Model: {output}\n")
+
+
+def _peaks(gflops: float | None, gbytes: float | None) -> Peaks | None:
+    from nnprof.errors import UsageError
+    from nnprof.profiler.costmodel.model import Peaks
+
+    for option, value in (("--peak-gflops", gflops), ("--peak-gbytes", gbytes)):
+        if value is not None and value <= 0:
+            raise UsageError(f"{option} {value} is not a rate.", "Give a number above 0.")
+    if gflops is None and gbytes is None:
+        return None
+    return Peaks(
+        flops_per_s=gflops * 1e9 if gflops else None,
+        bytes_per_s=gbytes * 1e9 if gbytes else None,
+        source="as given",
+    )
+
+
+def show(made: CostModel) -> None:
+    """Equations, checks and doubts of a model, at most 80 columns wide."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from nnprof.profiler.costmodel import tables
+
+    console = Console(highlight=False)
+    console.print(Text(tables.heading(made), style="bold"))
+    for table in (tables.terms(made), tables.groups(made)):
+        console.print(table)
+        console.print()
+    for line in tables.check_lines(made):
+        console.print(Text(line))
+    for line in tables.warning_lines(made):
+        console.print(Text(f"Note: {line}", style="yellow"))

@@ -1,0 +1,218 @@
+"""A model and its predictions as tables for people: where seconds become micro- and milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from nnprof.profiler.costmodel import features
+from nnprof.profiler.costmodel.model import NETWORK, CostModel, Term
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from nnprof.profiler.costmodel.predict import Prediction
+
+# What a call is, which is no feature of an op.
+_NETWORK_WORDS = {"call": "one call", "launch": "one per op", "tiles": "image tiles"}
+
+
+def heading(made: CostModel) -> str:
+    """The model in one line."""
+    target = made.target
+    threads = f"{target.threads} thread{'s' if target.threads > 1 else ''}"
+    return f"{made.name}: {target.backend}, {target.device}, {threads}, {made.precision}"
+
+
+def rate(term: Term, value: float | None) -> str:
+    """A coefficient in units that people know: µs, GFLOP/s, GB/s, ns."""
+    if value is None:
+        return ""
+    feature = features.FEATURES.get(term.feature)
+    unit = feature.unit if feature and term.group != NETWORK else term.feature
+    if unit in ("flop", "byte"):
+        return f"{1e-9 / value:.3g}" if value > 0 else "∞"
+    if unit in ("launch", "call"):
+        return f"{value * 1e6:.3g}"
+    return f"{value * 1e9:.3g}"
+
+
+def _unit(term: Term) -> str:
+    feature = features.FEATURES.get(term.feature)
+    unit = feature.unit if feature and term.group != NETWORK else term.feature
+    return {"flop": "GFLOP/s", "byte": "GB/s", "launch": "µs", "call": "µs"}.get(unit, f"ns/{unit}")
+
+
+def _range(term: Term) -> str:
+    if term.low is None or term.high is None:
+        return ""
+    ends = (rate(term, term.low), rate(term, term.high))
+    return "…".join(ends if _unit(term) not in ("GFLOP/s", "GB/s") else reversed(ends))
+
+
+def _words(term: Term) -> str:
+    if term.label:
+        return term.label
+    if term.group == NETWORK:
+        return _NETWORK_WORDS.get(term.feature, term.feature)
+    return features.FEATURES[term.feature].words
+
+
+def _table(*columns: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for index, column in enumerate(columns):
+        words = index == 0 or column in ("pays for", "unit")
+        table.add_column(column, justify="left" if words else "right", overflow="fold")
+    return table
+
+
+def terms(made: CostModel) -> Table:
+    """The equations, term by term; what the data do not tell is no number."""
+    table = _table("op", "pays for", "rate", "unit", "95 %", "share")
+    before = ""
+    for term in made.terms:
+        known = term.identified or term.low is None
+        mark = " !" if term.flag else ""
+        table.add_row(
+            term.group if term.group != before else "",
+            _words(term),
+            rate(term, term.coefficient) + mark if known else "not identified",
+            _unit(term) if known else "",
+            _range(term) if known else "",
+            f"{term.share:.1%}" if term.share is not None else "",
+        )
+        before = term.group
+    return table
+
+
+def groups(made: CostModel) -> Table:
+    """How well each group of ops is known."""
+    table = _table("op", "rows", "shapes", "error", "noise", "90 % within")
+    for group in made.groups:
+        table.add_row(
+            group.name + (" *" if group.pooled else ""),
+            str(group.rows),
+            str(group.shapes),
+            _percent(group.error),
+            _percent(group.noise),
+            f"÷× {group.factor:.2f}" if group.factor else "",
+        )
+    return table
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
+def check_lines(made: CostModel) -> list[str]:
+    """Whole networks, noise, domain, peaks."""
+    lines = []
+    whole = made.network
+    if whole.error is not None:
+        lines.append(
+            f"Whole networks ({whole.networks}, {whole.how}): error {whole.error:.1%}, "
+            f"noise of repeats {_percent(whole.noise)}, plain sum of ops {whole.bias or 0:+.1%}."
+        )
+    if whole.factor:
+        lines.append(f"90 % of networks within ÷× {whole.factor:.2f}.")
+    if made.batches:
+        lines.append(f"Seen: batch {made.batches[0]} to {made.batches[1]}.")
+    peaks = made.peaks
+    if peaks.flops_per_s or peaks.bytes_per_s:
+        parts = [f"{peaks.flops_per_s / 1e9:.4g} GFLOP/s"] if peaks.flops_per_s else []
+        parts += [f"{peaks.bytes_per_s / 1e9:.3g} GB/s"] if peaks.bytes_per_s else []
+        lines.append(f"Peaks for the audit: {', '.join(parts)} ({peaks.source}).")
+    else:
+        lines.append(
+            "No peaks known, so no audit: nnprof devices --measure, or --peak-gflops and "
+            "--peak-gbytes."
+        )
+    if any(group.pooled for group in made.groups):
+        lines.append("* too few rows of its own: pulled towards its kind or the device.")
+    return lines
+
+
+def warning_lines(made: CostModel) -> list[str]:
+    """The audit, and what the model itself says."""
+    flagged = [
+        f"{term.group}, {_words(term)}: {term.flag}." for term in made.terms if term.flag
+    ]
+    return [*flagged, *made.notes]
+
+
+# --- predictions ----------------------------------------------------------------------------------
+
+
+def digits(value: float) -> str:
+    """Four digits."""
+    return f"{value:.4g}"
+
+
+def predictions(found: Sequence[Prediction]) -> Table:
+    """One line per network and batch."""
+    table = _table("network", "batch", "ms/tile", "90 %", "tiles/ms")
+    for one in found:
+        table.add_row(
+            one.network,
+            str(one.batch),
+            digits(one.ms_per_tile) + (" partial" if one.unknown else ""),
+            "" if one.low_s is None or one.high_s is None else
+            f"{digits(one.low_s * 1e3 / one.batch)}…{digits(one.high_s * 1e3 / one.batch)}",
+            digits(1 / one.ms_per_tile) if one.ms_per_tile else "",
+        )  # fmt: skip
+    return table
+
+
+def breakdown(made: CostModel, one: Prediction) -> tuple[Table, Table]:
+    """Where the time goes: by term, by op."""
+    by_term = _table("op", "pays for", "µs/tile", "share")
+    total = one.seconds or 1.0
+    for part in one.terms:
+        if part.seconds:
+            micro = f"{part.seconds / one.batch * 1e6:.4g}"
+            by_term.add_row(part.name, part.words, micro, f"{part.seconds / total:.1%}")
+    by_op = _table("op", "kind", "µs/tile", "share")
+    for part in one.layers:
+        known = part.seconds == part.seconds
+        by_op.add_row(
+            part.name,
+            part.term,
+            f"{part.seconds / one.batch * 1e6:.4g}" if known else "unknown",
+            f"{part.seconds / total:.1%}" if known else "",
+        )
+    return by_term, by_op
+
+
+def records(found: Sequence[Prediction]) -> list[dict[str, Any]]:
+    """The predictions as plain values, for JSON."""
+    return [
+        {
+            "network": one.network,
+            "batch": one.batch,
+            "ms_per_tile": one.ms_per_tile,
+            "tiles_per_ms": 1 / one.ms_per_tile if one.ms_per_tile else None,
+            "low_ms_per_tile": None if one.low_s is None else one.low_s * 1e3 / one.batch,
+            "high_ms_per_tile": None if one.high_s is None else one.high_s * 1e3 / one.batch,
+            "extrapolates": bool(one.extrapolates),
+            "extrapolation": list(one.extrapolates),
+            "partial": bool(one.unknown),
+            "unknown": list(one.unknown),
+            "terms": [
+                {"op": part.name, "term": part.term, "ms_per_tile": part.seconds * 1e3 / one.batch}
+                for part in one.terms
+            ],
+            "layers": [
+                {
+                    "op": part.name,
+                    "kind": part.term,
+                    "ms_per_tile": part.seconds * 1e3 / one.batch
+                    if part.seconds == part.seconds
+                    else None,
+                }
+                for part in one.layers
+            ],
+        }
+        for one in found
+    ]

@@ -56,8 +56,8 @@ def _caffe(row: object, size: int) -> Work:
         return scaled(gemm(row.Ci * row.H**2, row.Co), batch, size)
     taken, made = batch * row.Ci * row.H**2, batch * row.Co * row.Ho**2
     taps = 1.0
-    if kind == "Pooling":  # a kernel of 0 is a pool over the whole image
-        taps = float((row.k or row.H) ** 2)
+    if kind == "Pooling":  # without a kernel: a pool over the whole image
+        taps = float((row.k if row.k > 0 else row.H) ** 2)
     return Work(
         group=kind.lower(), op=kind, batch=batch, c_in=row.Ci, h_in=row.H, w_in=row.H,
         c_out=row.Co, h_out=row.Ho, w_out=row.Ho, window=taps, flops=made * taps,
@@ -72,7 +72,7 @@ def square_conv(
 ) -> Work:  # fmt: skip
     """A convolution of square images with square kernels."""
     groups = int(groups) or 1
-    name = "conv" if groups == 1 else "conv-depthwise" if groups == c_in else "conv-grouped"
+    name = "conv-depthwise" if groups == c_in > 1 else "conv"
     m, n, k = batch * made**2, c_out / groups, c_in / groups * kernel**2
     return Work(
         group=name, op="Conv", batch=batch, m=m, n=n, k=k, products=groups, groups=groups,

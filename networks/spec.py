@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal, TypeAlias
 
@@ -153,6 +154,24 @@ def infer_shapes(spec: NetworkSpec) -> tuple[Shape, ...]:
     _need(min(spec.input_shape) >= 1, f"input {_by(spec.input_shape)}", "needs sizes of at least 1")
     if not spec.layers:
         raise BadShape("A network needs at least one layer.")
+    try:
+        return _shapes(spec)
+    except BadShape:
+        return _shapes_or_place(spec)
+
+
+def _shapes(spec: NetworkSpec) -> tuple[Shape, ...]:
+    """Without the places of layers, and from memory: families hold the same layers many times."""
+    shapes: list[Shape] = []
+    shape = spec.input_shape
+    for layer in spec.layers:
+        shape = _shape_after(layer, shape)
+        shapes.append(shape)
+    return tuple(shapes)
+
+
+def _shapes_or_place(spec: NetworkSpec) -> tuple[Shape, ...]:
+    """The same, and a layer that does not fit is named by its kind and its place among them."""
     totals = Counter(type(layer) for layer in spec.layers)
     seen: Counter[type] = Counter()
     shapes: list[Shape] = []
@@ -198,6 +217,11 @@ def _output_shape(layer: Layer, shape: Shape, place: str) -> Shape:
     if isinstance(layer, Dropout):
         _need(0 <= layer.rate < 1, place, f"has rate {layer.rate}, not one from 0 to below 1")
     return shape
+
+
+@lru_cache(maxsize=100_000)
+def _shape_after(layer: Layer, shape: Shape) -> Shape:
+    return _output_shape(layer, shape, "layer")
 
 
 def _slide(size: int, stride: int, padding: str, shape: Shape, place: str) -> Shape:

@@ -33,7 +33,7 @@ RUNTIME_HOMES = (
     "networks/datasets.py",
     "exporters/",
 )
-SCIENCE_HOMES = ("networks/datasets.py", "profiler/compare.py")
+SCIENCE_HOMES = ("networks/datasets.py", "profiler/compare.py", "profiler/costmodel/fit.py")
 BACKEND_NAME_HOMES = (
     "profiler/backends/",
     "nnprof/types.py",

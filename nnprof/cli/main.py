@@ -15,8 +15,10 @@ from nnprof.cli.bench import bench
 from nnprof.cli.compare import compare
 from nnprof.cli.devices import devices
 from nnprof.cli.export import export
+from nnprof.cli.fit_model import fit_model
 from nnprof.cli.import_ import import_
 from nnprof.cli.plan import plan
+from nnprof.cli.predict import predict
 from nnprof.cli.search import search
 from nnprof.cli.show import show
 from nnprof.cli.train import train
@@ -29,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (bench, show, compare, train, export, devices, search, plan):
+for command in (bench, show, compare, train, export, devices, fit_model, predict, search, plan):
     app.command()(command)
 app.command("import")(import_)  # a word of Python's own
 

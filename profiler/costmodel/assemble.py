@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from nnprof.errors import UsageError
+from nnprof.networks.families import parse_network
 from nnprof.profiler import results, roofline, stats
 from nnprof.profiler.costmodel import features, fit, work
 from nnprof.profiler.costmodel.fit import Fitted, Rows
@@ -100,9 +101,7 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
         networks.append(_cell(cell, ops))
     rows = fit.rows(works, seconds, names, spreads)
     if not len(rows.seconds):
-        raise UsageError(
-            "The Runs hold no op times.", "Measure without --ops none, or give another Run."
-        )
+        networks = [_lowered(cell) for cell in cells]
     floors = [process.floor_s for cell in cells for process in cell.processes]
     first, environment = cells[0], runs[0].environment
     device = dict(environment.get("device") or {})
@@ -111,6 +110,22 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
         rows, tuple(networks), median(floors), first.target, first.workload.precision, device,
         sources, roofline.load(environment, first.target.threads) if known else None,
     )  # fmt: skip
+
+
+def _lowered(cell: Measurement) -> Cellular:
+    """A network without op times, with the ops that the rules give it.
+
+    Raises:
+        UsageError: the file does not say which network it is.
+    """
+    notation = cell.workload.model.network
+    if notation is None:
+        raise UsageError(
+            f"The Runs hold no op times, and {cell.workload.model.name} is no network in notation.",
+            "Measure without --ops none, or give another Run.",
+        )
+    works = work.of_spec(parse_network(notation), "fused", cell.workload.batch)
+    return _cell(cell, works)
 
 
 def _spread(low: float | None, high: float | None, seconds: float) -> float:
@@ -145,7 +160,9 @@ def overhead(found: Mapping[str, Fitted], cells: Sequence[Cellular], call_s: flo
     known.
     """
     parts = [_launch_and_rest(found, cell.works) for cell in cells]
-    kept = [index for index, part in enumerate(parts) if cells[index].works and np.isfinite(part[1])]
+    kept = [
+        index for index, part in enumerate(parts) if cells[index].works and np.isfinite(part[1])
+    ]
     if len(kept) < _LEAST_NETWORKS or call_s <= 0:
         return Overhead(max(call_s, 0.0), 1.0)
     launches = np.array([parts[index][0] for index in kept])
@@ -224,6 +241,8 @@ def model(
         UsageError: the prior knows none of the ops.
     """
     calibration = None
+    if not len(measured.rows.seconds):
+        return _of_networks(measured, name, peaks)
     if prior is None:
         found = fit.fit(measured.rows)
     else:
@@ -239,7 +258,7 @@ def model(
     for group, one in found.items():
         mine = measured.rows.only(groups == group)
         terms += _terms(group, one, mine, added.launches)
-        made.append(_group(group, one, mine, factors.get(group), prior))
+        made.append(_group(group, _scaled(one, added), mine, factors.get(group), prior))
     batches = [cell.batch for cell in measured.networks]
     blocked = any(one.op.startswith("Reorder") for one in measured.rows.works)
     whole = _whole(measured, found) if prior is None else Whole()
@@ -256,10 +275,73 @@ def model(
         network=whole,
         calibration=calibration,
         batches=(min(batches), max(batches)),
-        notes=_notes(made, found, added),
+        notes=_notes(made, added),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
     )
     return audited(_shared(result, measured), measured.rows)
+
+
+def _of_networks(measured: Measured, name: str, peaks: Peaks | None) -> CostModel:
+    """A model of whole networks, where no op was timed."""
+    cells = measured.networks
+    seconds = np.array([cell.seconds for cell in cells])
+    names = np.array([cell.name for cell in cells])
+    joint = fit.fit_networks([cell.works for cell in cells], seconds, names)
+    found = [(NETWORK, "call", joint.call_s, ("", "call"))]
+    for group, one in joint.groups.items():
+        for feature, value in zip(one.names, one.coefficients.tolist(), strict=True):
+            found.append((group, feature, value, (group, feature)))
+    terms = [
+        Term(
+            group=group,
+            feature=feature,
+            coefficient=value,
+            low=joint.low[key],
+            high=joint.high[key],
+            identified=joint.high[key] - joint.low[key] < _SPANS * value,
+        )
+        for group, feature, value, key in found
+    ]
+    known = np.isfinite(joint.out)
+    off = joint.out[known] / seconds[known]
+    groups = tuple(
+        Group(name=group, ops=tuple(sorted({
+            op.op for cell in cells for op in cell.works if op.group == group})))
+        for group in joint.groups
+    )  # fmt: skip
+    whole = Whole(
+        rows=len(cells),
+        networks=len(set(names)),
+        error=float(np.mean(np.abs(off - 1))) if known.any() else None,
+        noise=median(cell.noise for cell in cells),
+        factor=fit.factor(np.log(off)) if known.any() else None,
+        how="networks left out in turn",
+    )
+    return audited(_untimed(measured, name, peaks, tuple(terms), groups, whole))
+
+
+def _untimed(
+    measured: Measured,
+    name: str,
+    peaks: Peaks | None,
+    terms: tuple[Term, ...],
+    groups: tuple[Group, ...],
+    whole: Whole,
+) -> CostModel:
+    batches = [cell.batch for cell in measured.networks]
+    return CostModel(
+        name=name or str(measured.device.get("model") or measured.target.device),
+        target=measured.target,
+        precision=measured.precision,
+        terms=terms,
+        groups=groups,
+        peaks=peaks or Peaks(),
+        sources=measured.sources,
+        network=whole,
+        batches=(min(batches), max(batches)),
+        notes=("Fitted on whole networks: no op was timed, so groups may hide each other.",),
+        created=datetime.now().astimezone().isoformat(timespec="seconds"),
+    )
 
 
 def _calibrated(rows: Rows, prior: CostModel) -> tuple[dict[str, Fitted], float]:
@@ -307,6 +389,12 @@ def _terms(group: str, one: Fitted, mine: Rows, launches: float) -> list[Term]:
     return result
 
 
+def _scaled(one: Fitted, added: Overhead) -> Fitted:
+    """With the launch term as the model has it."""
+    scale = [added.launches if name == "launch" else 1.0 for name in one.names]
+    return one._replace(coefficients=one.coefficients * np.array(scale))
+
+
 def _group(
     name: str, one: Fitted, mine: Rows, factor: float | None, prior: CostModel | None
 ) -> Group:
@@ -342,9 +430,7 @@ def _group(
 _DOMAIN = ("batch", "m", "n", "k", "window", "h_in", "bytes_out")
 
 
-def _notes(
-    groups: Sequence[Group], found: Mapping[str, Fitted], added: Overhead
-) -> tuple[str, ...]:
+def _notes(groups: Sequence[Group], added: Overhead) -> tuple[str, ...]:
     notes = []
     poor = [group.name for group in groups if group.shapes < fit.FEW_SHAPES]
     if poor:
@@ -372,8 +458,7 @@ def _shared(made: CostModel, measured: Measured) -> CostModel:
     return replace(
         made,
         terms=tuple(
-            replace(term, share=one / total)
-            for term, one in zip(made.terms, seconds, strict=True)
+            replace(term, share=one / total) for term, one in zip(made.terms, seconds, strict=True)
         ),
     )
 
@@ -400,7 +485,9 @@ def audited(made: CostModel, rows: Rows | None = None) -> CostModel:
     Several terms may pay for the same FLOPs or bytes. So with rows a term is held together with the
     others of its group and resource, over the training ops in which it counts; without rows, alone.
     """
-    return replace(made, terms=tuple(replace(one, flag=_flag(made, one, rows)) for one in made.terms))
+    return replace(
+        made, terms=tuple(replace(one, flag=_flag(made, one, rows)) for one in made.terms)
+    )
 
 
 def _flag(made: CostModel, term: Term, rows: Rows | None) -> str:

@@ -89,6 +89,10 @@ def _past(mib: int) -> dict[str, Feature]:
         return np.maximum(c["bytes_in"] + c["bytes_out"] - size, 0.0)
 
     return {
+        f"bytes_weights_past_{mib}m": _bytes(
+            f"bytes of weights beyond {mib} MiB",
+            lambda c: np.maximum(c["bytes_weights"] - size, 0.0),
+        ),
         f"bytes_out_past_{mib}m": _bytes(
             f"bytes written beyond {mib} MiB", lambda c: np.maximum(c["bytes_out"] - size, 0.0)
         ),
@@ -99,6 +103,15 @@ def _past(mib: int) -> dict[str, Feature]:
 def _lines(c: Columns) -> Array:
     """Lines of an image, for each 64 channels out."""
     return _where(c["c_in"] > 0, c["batch"] * c["h_out"] * np.ceil(c["n"] / 64) * c["products"])
+
+
+def _vectors(c: Columns) -> Array:
+    return 2 * c["products"] * c["m"] * _ceil(c["n"], 16) * c["k"]
+
+
+def _image_lines(c: Columns) -> Array:
+    """Lines of every channel of an image."""
+    return _where(c["c_out"] > 0, c["batch"] * c["c_out"] * c["h_out"])
 
 
 def _winograd(side: int) -> Feature:
@@ -114,11 +127,11 @@ def _winograd(side: int) -> Feature:
 
 
 def _one(c: Columns) -> NDArray[np.bool_]:
-    return c["window"] == 1
+    return np.equal(c["window"], 1)
 
 
 def _three(c: Columns) -> NDArray[np.bool_]:
-    return (c["window"] == 9) & (c["stride"] == 1)
+    return np.equal(c["window"], 9) & np.equal(c["stride"], 1)
 
 
 def _where(condition: NDArray[np.bool_], value: Array) -> Array:
@@ -149,6 +162,8 @@ FEATURES: dict[str, Feature] = {
     **{f"image_tiles_{m}x{n}": _image_tiles(m, n) for m, n in TILES},
     **{f"line_tiles_{m}x{n}": _line_tiles(m, n) for m, n in LINE_TILES},
     "lines": Feature("line", "lines of images, for each 64 channels out", _lines),
+    "image_lines": Feature("line", "lines made, of every channel", _image_lines),
+    "vectors": _flops("FLOPs in whole vectors of 16 columns", _vectors),
     **{name: one for mib in PAST_MIB for name, one in _past(mib).items()},
     "winograd2": _winograd(2),
     "winograd4": _winograd(4),

@@ -6,9 +6,10 @@ The steps, per group of ops:
    within one standard error of the best is taken. Folds hold all measurements of a shape together,
    so that no shape is predicted from itself.
 2. Coefficients ≥ 0 with the least relative error (`nnls`).
-3. With few rows or shapes the coefficients are pulled towards those of the kind, or of the device
-   (`mapped`): what the group cannot tell is borrowed, and said to be.
-4. Intervals by a bootstrap over shapes; a term whose interval spans 0 … 2× itself is not identified.
+3. With few rows or shapes the coefficients are pulled towards those of the kind, or of the
+   device (`mapped`): what the group cannot tell is borrowed, and said to be.
+4. Intervals by a bootstrap over shapes; a term whose interval is twice itself or wider is not
+   identified.
 5. Conformal factors from the cross-validated residuals.
 """
 
@@ -47,6 +48,7 @@ _TILED = tuple(f"{kind}_{m}x{n}" for kind in ("tiles", "image_tiles") for m, n i
 _LINED = ("lines", *(f"line_tiles_{m}x{n}" for m, n in features.LINE_TILES))
 _OUT_PAST = tuple(f"bytes_out_past_{mib}m" for mib in features.PAST_MIB)
 _MOVED_PAST = tuple(f"bytes_moved_past_{mib}m" for mib in features.PAST_MIB)
+_WEIGHTS_PAST = tuple(f"bytes_weights_past_{mib}m" for mib in features.PAST_MIB)
 _PLAIN = ("launch", "bytes_in", "bytes_out")
 _GEMM = ("launch", "flops", "bytes_in", "bytes_out", "bytes_weights")
 SETS: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -60,10 +62,21 @@ SETS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "gemm": (
         _GEMM,
-        (*_GEMM, "serial", "tiles_32x32"),
-        (*_GEMM, "serial", *(f"tiles_{m}x{n}" for m, n in features.TILES), *_MOVED_PAST),
+        (*_GEMM, "serial", "tiles_32x32", "vectors", *_WEIGHTS_PAST),
+        (
+            *_GEMM,
+            "serial",
+            *(f"tiles_{m}x{n}" for m, n in features.TILES),
+            "vectors",
+            *_WEIGHTS_PAST,
+            *_MOVED_PAST,
+        ),
     ),
-    "pool": (_PLAIN, (*_PLAIN, "taps"), (*_PLAIN, "taps", "tiles", *_MOVED_PAST)),
+    "pool": (
+        _PLAIN,
+        (*_PLAIN, "taps", "image_lines"),
+        (*_PLAIN, "taps", "image_lines", "tiles", *_MOVED_PAST),
+    ),
     "other": (
         ("launch", "bytes_moved"),
         _PLAIN,
@@ -248,17 +261,24 @@ def held_out(matrix: Array, rows_: Rows, fold: NDArray[np.int64], solve: Solver)
 def choose(rows_: Rows, sets: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     """The simplest set of features within one standard error of the best (1-SE rule)."""
     columns, fold = rows_.columns, folds(rows_.shapes)
-    scores: list[tuple[float, float]] = []
-    for names in sets:
-        found = held_out(features.matrix(names, columns), rows_, fold, nnls)
-        error = np.minimum(np.abs(found / rows_.seconds - 1), 1.0)
-        by_shape = [error[rows_.shapes == shape].mean() for shape in np.unique(rows_.shapes)]
-        reach = float(np.std(by_shape)) / math.sqrt(len(by_shape))
-        scores.append((float(np.mean(by_shape)), reach))
+    scores = [
+        _score(held_out(features.matrix(names, columns), rows_, fold, nnls), rows_)
+        for names in sets
+    ]
+    return sets[_simplest(scores)]
+
+
+def _score(out: Array, rows_: Rows) -> tuple[float, float]:
+    """Mean relative error over shapes, each error at most 1, and its standard error."""
+    error = np.minimum(np.abs(out / rows_.seconds - 1), 1.0)
+    by_shape = [error[rows_.shapes == shape].mean() for shape in np.unique(rows_.shapes)]
+    return float(np.mean(by_shape)), float(np.std(by_shape)) / math.sqrt(len(by_shape))
+
+
+def _simplest(scores: Sequence[tuple[float, float]]) -> int:
+    """The first within one standard error of the best."""
     best, reach = min(scores)
-    return next(
-        names for names, score in zip(sets, scores, strict=True) if score[0] <= best + reach
-    )
+    return next(index for index, score in enumerate(scores) if score[0] <= best + reach)
 
 
 # --- groups ---------------------------------------------------------------------------------------
@@ -287,11 +307,14 @@ class Fitted(NamedTuple):
 def fit(rows_: Rows) -> dict[str, Fitted]:
     """Every group's terms. Groups with enough rows first; they tell what the others borrow."""
     groups = rows_.groups
-    names = sorted({str(name) for name in groups})
+    names = sorted({str(name) for name in groups}, key=lambda name: (kind_of(name) == "view", name))
     rich = {name for name in names if _is_rich(rows_.only(groups == name))}
     found = {name: _own(rows_.only(groups == name)) for name in names if name in rich}
     for name in names:
         if name in rich:
+            continue
+        if kind_of(name) == "view":
+            found[name] = _view(found, int((groups == name).sum()))
             continue
         mine = rows_.only(groups == name)
         kin = [other for other in rich if kind_of(other) == kind_of(name)]
@@ -307,8 +330,22 @@ def fit(rows_: Rows) -> dict[str, Fitted]:
 
 def _is_rich(mine: Rows) -> bool:
     if kind_of(str(mine.groups[0])) == "view":
-        return True  # one number, which any row gives
+        return False
     return len(mine.seconds) >= FEW_ROWS and len(set(mine.shapes)) >= FEW_SHAPES
+
+
+def _view(found: Mapping[str, Fitted], count: int) -> Fitted:
+    """A view moves nothing: it costs the cheapest launch of all.
+
+    What profilers say of views is mostly the profiler, so their rows are not fitted.
+    """
+    launches = [
+        float(one.coefficients[one.names.index("launch")])
+        for one in found.values()
+        if "launch" in one.names
+    ]
+    least = np.array([min(launches, default=0.0)])
+    return Fitted(("launch",), least, np.full(count, np.nan), least)
 
 
 def _own(mine: Rows) -> Fitted:
@@ -325,9 +362,7 @@ def _own(mine: Rows) -> Fitted:
 def _pulled(mine: Rows, names: tuple[str, ...], prior: Array) -> Fitted:
     matrix = features.matrix(names, mine.columns)
     found = mapped(matrix, mine.seconds, prior, mine.weights)
-    out = held_out(
-        matrix, mine, folds(mine.shapes), lambda x, y, w: mapped(x, y, prior, w)
-    )
+    out = held_out(matrix, mine, folds(mine.shapes), lambda x, y, w: mapped(x, y, prior, w))
     return Fitted(names, found, out, prior)
 
 
@@ -384,9 +419,93 @@ def seconds_of(found: Mapping[str, Fitted], works: Sequence[Work]) -> Array:
     return result
 
 
-def calibrated(rows_: Rows, prior: Mapping[str, tuple[tuple[str, ...], Array]]) -> tuple[
-    dict[str, Fitted], float
-]:
+class Joint(NamedTuple):
+    """Terms found from whole networks, whose ops nobody timed.
+
+    Attributes:
+        call_s: of an inference, whatever its ops.
+        groups: terms of each group of ops.
+        out: each network as predicted without those of its name.
+        low, high: 95 % interval of each (group, feature), by resampling names.
+    """
+
+    call_s: float
+    groups: dict[str, Fitted]
+    out: Array
+    low: dict[tuple[str, str], float]
+    high: dict[tuple[str, str], float]
+
+    def seconds(self, networks: Sequence[Sequence[Work]]) -> Array:
+        """Seconds of each network."""
+        return np.array([self.call_s + seconds_of(self.groups, ops).sum() for ops in networks])
+
+
+def fit_networks(
+    networks: Sequence[Sequence[Work]], seconds: Array, names: NDArray[np.str_]
+) -> Joint:
+    """All groups' terms at once from whole networks, by relative error.
+
+    The sets of features are taken level by level for all kinds together, and chosen as for ops,
+    with all networks of a name in one fold.
+    """
+    works = [work for ops in networks for work in ops]
+    owner = np.repeat(np.arange(len(networks)), [len(ops) for ops in networks])
+    groups = sorted({work.group for work in works})
+    # A shape has to stand for a network here: `choose` and `folds` read it.
+    whole = Rows((), seconds, names, names, np.ones(len(seconds)))
+    fold = folds(names)
+    tried = []
+    for level in range(max(len(SETS[kind_of(group)]) for group in groups)):
+        keys, matrix = _summed(works, owner, len(networks), groups, level)
+        out = held_out(matrix, whole, fold, nnls)
+        tried.append((keys, matrix, out))
+    scores = [_score(out, whole) for _, _, out in tried]
+    keys, matrix, out = tried[_simplest(scores)]
+    found = nnls(matrix, seconds)
+    fitted = {}
+    for group in groups:
+        at = [index for index, key in enumerate(keys) if key[0] == group and found[index] > 0]
+        fitted[group] = Fitted(tuple(keys[index][1] for index in at), found[at], np.zeros(0), None)
+    low, high = _resampled(matrix, seconds, names)
+    return Joint(
+        float(found[0]),
+        fitted,
+        out,
+        dict(zip(keys, low.tolist(), strict=True)),
+        dict(zip(keys, high.tolist(), strict=True)),
+    )
+
+
+def _resampled(matrix: Array, seconds: Array, names: NDArray[np.str_]) -> tuple[Array, Array]:
+    random = np.random.default_rng(0)
+    places = [np.flatnonzero(names == name) for name in np.unique(names)]
+    drawn = np.empty((RESAMPLES, matrix.shape[1]))
+    for index in range(RESAMPLES):
+        at = np.concatenate([places[i] for i in random.integers(0, len(places), len(places))])
+        drawn[index] = nnls(matrix[at], seconds[at])
+    return np.quantile(drawn, 0.025, axis=0), np.quantile(drawn, 0.975, axis=0)
+
+
+def _summed(
+    works: Sequence[Work], owner: NDArray[np.int64], count: int, groups: Sequence[str], level: int
+) -> tuple[list[tuple[str, str]], Array]:
+    """(group, feature) of each column, and networks × columns; the first is once per call."""
+    keys: list[tuple[str, str]] = [("", "call")]
+    columns: list[Array] = [np.ones(count)]
+    every, of_group = columns_of(works), np.array([one.group for one in works])
+    for group in groups:
+        sets, at = SETS[kind_of(group)], of_group == group
+        chosen = {name: values[at] for name, values in every.items()}
+        for name in sets[min(level, len(sets) - 1)]:
+            amount = features.FEATURES[name].of(chosen)
+            keys.append((group, name))
+            columns.append(np.bincount(owner[at], weights=amount, minlength=count).astype(float))
+    return keys, np.column_stack(columns)
+
+
+def calibrated(
+    rows_: Rows, prior: Mapping[str, tuple[tuple[str, ...], Array]]
+) -> tuple[dict[str, Fitted], float]:
     """Another device's terms on few measurements of this one, and the scale between the two.
 
     All are first scaled by the median of measured over predicted (its own for a group that was
@@ -396,7 +515,9 @@ def calibrated(rows_: Rows, prior: Mapping[str, tuple[tuple[str, ...], Array]]) 
     Raises:
         ValueError: no op is of a group that the prior knows.
     """
-    source = {name: Fitted(names, found, np.zeros(0), None) for name, (names, found) in prior.items()}
+    source = {
+        name: Fitted(names, found, np.zeros(0), None) for name, (names, found) in prior.items()
+    }
     ratio = rows_.seconds / seconds_of(source, rows_.works)
     known = np.isfinite(ratio)
     if not known.any():
@@ -431,8 +552,9 @@ def factor(logs: Array, coverage: float = COVERAGE) -> float | None:
 
 
 def bootstrap(one: Fitted, mine: Rows, resamples: int = RESAMPLES) -> tuple[Array, Array]:
-    """95 % interval of each coefficient: shapes are drawn again, not rows, for rows of a shape
-    share what is odd about it (cluster bootstrap).
+    """95 % interval of each coefficient, by a cluster bootstrap.
+
+    Shapes are drawn again, not rows, for rows of a shape share what is odd about it.
     """
     matrix, solve = features.matrix(one.names, mine.columns), one.solver()
     random = np.random.default_rng(0)

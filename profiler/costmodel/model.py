@@ -204,7 +204,9 @@ def encode(model: CostModel) -> bytes:
     for key, value in values.items():
         text = msgspec.json.encode(value).decode()
         if key in ("terms", "groups"):
-            text = "[\n  " + ",\n  ".join(msgspec.json.encode(one).decode() for one in value) + "\n ]"
+            text = (
+                "[\n  " + ",\n  ".join(msgspec.json.encode(one).decode() for one in value) + "\n ]"
+            )
         lines.append(f' "{key}": {text}')
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 

@@ -1,4 +1,4 @@
-"""A model and its predictions as tables for people: where seconds become micro- and milliseconds."""
+"""A model and its predictions as tables for people: seconds become micro- and milliseconds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ def heading(made: CostModel) -> str:
     """The model in one line."""
     target = made.target
     threads = f"{target.threads} thread{'s' if target.threads > 1 else ''}"
-    return f"{made.name}: {target.backend}, {target.device}, {threads}, {made.precision}"
+    known = [threads] if target.threads else []
+    words = [target.backend, target.device, *known, made.precision]
+    return f"{made.name}: {', '.join(words)}"
 
 
 def rate(term: Term, value: float | None) -> str:
@@ -136,9 +138,7 @@ def check_lines(made: CostModel) -> list[str]:
 
 def warning_lines(made: CostModel) -> list[str]:
     """The audit, and what the model itself says."""
-    flagged = [
-        f"{term.group}, {_words(term)}: {term.flag}." for term in made.terms if term.flag
-    ]
+    flagged = [f"{term.group}, {_words(term)}: {term.flag}." for term in made.terms if term.flag]
     return [*flagged, *made.notes]
 
 
@@ -165,7 +165,7 @@ def predictions(found: Sequence[Prediction]) -> Table:
     return table
 
 
-def breakdown(made: CostModel, one: Prediction) -> tuple[Table, Table]:
+def breakdown(one: Prediction) -> tuple[Table, Table]:
     """Where the time goes: by term, by op."""
     by_term = _table("op", "pays for", "µs/tile", "share")
     total = one.seconds or 1.0
@@ -183,6 +183,26 @@ def breakdown(made: CostModel, one: Prediction) -> tuple[Table, Table]:
             f"{part.seconds / total:.1%}" if known else "",
         )
     return by_term, by_op
+
+
+def doubts(made: CostModel, found: Sequence[Prediction], source: str) -> list[str]:
+    """What a reader of predictions must know."""
+    lines = [
+        f"{one.network}, batch {one.batch}, extrapolates: {sentence}."
+        for one in found
+        for sentence in one.extrapolates
+    ]
+    lines += [
+        f"{one.network}, batch {one.batch}: the sum of the known ops only; "
+        f"unknown: {', '.join(one.unknown)}."
+        for one in found
+        if one.unknown
+    ]
+    flagged = [f"{term.group}, {_words(term)}: {term.flag}" for term in made.terms if term.flag]
+    if flagged:
+        lines.append(f"Faster than the device can be: {'; '.join(flagged)}.")
+    where = "the model's rules" if source == "rules" else source
+    return [*lines, f"Ops from {where}."]
 
 
 def records(found: Sequence[Prediction]) -> list[dict[str, Any]]:

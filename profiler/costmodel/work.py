@@ -28,7 +28,6 @@ from nnprof.networks.spec import (
     BatchNorm,
     Conv,
     Dense,
-    Dropout,
     Layer,
     NetworkSpec,
     Pool,
@@ -166,7 +165,17 @@ def of_nodes(nodes: Sequence[Ran]) -> tuple[Work, ...]:
     """The ops of a graph that a runtime described, in order, without calls that are no ops."""
     nodes = [node for node in nodes if node.outputs]
     blocked = any(node.op in ("ReorderInput", "ReorderOutput") for node in nodes)
-    return tuple(placed([_of_node(node, blocked=blocked) for node in nodes]))
+    return tuple(placed(unplaced(nodes, blocked=blocked)))
+
+
+def unplaced(nodes: Sequence[Ran], *, blocked: bool) -> list[Work]:
+    """The ops one by one; `blocked`: in a graph where images are in blocks of channels."""
+    return [of_node(node, blocked=blocked) for node in nodes]
+
+
+def at_batch(one: Work, batch: int) -> Work:
+    """An op of one tile at a batch."""
+    return one._replace(**{name: getattr(one, name) * batch for name in _GROWING})
 
 
 def placed(works: Sequence[Work]) -> list[Work]:
@@ -181,7 +190,7 @@ def placed(works: Sequence[Work]) -> list[Work]:
     return result
 
 
-def _of_node(node: Ran, *, blocked: bool) -> Work:
+def of_node(node: Ran, *, blocked: bool = False) -> Work:
     """One op from its shapes; 4 bytes a value where the node does not count its bytes."""
     first = node.inputs[0] if node.inputs else ()
     out, made = node.outputs[0], sum(math.prod(shape) for shape in node.outputs)
@@ -279,22 +288,69 @@ def of_specs(specs: Iterable[NetworkSpec], lowering: str) -> Table:
     """
     if lowering not in LOWERINGS:
         raise UsageError(f"Unknown lowering '{lowering}'.", f"Known: {', '.join(LOWERINGS)}.")
-    places: dict[tuple[Work, bool, bool], int] = {}
+    lowered = _Lowered(lowering)
     rows: list[int] = []
-    owners: list[int] = []
-    count = 0
+    lengths: list[int] = []
     for spec in specs:
-        works = _walk(spec, lowering)
-        seen: set[str] = set()
-        last = {work.group: index for index, work in enumerate(works)}
-        for index, work in enumerate(works):
-            key = (work, work.group in seen, last[work.group] > index)
-            seen.add(work.group)
-            rows.append(places.setdefault(key, len(places)))
-        owners += [count] * len(works)
-        count += 1
-    distinct = [work._replace(nth=1.0 + more, after=float(after)) for work, more, after in places]
-    return _table(distinct, rows, owners, count)
+        before = len(rows)
+        lowered.extend(rows, spec)
+        lengths.append(len(rows) - before)
+    return _placed_table(lowered.works, rows, lengths)
+
+
+class _Lowered:
+    """The distinct ops of the networks so far, and what each layer becomes at each state."""
+
+    def __init__(self, lowering: str) -> None:
+        self.lowering = lowering
+        self.works: list[Work] = []
+        self._places: dict[Work, int] = {}
+        self._steps: dict[tuple[Layer, _State], tuple[tuple[int, ...], _State]] = {}
+        self._starts: dict[tuple[Shape, Layer], tuple[tuple[int, ...], _State]] = {}
+
+    def extend(self, rows: list[int], spec: NetworkSpec) -> None:
+        """Append the rows of a network's ops."""
+        key = (spec.input_shape, spec.layers[0])
+        start = self._starts.get(key)
+        if start is None:
+            start = self._starts[key] = self._known(_start(*key, self.lowering))
+        rows += start[0]
+        state, steps = start[1], self._steps
+        for layer in spec.layers:
+            step = steps.get((layer, state))
+            if step is None:
+                step = steps[layer, state] = self._known(_step(self.lowering, layer, state))
+            rows += step[0]
+            state = step[1]
+        if state.blocked:
+            rows += self._known(_out(state))[0]
+
+    def _known(self, step: _Step) -> tuple[tuple[int, ...], _State]:
+        for work in step[0]:
+            if work not in self._places:
+                self._places[work] = len(self.works)
+                self.works.append(work)
+        return tuple(self._places[work] for work in step[0]), step[1]
+
+
+def _placed_table(works: Sequence[Work], rows: Sequence[int], lengths: Sequence[int]) -> Table:
+    """The table of these ops with `nth` and `after` by their order in each network."""
+    network = np.repeat(np.arange(len(lengths)), lengths)
+    row = np.array(rows, dtype=np.int64)
+    names = {work.group: index for index, work in enumerate(works)}
+    group = np.array([names[work.group] for work in works], dtype=np.int64)[row]
+    # The first and the last op of each group in each network.
+    of_group = network * len(works) + group
+    first, last = np.zeros(len(row), dtype=bool), np.zeros(len(row), dtype=bool)
+    first[np.unique(of_group, return_index=True)[1]] = True
+    last[len(row) - 1 - np.unique(of_group[::-1], return_index=True)[1]] = True
+    variant = row * 4 + 2 * ~first + ~last
+    distinct, place = np.unique(variant, return_inverse=True)
+    placed_works = [
+        works[one // 4]._replace(nth=1.0 + (one // 2) % 2, after=float(one % 2))
+        for one in distinct.tolist()
+    ]
+    return _table(placed_works, place.tolist(), network.tolist(), len(lengths))
 
 
 def of_spec(spec: NetworkSpec, lowering: str, batch: int) -> tuple[Work, ...]:
@@ -304,8 +360,8 @@ def of_spec(spec: NetworkSpec, lowering: str, batch: int) -> tuple[Work, ...]:
     result = []
     for work in works:
         counts[work.op] = counts.get(work.op, 0) + 1
-        grown = {name: getattr(work, name) * batch for name in _GROWING}
-        result.append(work._replace(label=f"{work.op.lower()}{counts[work.op]}", **grown))
+        label = f"{work.op.lower()}{counts[work.op]}"
+        result.append(at_batch(work, batch)._replace(label=label))
     return tuple(result)
 
 
@@ -354,9 +410,9 @@ def _conv_step(lowering: str, layer: Conv, state: _State) -> _Step:
     if lowering != "blocked16":
         work = conv(state.shape, after, layer.kernel, layer.stride)
         return _own_activation(lowering, (work,), layer.activation, _State(after, open=open_))
-    channels, depth = state.shape[0], after[0]
+    channels = state.shape[0]
     works: tuple[Work, ...] = ()
-    if channels >= BLOCK and channels % _ALIGNED:
+    if stays_plain(channels):
         # Channels that cannot be copied into blocks: the convolution stays unblocked.
         works, state = _out(state)
         work = conv(state.shape, after, layer.kernel, layer.stride)
@@ -367,10 +423,27 @@ def _conv_step(lowering: str, layer: Conv, state: _State) -> _Step:
         works, state = _out(state)
     elif not state.blocked:
         works, state = _in(state)
-    inside = (_padded(channels) if channels >= BLOCK else channels, *state.shape[1:])
-    work = conv(inside, (_padded(depth), *after[1:]), layer.kernel, layer.stride)
+    work = in_blocks(conv(state.shape, after, layer.kernel, layer.stride))
     now = _State(after, blocked=True, open=open_)
     return _own_activation(lowering, (*works, work), layer.activation, now)
+
+
+def stays_plain(channels: int) -> bool:
+    """Whether a convolution of so many channels in cannot run in blocks."""
+    return channels >= BLOCK and channels % _ALIGNED > 0
+
+
+def in_blocks(one: Work) -> Work:
+    """A convolution with its channels padded to blocks; few channels in are read as they are."""
+    c_in = padded(int(one.c_in)) if one.c_in >= BLOCK else one.c_in
+    c_out = padded(int(one.c_out))
+    more_in, more_out = c_in / one.c_in, c_out / one.c_out
+    return one._replace(
+        c_in=c_in, c_out=c_out, n=one.n * more_out, k=one.k * more_in,
+        flops=one.flops * more_in * more_out, bytes_in=one.bytes_in * more_in,
+        bytes_out=one.bytes_out * more_out, bytes_weights=one.bytes_weights * more_in * more_out,
+        elements_out=one.elements_out * more_out,
+    )  # fmt: skip
 
 
 def _dense_step(lowering: str, layer: Dense, state: _State) -> _Step:
@@ -418,7 +491,8 @@ def _act_step(lowering: str, name: str, state: _State) -> _Step:
     return (*out, plain(name.capitalize(), state.shape)), now
 
 
-def _padded(channels: int) -> int:
+def padded(channels: int) -> int:
+    """Channels in whole blocks."""
     return -(-channels // BLOCK) * BLOCK
 
 
@@ -426,12 +500,12 @@ def _out(state: _State) -> _Step:
     """The copy out of blocks, where the values lie in blocks."""
     if not state.blocked:
         return (), state
-    blocks = (_padded(state.shape[0]), *state.shape[1:])
+    blocks = (padded(state.shape[0]), *state.shape[1:])
     return (plain("ReorderOutput", blocks, state.shape),), _State(state.shape)
 
 
 def _in(state: _State) -> _Step:
-    blocks = (_padded(state.shape[0]), *state.shape[1:])
+    blocks = (padded(state.shape[0]), *state.shape[1:])
     return (plain("ReorderInput", state.shape, blocks),), state._replace(blocked=True, open=False)
 
 

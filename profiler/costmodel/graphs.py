@@ -1,0 +1,88 @@
+"""The ops of what a user names, for a model: asked of the runtime, or by the model's rules.
+
+A network in notation is lowered by rules (`work.of_spec`), which are tested against the runtime op
+by op and need neither runtime nor torch. An ONNX file is opened by the model's backend where that
+is installed; where it is not, `onnx_rules` fuses the graph as it stands in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from nnprof import registry
+from nnprof.errors import Unavailable, UnknownName
+from nnprof.exporters.onnx import load_model
+from nnprof.networks.families import parse_network
+from nnprof.networks.spec import NetworkSpec
+from nnprof.profiler import inputs
+from nnprof.profiler.costmodel import onnx_rules, work
+from nnprof.profiler.costmodel.model import CostModel
+from nnprof.profiler.costmodel.work import Work
+from nnprof.types import Model, Target, Workload
+
+
+class Lowered(NamedTuple):
+    """Ops by batch, and where they came from: "rules" or "runtime"."""
+
+    works: dict[int, tuple[Work, ...]]
+    source: str
+
+
+def of_text(text: str, made: CostModel, batches: Sequence[int]) -> tuple[str, Lowered]:
+    """Name and ops of a network in notation, an ONNX file or a checkpoint's folder.
+
+    Raises:
+        BadFile, BadNotation, BadShape: as the file or the text deserves.
+        UsageError: a batch that the file is not made for.
+    """
+    path = Path(text)
+    if path.is_dir():
+        from nnprof.networks.checkpoint import load_checkpoint
+
+        return text, of_spec(load_checkpoint(path).spec, made, batches)
+    if path.is_file() or path.suffix == ".onnx":
+        model = load_model(path)
+        return model.name, of_file(model, made, batches)
+    spec = parse_network(text)
+    return spec.name, of_spec(spec, made, batches)
+
+
+def of_spec(spec: NetworkSpec, made: CostModel, batches: Sequence[int]) -> Lowered:
+    """By the model's rules."""
+    return Lowered({size: work.of_spec(spec, made.lowering, size) for size in batches}, "rules")
+
+
+def of_file(model: Model, made: CostModel, batches: Sequence[int]) -> Lowered:
+    """As the model's runtime would run the file, or by rules where it is not here.
+
+    Raises:
+        UsageError: a batch that the file is not made for.
+        BadFile: the runtime refuses it.
+    """
+    for size in batches:
+        inputs.check_batch(model, size)
+    workloads = {size: Workload(model=model, batch=size) for size in batches}
+    if made.lowering != "layers":
+        try:
+            asked = {size: _ran(one, made.target) for size, one in workloads.items()}
+            return Lowered(asked, "runtime")
+        except (Unavailable, UnknownName):
+            pass  # a model of a device that is elsewhere: the rules stand in for its runtime
+    return Lowered(
+        {size: onnx_rules.of_workload(one, made.lowering) for size, one in workloads.items()},
+        "rules",
+    )
+
+
+def _ran(workload: Workload, target: Target) -> tuple[Work, ...]:
+    backend = registry.find("backend", target.backend)
+    backend.probe(target)
+    session = backend.open(workload, replace(target, host="local"))
+    try:
+        return work.of_nodes(session.graph())
+    finally:
+        session.close()

@@ -1,0 +1,156 @@
+"""An ONNX graph as ops, by rules, where the runtime that would fuse it is not at hand.
+
+The rules, in the order in which they are tried on each node:
+
+1. Identity, Dropout, Cast and Constant are nothing.
+2. BatchNormalization after a convolution or product that nothing else reads goes into its weights.
+3. An addition of a constant after a MatMul is its bias.
+4. Relu, LeakyRelu, Clip, Tanh, Sigmoid and HardSigmoid after a convolution or product that nothing
+   else reads, and that has no activation yet, are part of it.
+5. Everything else is an op of its own. Flatten and its like are a Reshape.
+
+With the lowering "blocked16" images live in blocks of 16 channels: convolutions are padded, except
+those whose channels in are 16 or more and no multiple of 4; pools stay in blocks where their
+channels are a multiple of 16, and so do sums and activations of images that are all in blocks. A
+copy in or out stands before an op that needs the other layout.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nnprof.errors import UsageError
+from nnprof.profiler import inputs, isolate, opgraph
+from nnprof.profiler.costmodel import work
+from nnprof.profiler.costmodel.work import BLOCK, Work
+from nnprof.profiler.ports import OpNode
+from nnprof.types import Workload
+
+_NOTHING = frozenset({"Identity", "Dropout", "Cast", "Constant"})
+_ACTIVATIONS = frozenset({"Relu", "LeakyRelu", "Clip", "Tanh", "Sigmoid", "HardSigmoid"})
+_KEEP_BLOCKS = frozenset({"Add", "Sum", "Relu", "Tanh", "Sigmoid"})
+
+
+class _Fused:
+    """The graph so far: its ops, and which of them made each tensor."""
+
+    def __init__(self) -> None:
+        self.nodes: list[OpNode] = []
+        self.inputs: list[list[str]] = []
+        self.outputs: list[str] = []
+        self.renamed: dict[str, str] = {}
+        self.maker: dict[str, int] = {}
+        self.active: set[int] = set()
+
+    def name(self, tensor: str) -> str:
+        """The tensor as the ops that stay know it."""
+        while tensor in self.renamed:
+            tensor = self.renamed[tensor]
+        return tensor
+
+    def add(self, node: OpNode, inputs_: list[str], output: str) -> None:
+        """An op that stays."""
+        self.maker[output] = len(self.nodes)
+        self.nodes.append(node)
+        self.inputs.append(inputs_)
+        self.outputs.append(output)
+
+
+def of_workload(workload: Workload, lowering: str) -> tuple[Work, ...]:
+    """The ops of the workload's file at its batch.
+
+    Raises:
+        UsageError: an op's shapes cannot be known without running it.
+    """
+    import onnx
+
+    path = Path(workload.model.path)
+    graph = onnx.load(path, load_external_data=False)
+    described = opgraph.asked(path, inputs.make(workload))
+    weights = set(isolate.weights_of(graph))
+    fused = _fuse(graph.graph.node, described, weights)
+    if lowering != "blocked16":
+        return tuple(work.placed(work.unplaced(fused.nodes, blocked=False)))
+    return tuple(work.placed(_blocked(fused, weights)))
+
+
+def _fuse(nodes: Sequence[Any], described: Sequence[OpNode], weights: set[str]) -> _Fused:
+    readers = Counter(name for node in nodes for name in node.input)
+    fused = _Fused()
+    for node, about in zip(nodes, described, strict=True):
+        if node.op_type in _NOTHING:
+            if node.input:
+                fused.renamed[node.output[0]] = node.input[0]
+            continue
+        first = fused.name(node.input[0]) if node.input else ""
+        before = fused.maker.get(first)
+        if before is not None and readers[node.input[0]] == 1:
+            kind, free = fused.nodes[before].kind, before not in fused.active
+            weighted = kind in ("conv", "gemm")
+            bias = node.op_type == "Add" and fused.nodes[before].op == "MatMul"
+            bias = bias and node.input[1] in weights
+            batch_norm = node.op_type == "BatchNormalization"
+            activation = node.op_type in _ACTIVATIONS
+            if weighted and free and (bias or batch_norm or activation):
+                fused.renamed[node.output[0]] = first
+                if activation:
+                    fused.active.add(before)
+                continue
+        if not about.outputs:
+            raise UsageError(
+                f"The shapes of {node.op_type} '{node.name}' are not in the file.",
+                "Install the runtime that the model was measured with, and ask again.",
+            )
+        fused.add(_renamed(about), [fused.name(name) for name in node.input], node.output[0])
+    return fused
+
+
+def _renamed(about: OpNode) -> OpNode:
+    from msgspec.structs import replace
+
+    return replace(about, op="Reshape") if about.op in opgraph.VIEWS else about
+
+
+def _blocked(fused: _Fused, weights: set[str]) -> list[Work]:
+    """The same ops in blocks of channels, with the copies between the layouts."""
+    blocks: dict[str, bool] = {}
+    works: list[Work] = []
+    for node, names, output in zip(fused.nodes, fused.inputs, fused.outputs, strict=True):
+        one = work.unplaced([node], blocked=False)[0]
+        flowing = [name for name in names if name and name not in weights]
+        inside, wanted = _layouts(node, one, [blocks.get(name, False) for name in flowing])
+        if one.group == "conv":
+            one = work.in_blocks(one) if inside else one._replace(group="conv-plain")
+        for name, shape in zip(flowing, node.inputs, strict=False):
+            if blocks.get(name, False) != wanted and len(shape) == 4:
+                works.append(_copy(shape, out=not wanted))
+        works.append(one)
+        blocks[output] = inside
+    if fused.outputs and blocks[fused.outputs[-1]]:
+        works.append(_copy(fused.nodes[-1].outputs[0], out=True))
+    return works
+
+
+def _layouts(node: OpNode, one: Work, blocked: Sequence[bool]) -> tuple[bool, bool]:
+    """Whether the op's output is in blocks, and whether its inputs have to be."""
+    if one.group == "conv" and one.groups == 1:
+        channels = int(one.c_in)
+        inside = not work.stays_plain(channels)
+        return inside, inside and channels >= BLOCK
+    if "pool" in one.group and one.c_in:
+        inside = one.c_in % BLOCK == 0
+        return inside, inside
+    whole = len(node.outputs[0]) == 4 and node.outputs[0][1] % BLOCK == 0
+    inside = node.op in _KEEP_BLOCKS and bool(blocked) and all(blocked) and whole
+    return inside, inside
+
+
+def _copy(shape: Sequence[int], *, out: bool) -> Work:
+    """A copy of an image into blocks, or out of them."""
+    tile = tuple(shape[1:])
+    blocks = (work.padded(tile[0]), *tile[1:])
+    op, before, after = ("ReorderOutput", blocks, tile) if out else ("ReorderInput", tile, blocks)
+    return work.at_batch(work.plain(op, before, after), shape[0])

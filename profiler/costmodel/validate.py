@@ -1,1 +1,0 @@
-"""Splits, errors and baselines by which a model is judged (in work)."""

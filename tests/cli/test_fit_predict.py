@@ -1,0 +1,100 @@
+"""`nnprof fit-model` and `nnprof predict`, on a Run of this repository."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RUN = next((ROOT / "bench_results").glob("costmodel-train-*.json"))
+
+
+def nnprof(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """The command as a user runs it, 80 columns wide."""
+    return subprocess.run(
+        [sys.executable, "-m", "nnprof", *arguments],
+        capture_output=True, text=True, check=False, cwd=folder, env={"COLUMNS": "80"},
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A model file, and what fit-model printed."""
+    folder = tmp_path_factory.mktemp("fit")
+    done = nnprof("fit-model", str(RUN), "-o", "model.json", folder=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "model.json", done.stdout
+
+
+def test_a_fitted_model_is_small_and_says_what_it_knows(fitted: tuple[Path, str]) -> None:
+    """At most 10 kB, 80 columns, with rates, intervals, errors beside noise, and doubts."""
+    path, text = fitted
+    assert path.stat().st_size <= 10_000
+    assert max(len(line) for line in text.splitlines()) <= 80
+    for word in ("GFLOP/s", "GB/s", "µs", "not identified", "error", "noise", "Whole networks"):
+        assert word in text
+    assert json.loads(path.read_bytes())["sources"][0]["name"] == RUN.name
+
+
+def test_a_prediction_has_the_promised_fields(fitted: tuple[Path, str]) -> None:
+    """One object per network and batch."""
+    path, _ = fitted
+    done = nnprof("predict", str(path), "mattsson(conv=2)", "784 fc64 fc10", "--batch", "1,64",
+                  "--format", "json", folder=path.parent)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    records = json.loads(done.stdout)
+    assert [one["batch"] for one in records] == [1, 64, 1, 64]
+    for one in records:
+        assert one["low_ms_per_tile"] < one["ms_per_tile"] < one["high_ms_per_tile"]
+        assert one["tiles_per_ms"] == pytest.approx(1 / one["ms_per_tile"])
+        assert sum(part["ms_per_tile"] for part in one["terms"]) == pytest.approx(
+            one["ms_per_tile"]
+        )
+        assert isinstance(one["extrapolates"], bool)
+
+
+def test_an_unknown_op_is_refused_by_name(fitted: tuple[Path, str]) -> None:
+    """Exit code 2 and a sentence; with --partial the known part, labelled."""
+    path, _ = fitted
+    network = "1x28x28 conv20k5 pool2 tanh fc10"
+    refused = nnprof("predict", str(path), network, folder=path.parent)
+    assert refused.returncode == 2
+    assert "Tanh" in refused.stderr
+    assert "--partial" in refused.stderr
+    assert not refused.stdout
+    partial = nnprof("predict", str(path), network, "--partial", folder=path.parent)
+    assert partial.returncode == 0
+    assert "partial" in partial.stdout
+    assert "Tanh" in partial.stdout
+
+
+def test_a_prior_needs_few_ops(fitted: tuple[Path, str]) -> None:
+    """A Run fitted around another model says so, and predicts."""
+    path, _ = fitted
+    done = nnprof("fit-model", str(RUN), "--prior", str(path), "-o", "new.json",
+                  folder=path.parent)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    made = json.loads((path.parent / "new.json").read_bytes())
+    assert made["calibration"]["scale"] == pytest.approx(1.0, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fit-model", "nothing.json"),
+        ("predict", "nothing.json", "784 fc10"),
+        ("predict", "gtx960-mattsson2016", "784 fc"),
+        ("predict", "gtx960-mattsson2016", "784 fc10", "--batch", "0"),
+        ("fit-model", str(RUN), "--peak-gflops", "0"),
+    ],
+)
+def test_bad_input_gets_a_sentence(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """Exit code 2, one line, no traceback."""
+    done = nnprof(*arguments, folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("nnprof: ")
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,149 @@
+"""Coefficients, features and intervals on devices whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnprof.networks.spec import parse
+from nnprof.profiler.costmodel import features, fit, work
+from nnprof.profiler.costmodel.fit import Rows
+from nnprof.profiler.costmodel.work import Work
+
+LAUNCH_S, FLOP_S, BYTE_S = 2e-6, 1e-11, 1e-10
+TRUTH = np.array([LAUNCH_S, FLOP_S, BYTE_S, BYTE_S, BYTE_S])
+NAMES = ("launch", "flops", "bytes_in", "bytes_out", "bytes_weights")
+
+
+def products(count: int, seed: int = 0) -> list[Work]:
+    """Fully connected layers of random sizes."""
+    random = np.random.default_rng(seed)
+    return [
+        work.at_batch(work.gemm(*(int(2**size) for size in random.uniform(4, 11, 2))), int(batch))
+        for batch in 2 ** random.uniform(0, 10, count)
+    ]
+
+
+def measured(works: list[Work], noise: float = 0.0, seed: int = 0) -> Rows:
+    """Their times on the device, with log-normal noise."""
+    seconds = features.matrix(NAMES, fit.columns_of(works)) @ TRUTH
+    seconds *= np.exp(np.random.default_rng(seed).normal(0, noise, len(works)))
+    return fit.rows(works, seconds, [str(index % 5) for index in range(len(works))])
+
+
+def test_exact_times_give_the_device_back() -> None:
+    """Launch, FLOP/s and bytes/s come out as they went in."""
+    rows = measured(products(40))
+    found = fit.nnls(features.matrix(NAMES, rows.columns), rows.seconds)
+    np.testing.assert_allclose(found, TRUTH, rtol=1e-6)
+
+
+@given(st.integers(0, 1000))
+@settings(max_examples=20, deadline=None)
+def test_coefficients_are_never_negative(seed: int) -> None:
+    """Whatever the times."""
+    rows = measured(products(20, seed), noise=1.0, seed=seed)
+    found = fit.nnls(features.matrix(NAMES, rows.columns), rows.seconds)
+    assert (found >= 0).all()
+
+
+def test_one_wild_row_does_not_move_the_rest() -> None:
+    """A row ten times too long counts as an outlier, not as the device."""
+    rows = measured(products(40))
+    seconds = rows.seconds.copy()
+    seconds[3] *= 10
+    found = fit.nnls(features.matrix(NAMES, rows.columns), seconds)
+    np.testing.assert_allclose(found, TRUTH, rtol=0.05)
+
+
+def test_batches_of_a_shape_stay_in_one_fold() -> None:
+    """Otherwise a shape would be predicted from itself."""
+    works = [work.at_batch(work.gemm(64, 32 + size), batch) for size in range(9)
+             for batch in (1, 8, 64)]  # fmt: skip
+    rows = measured(works)
+    fold = fit.folds(rows.shapes)
+    for shape in set(rows.shapes):
+        assert len(set(fold[rows.shapes == shape])) == 1
+    assert len(set(fold)) == fit.FOLDS
+
+
+def test_simple_features_are_kept_where_they_do() -> None:
+    """More features win only by more than a standard error."""
+    rows = measured(products(60), noise=0.05)
+    assert fit.choose(rows, fit.SETS["gemm"]) == fit.SETS["gemm"][0]
+
+
+def test_what_was_not_measured_is_borrowed() -> None:
+    """Four rows of one shape keep the launch and the rates of the other ops."""
+    many = measured(products(40))
+    few = [work.at_batch(work.conv((8, 20, 20), (16, 18, 18), 3, 1), size) for size in (1, 2, 4, 8)]
+    seconds = features.matrix(NAMES, fit.columns_of(few)) @ TRUTH
+    rows = fit.rows([*many.works, *few], [*many.seconds, *seconds])
+    found = fit.fit(rows)
+    assert found["conv"].prior is not None
+    assert found["gemm"].prior is None
+    np.testing.assert_allclose(fit.seconds_of(found, few), seconds, rtol=0.1)
+
+
+def test_without_rows_the_prior_stands() -> None:
+    """The most probable device is then the one that was assumed."""
+    prior = TRUTH * 3
+    empty = np.zeros((0, len(NAMES)))
+    np.testing.assert_allclose(fit.mapped(empty, np.zeros(0), prior), prior)
+
+
+def test_a_new_device_needs_few_points() -> None:
+    """Twelve ops of a device with slower memory beat the old model scaled, by far."""
+    old = {"gemm": (NAMES, TRUTH)}
+    works = products(200, seed=1)
+    new = features.matrix(NAMES, fit.columns_of(works)) @ (TRUTH * [1, 0.5, 4, 4, 4])
+    found, scale = fit.calibrated(fit.rows(works[:12], new[:12]), old)
+    plain = scale * (features.matrix(NAMES, fit.columns_of(works)) @ TRUTH)
+    error = np.abs(fit.seconds_of(found, works) / new - 1).mean()
+    assert error < 0.05
+    assert error < np.abs(plain / new - 1).mean() / 4
+
+
+def test_fewer_points_only_scale() -> None:
+    """Below six measurements no coefficient moves on its own."""
+    rows = measured(products(4))
+    found, _ = fit.calibrated(rows, {"gemm": (NAMES, TRUTH / 2)})
+    np.testing.assert_allclose(found["gemm"].coefficients, TRUTH)
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=10, deadline=None)
+def test_conformal_factors_cover_what_they_promise(seed: int) -> None:
+    """Of new ops of the same kind about 90 % lie within the factor."""
+    train = measured(products(150, seed), noise=0.1, seed=seed)
+    found = fit.fit(train)
+    factor = fit.factors(found, train)["gemm"]
+    assert factor is not None
+    asked = measured(products(400, seed + 1), noise=0.1, seed=seed + 1)
+    off = np.abs(np.log(fit.seconds_of(found, asked.works) / asked.seconds))
+    assert 0.82 <= (off <= np.log(factor)).mean() <= 0.97
+
+
+def test_too_few_residuals_give_no_factor() -> None:
+    """Eight cannot hold 90 %; nine can."""
+    assert fit.factor(np.full(8, 0.1)) is None
+    assert fit.factor(np.full(9, 0.1)) == pytest.approx(np.exp(0.1))
+
+
+def test_whole_networks_tell_the_terms_of_their_ops() -> None:
+    """Times of networks alone, no op timed, predict other networks."""
+    networks = [
+        work.of_spec(parse(f"784 fc{width} fc{width} fc10 linear"), "fused", batch)
+        for width in (16, 40, 100, 250, 630, 1600)
+        for batch in (1, 8, 64, 512)
+    ]
+    seconds = np.array([
+        1e-5 + (features.matrix(NAMES, fit.columns_of(ops)) @ TRUTH).sum() for ops in networks
+    ])  # fmt: skip
+    names = np.repeat(np.arange(6), 4).astype(str)
+    known = names != "5"
+    chosen = [ops for ops, keep in zip(networks, known, strict=True) if keep]
+    joint = fit.fit_networks(chosen, seconds[known], names[known])
+    np.testing.assert_allclose(joint.seconds(networks[-4:]), seconds[-4:], rtol=0.05)

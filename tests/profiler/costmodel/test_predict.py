@@ -1,0 +1,82 @@
+"""Predictions: sums, flags, refusals."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnprof.networks.families import mattsson
+from nnprof.networks.spec import parse
+from nnprof.profiler.costmodel import work
+from nnprof.profiler.costmodel.model import CostModel, Group, Term, Whole
+from nnprof.profiler.costmodel.predict import predict, predict_specs
+
+MADE = CostModel(
+    name="toy",
+    lowering="fused",
+    terms=(
+        Term(group="network", feature="call", coefficient=1e-5),
+        Term(group="network", feature="launch", coefficient=1e-6),
+        Term(group="conv", feature="flops", coefficient=1e-11, largest=1e8),
+        Term(group="gemm", feature="bytes_weights", coefficient=1e-10),
+        Term(group="maxpool", feature="bytes_in", coefficient=1e-10),
+        Term(group="reshape", feature="launch", coefficient=1e-7),
+        Term(group="softmax", feature="launch", coefficient=1e-6),
+    ),
+    groups=tuple(
+        Group(name=name, ops=(name,), factor=factor)
+        for name, factor in (("conv", 1.2), ("gemm", 1.1), ("maxpool", 1.3), ("reshape", 2.0),
+                             ("softmax", 2.0))
+    ),
+)  # fmt: skip
+
+
+@given(st.integers(0, 5), st.integers(0, 3), st.integers(1, 80), st.integers(1, 1024))
+@settings(max_examples=40, deadline=None)
+def test_one_network_costs_what_it_costs_among_many(
+    conv: int, fc: int, depth: int, batch: int
+) -> None:
+    """The breakdown and the vectorised path give the same time, and the parts add up to it."""
+    spec = mattsson(conv=conv, fc=fc, depth=depth)
+    alone = predict(MADE, work.of_spec(spec, "fused", batch), batch)
+    many = predict_specs(MADE, [mattsson(), spec, mattsson(conv=3)], batch)
+    assert alone.seconds == pytest.approx(many[1])
+    assert sum(part.seconds for part in alone.terms) == pytest.approx(alone.seconds)
+    layers = sum(part.seconds for part in alone.layers)
+    assert layers + 1e-5 + 1e-6 * len(alone.layers) == pytest.approx(alone.seconds)
+
+
+def test_an_op_never_seen_is_named_and_not_summed() -> None:
+    """Tanh on its own is in no group; the rest is a part, and has no interval."""
+    spec = parse("1x28x28 conv20k5 pool2 tanh fc10")
+    found = predict(MADE, work.of_spec(spec, "fused", 4), 4)
+    assert found.unknown == ("Tanh",)
+    assert found.low_s is None
+    assert math.isfinite(found.seconds)
+    assert math.isnan(predict_specs(MADE, [spec], 4)[0])
+
+
+def test_beyond_what_was_measured_is_flagged_with_the_term() -> None:
+    """Ten times the largest convolution that was measured."""
+    small = predict(MADE, work.of_spec(mattsson(), "fused", 1), 1)
+    large = predict(MADE, work.of_spec(mattsson(depth=80), "fused", 4096), 4096)
+    assert small.extrapolates == ()
+    assert "conv" in large.extrapolates[0]
+    assert "FLOPs" in large.extrapolates[0]
+
+
+def test_the_interval_is_that_of_whole_networks_where_it_is_known() -> None:
+    """Else the ops' factors, weighted by their time."""
+    ops = work.of_spec(mattsson(conv=5), "fused", 1024)
+    from_ops = predict(MADE, ops, 1024)
+    assert from_ops.high_s is not None
+    assert 1.1 < from_ops.high_s / from_ops.seconds < 1.25
+    import msgspec
+
+    whole = msgspec.structs.replace(MADE, network=Whole(factor=1.05))
+    found = predict(whole, ops, 1024)
+    assert found.high_s == pytest.approx(found.seconds * 1.05)
+    assert found.low_s == pytest.approx(found.seconds / 1.05)

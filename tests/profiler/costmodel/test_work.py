@@ -1,0 +1,95 @@
+"""Networks as ops: the rules against what the runtime really runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnprof.errors import UsageError
+from nnprof.networks.families import mattsson, parse_network
+from nnprof.networks.spec import NetworkSpec
+from nnprof.profiler.backends.onnxruntime import BACKEND
+from nnprof.profiler.costmodel import features, onnx_rules, work
+from nnprof.profiler.costmodel.work import Work
+from nnprof.profiler.studies import model_of
+from nnprof.types import Target, Workload
+
+NETWORKS = [
+    "1x28x28 conv20k3 tanh pool2 relu conv20k3 fc10 linear",
+    "32x12x12 pool2 conv32k3 fc10",
+    "1x28x28 conv32k3s2same bn relu conv20k1 linear fc10 relu",
+    "1x28x28 conv17k3 conv16k3 pool2 fc20 softsign fc10",
+    "1x28x28 conv20k5 conv8k3 conv33k3 pool2 conv5k3 fc10",
+]
+
+
+def numbers(ops: tuple[Work, ...]) -> list[tuple[object, ...]]:
+    """What features see, without names."""
+    return [(op.group, *op[3:]) for op in ops]
+
+
+@pytest.mark.parametrize("text", NETWORKS)
+def test_the_rules_give_what_the_runtime_runs(text: str) -> None:
+    """Every op, in order, with every number: blocks, copies, fusions and shapes."""
+    workload = Workload(model=model_of(text), batch=3)
+    session = BACKEND.open(workload, Target())
+    ran = work.of_nodes(session.graph())
+    session.close()
+    if not any(op.op.startswith("Reorder") for op in ran):
+        pytest.skip("this machine's runtime does not keep images in blocks of 16 channels")
+    assert numbers(work.of_spec(parse_network(text), "blocked16", 3)) == numbers(ran)
+    assert numbers(onnx_rules.of_workload(workload, "blocked16")) == numbers(ran)
+
+
+@given(
+    st.lists(
+        st.builds(
+            mattsson,
+            conv=st.integers(1, 5),
+            fc=st.integers(0, 3),
+            depth=st.integers(1, 70),
+            neurons=st.integers(1, 300),
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    st.integers(1, 2000),
+    st.sampled_from(work.LOWERINGS),
+)
+@settings(max_examples=30, deadline=None)
+def test_many_networks_are_lowered_as_each_one(
+    specs: list[NetworkSpec], batch: int, lowering: str
+) -> None:
+    """The table of a family has, for each network, the ops that it has alone."""
+    table = work.of_specs(specs, lowering).at(batch)
+    for index, spec in enumerate(specs):
+        rows = table.row[table.network == index]
+        alone = work.of_spec(spec, lowering, batch)
+        assert [table.names[code] for code in table.codes[rows]] == [op.group for op in alone]
+        for column in work.COLUMNS:
+            expected = [getattr(op, column) for op in alone]
+            np.testing.assert_allclose(table.columns[column][rows], expected)
+
+
+def test_an_unknown_lowering_is_refused() -> None:
+    """A model file can name rules that this nnprof does not have."""
+    with pytest.raises(UsageError, match="blocked16"):
+        work.of_specs([mattsson()], "blocked99")
+
+
+def test_features_count_what_their_names_say() -> None:
+    """A 5×5 convolution worked out by hand."""
+    ops = work.of_spec(parse_network("3x12x12 conv20k5 linear"), "fused", 2)
+    columns = {name: np.array([getattr(ops[0], name)]) for name in work.COLUMNS}
+    value = {name: float(one.of(columns)[0]) for name, one in features.FEATURES.items()}
+    assert value["flops"] == 2 * 2 * 8 * 8 * 20 * 3 * 25
+    assert value["bytes_in"] == 4 * 2 * 3 * 12 * 12
+    assert value["bytes_out"] == 4 * 2 * 20 * 8 * 8
+    assert value["bytes_weights"] == 4 * 20 * 3 * 25
+    assert value["im2col"] == 4 * 2 * 8 * 8 * 3 * 25
+    assert value["tiles_128x32"] == 2 * 128 * 32 * 75  # 128 pixels, 20 channels in a tile of 32
+    assert value["image_tiles_128x32"] == 2 * 2 * 128 * 32 * 75  # 64 pixels of each image in 128
+    assert value["line_tiles_6x64"] == 2 * 2 * 8 * 12 * 64 * 75
+    assert value["winograd2"] == 0

@@ -237,7 +237,7 @@ def _profile(file: _File, told: Told, onnx: Path | None) -> Measurement:
     events = ortjson.read(file.data, str(file.path))
     runs = ortjson.run_times(events)
     kept = runs[1:] or runs
-    ops = ortjson.op_times(events, max(1, len(kept)), {})
+    ops = ortjson.op_times(events, max(1, len(kept)), ())
     latency_s = median(kept) if kept else sum(op.seconds for op in ops)
     first = ops[0].inputs[0] if ops[0].inputs and ops[0].inputs[0] else (None,)
     return _measured(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -71,13 +71,15 @@ def run_times(events: Events) -> tuple[float, ...]:
     return tuple(event["dur"] * 1e-6 for event in events if event.get("name") == "model_run")
 
 
-def op_times(events: Events, runs: int, nodes: Mapping[str, OpNode]) -> tuple[OpTime, ...]:
+def op_times(events: Events, runs: int, nodes: Sequence[OpNode]) -> tuple[OpTime, ...]:
     """Ops of the last `runs` inferences, in order of execution; medians.
 
     Args:
         events: of a profile.
         runs: how many of the last inferences count.
-        nodes: what is known of each node by its name; others are described from the profile.
+        nodes: what is known of the graph, in order; what is not is described from the profile.
+            They are found by their place, since every session gives other names to the reorders
+            that it inserts; by name only where the runtime took another order.
     """
     durations: dict[str, list[float]] = defaultdict(list)
     arguments: dict[str, dict[str, Any]] = {}
@@ -87,17 +89,23 @@ def op_times(events: Events, runs: int, nodes: Mapping[str, OpNode]) -> tuple[Op
             node = name.removesuffix("_kernel_time")
             durations[node].append(event["dur"] * 1e-6)
             arguments[node] = event["args"]
-    return tuple(
-        ports.timed(
-            nodes.get(node) or described(node, arguments[node]),
-            index,
-            median(seconds[-runs:]),
-            "runtime",
-            runs=len(seconds[-runs:]),
-            kernel=arguments[node].get("provider", ""),
+    in_order = [arguments[name]["op_name"] for name in durations] == [node.op for node in nodes]
+    place = {node.node: index for index, node in enumerate(nodes)}
+    ops = []
+    for at, (name, seconds) in enumerate(durations.items()):
+        # Behind the graph and its call, where the graph does not know it.
+        index = at if in_order or not nodes else place.get(name, len(nodes) + 1 + at)
+        ops.append(
+            ports.timed(
+                nodes[index] if index < len(nodes) else described(name, arguments[name]),
+                index,
+                median(seconds[-runs:]),
+                "runtime",
+                runs=len(seconds[-runs:]),
+                kernel=arguments[name].get("provider", ""),
+            )
         )
-        for index, (node, seconds) in enumerate(durations.items())
-    )
+    return tuple(ops)
 
 
 def described(node: str, arguments: Mapping[str, Any]) -> OpNode:

@@ -52,16 +52,17 @@ def combine(passes: Sequence[OpPass], clean_s: float) -> OpPass | None:
             an isolated pass may lack some.
         clean_s: the clean latency of the network.
     """
-    by_node: dict[str, dict[str, list[OpTime]]] = defaultdict(lambda: defaultdict(list))
-    reach_s: dict[str, float] = {}
+    # By place: names of nodes that the runtime inserts differ from session to session.
+    by_place: dict[int, dict[str, list[OpTime]]] = defaultdict(lambda: defaultdict(list))
+    reach_s: dict[int, float] = {}
     for one in passes:
         so_far = 0.0
         for op in one.ops:
-            by_node[op.node][op.method].append(op)
+            by_place[op.index][op.method].append(op)
             so_far += op.seconds
             if one.method == "differential":
-                reach_s[op.node] = so_far
-    if not by_node:
+                reach_s[op.index] = so_far
+    if not by_place:
         return None
     cold = _footprint(passes) > _CORE_CACHE_BYTES
     off = {
@@ -70,8 +71,7 @@ def combine(passes: Sequence[OpPass], clean_s: float) -> OpPass | None:
         if any(one.method == method for one in passes)
     }
     ops = tuple(
-        _estimate(found, reach_s.get(node, 0.0), cold, off)
-        for node, found in sorted(by_node.items(), key=lambda item: _index(item[1]))
+        _estimate(by_place[index], reach_s.get(index, 0.0), cold, off) for index in sorted(by_place)
     )
     return OpPass(method="combined", latency_s=sum(op.seconds for op in ops), ops=ops)
 
@@ -83,10 +83,6 @@ def _footprint(passes: Sequence[OpPass]) -> int:
 
 def _bytes(op: OpTime) -> int:
     return (op.bytes_in or 0) + (op.bytes_out or 0) + (op.bytes_weights or 0)
-
-
-def _index(found: dict[str, list[OpTime]]) -> int:
-    return next(iter(found.values()))[0].index
 
 
 def _estimate(

@@ -246,9 +246,9 @@ class OrtSession(_Bound):
     def op_times(self, budget_s: float) -> OpPass:
         """ONNX Runtime's own profile: integer microseconds, distorting, in a session of its own."""
         try:
-            nodes = {node.node: node for node in self.graph()}
+            nodes = self.graph()
         except BadFile:  # a graph that cannot be cut can still be profiled
-            nodes = {}
+            nodes = ()
         events, (first_s, *latencies_s) = self._profile(budget_s)
         ops = ortjson.op_times(events, len(latencies_s), nodes)
         return OpPass(

@@ -13,6 +13,7 @@ from nnprof.exporters.onnx import export, load_model
 from nnprof.networks.families import parse_network
 from nnprof.profiler import opgraph, ortjson
 from nnprof.profiler.backends.onnxruntime import BACKEND
+from nnprof.profiler.ports import OpNode
 from nnprof.types import Target, Workload
 
 
@@ -75,7 +76,7 @@ def test_profile_leaves_the_first_inference_out() -> None:
         {"cat": "Node", "name": "a_kernel_time", "dur": dur, "args": {"op_name": "Relu"}}
         for dur in (900, 10, 12, 11)
     ]
-    (op,) = ortjson.op_times([{"cat": "Session", "name": "model_run", "dur": 1}, *events], 3, {})
+    (op,) = ortjson.op_times([{"cat": "Session", "name": "model_run", "dur": 1}, *events], 3, ())
     assert (op.seconds, op.runs, op.kind) == (pytest.approx(11e-6), 3, "elementwise")
 
 
@@ -106,3 +107,24 @@ def test_bound_batch_is_measured(tmp_path: Path) -> None:
     model = load_model(tmp_path / "bound.onnx")
     assert model.fixed_batch == 8
     assert BACKEND.open(Workload(model=model, batch=8), Target()).sample(2) > 0
+
+
+def test_profile_is_matched_by_place() -> None:
+    """Nodes are found by their order where the types agree, whatever the session calls them."""
+    nodes = tuple(
+        OpNode(node=name, op=op, kind="memory", key=name)
+        for name, op in (("a", "ReorderOutput"), ("b", "MaxPool"), ("c", "ReorderOutput"))
+    )
+    events = [
+        {"cat": "Node", "name": f"{name}_kernel_time", "dur": dur, "args": {"op_name": op}}
+        for name, op, dur in (
+            ("c", "ReorderOutput", 1),
+            ("b", "MaxPool", 2),
+            ("a", "ReorderOutput", 3),
+        )
+    ]
+    ops = ortjson.op_times(events, 1, nodes)
+    assert [(op.index, op.node) for op in ops] == [(0, "a"), (1, "b"), (2, "c")]
+    assert [op.seconds for op in ops] == pytest.approx([1e-6, 2e-6, 3e-6])
+    named = ortjson.op_times(events[1:], 1, nodes)
+    assert [(op.index, op.node) for op in named] == [(1, "b"), (0, "a")]

@@ -109,3 +109,12 @@ def test_pass_that_distorts_is_doubted() -> None:
     slow = replace(_pass("differential", [3e-3]), latency_s=3.0)
     (op,) = combine([_pass("runtime", [1e-3]), _pass("isolated", [1e-3]), slow]).ops
     assert op.seconds == pytest.approx(1e-3, rel=0.02)
+
+
+def test_ops_are_matched_by_place() -> None:
+    """A node that has another name in another session is still the same op."""
+    passes = [_pass("isolated", [1e-6, 5e-6]), _pass("differential", [1e-6, 5e-6])]
+    first, second = passes[1].ops
+    swapped = (replace(first, node=second.node), replace(second, node=first.node))
+    found = combine([passes[0], replace(passes[1], ops=swapped)])
+    assert [op.seconds for op in found.ops] == pytest.approx([1e-6, 5e-6])

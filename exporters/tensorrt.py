@@ -275,11 +275,11 @@ def _profiles(
     import tensorrt as trt
 
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
-    free = [tensor for tensor in inputs if -1 in list(tensor.shape)]
+    free = [tensor for tensor in inputs if -1 in tensor.shape[:]]
     for batch in batches if free else ():
         profile = builder.create_optimization_profile()
         for tensor in free:
-            shape = trt.Dims([batch, *list(tensor.shape)[1:]])
+            shape = trt.Dims([batch, *tensor.shape[1:]])
             profile.set_shape(tensor.name, min=shape, opt=shape, max=shape)
         yield profile
 

@@ -230,11 +230,11 @@ class TensorrtSession:
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         is_input = {name: engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT for name in names}
         for name in names:
-            if is_input[name] and -1 in list(engine.get_tensor_shape(name)):
+            if is_input[name] and -1 in engine.get_tensor_shape(name)[:]:
                 context.set_input_shape(name, trt.Dims(list(self._tiles[name].shape)))
         for name in names:
             if name not in self._buffers:
-                shape = list(context.get_tensor_shape(name))
+                shape = context.get_tensor_shape(name)[:]
                 host = _pinned(shape, trt.nptype(engine.get_tensor_dtype(name)))
                 device = _ok(_cuda().cudaMalloc(max(1, host.nbytes)))
                 self._buffers[name] = _Buffer(int(device), host, is_input[name])

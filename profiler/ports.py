@@ -48,7 +48,8 @@ class Session(Part, Protocol):
     """A loaded model with bound buffers, ready to be timed. It times itself.
 
     Attributes:
-        clock: what times it: "perf_counter", "cuda_event" or "fake".
+        clock: what times it: "perf_counter", "cuda_event", "fake", or "trtexec" (CUDA events of a
+            run that is over when its times are handed out).
         facts: what a reader needs to judge the numbers: whether transfers are inside, threads, …
     """
 

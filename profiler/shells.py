@@ -16,6 +16,7 @@ import platformdirs
 from nnprof.errors import Unavailable, WorkerTimeout
 from nnprof.profiler.ports import Shell
 from nnprof.profiler.ssh import SshShell, Way
+from nnprof.profiler.worker import end_with_parent
 from nnprof.types import Target
 
 _WAY = "NNPROF_WAY"
@@ -41,6 +42,8 @@ class LocalShell:
                 stderr=subprocess.PIPE,
                 cwd=self._folder,
                 start_new_session=True,
+                # A worker that is ended at its limit takes what it started with it.
+                preexec_fn=end_with_parent,  # noqa: PLW1509  no threads here
             )
         except (FileNotFoundError, PermissionError) as error:
             said = f"{argv[0]}: {error.strerror}".encode()

@@ -305,7 +305,7 @@ def _floor_s(model: Model, target: Target, backend: Backend) -> float:
         session.close()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Die when the parent dies: an orphan would disturb whatever is measured next (Linux only)."""
     pr_set_pdeathsig = 1
     if sys.platform == "linux":
@@ -321,7 +321,7 @@ def _limit_memory() -> None:
 
 def main() -> None:
     """Read one job, answer it."""
-    _end_with_parent()
+    end_with_parent()
     answers = os.dup(1)
     os.dup2(2, 1)
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)

@@ -417,6 +417,20 @@ def profile_of(rows: Sequence[Sequence[tuple[str, float]]]) -> Profile:
     return Profile(count=len(rows), layers=layers)
 
 
+def on_gpu(target: Target) -> Target:
+    """The target, if it says that a GPU is meant: else its Run would tell of the wrong device.
+
+    Raises:
+        Unavailable: it says "cpu".
+    """
+    if target.device == "cpu":
+        raise Unavailable(
+            "TensorRT does not run on device 'cpu'.",
+            "Ask for --device cuda; on a board, or for one, --device jetson.",
+        )
+    return target
+
+
 def node_of(op: OpTime) -> OpNode:
     """The node without its time."""
     return OpNode(**{name: getattr(op, name) for name in OpNode.__struct_fields__})
@@ -451,7 +465,7 @@ class Tensorrt:
 
     def open(self, workload: Workload, target: Target) -> TensorrtSession:
         """An engine of the model for this batch, built if need be."""
-        return TensorrtSession(workload, target)
+        return TensorrtSession(workload, on_gpu(target))
 
 
 BACKEND = Tensorrt()

@@ -44,7 +44,7 @@ from nnprof.exporters import tensorrt as engines
 from nnprof.exporters.onnx import FLOOR
 from nnprof.exporters.tensorrt import Recipe
 from nnprof.profiler import inputs, shells, trtjson
-from nnprof.profiler.backends.tensorrt import NO_PARTS, Choices, node_of
+from nnprof.profiler.backends.tensorrt import NO_PARTS, Choices, node_of, on_gpu
 from nnprof.profiler.ports import Arrays, OpNode, Part, Shell
 from nnprof.types import Model, OpPass, Target, Workload
 
@@ -406,7 +406,7 @@ class Trtexec:
 
     def open(self, workload: Workload, target: Target) -> TrtexecSession:
         """An engine of the model for this batch, built if need be."""
-        return TrtexecSession(workload, target)
+        return TrtexecSession(workload, on_gpu(target))
 
 
 BACKEND = Trtexec()

@@ -126,6 +126,8 @@ def _write_stubs(bindings: Bindings) -> None:
 
 def _parsed(line: str) -> str:
     """A line of a stub; a signature that is no Python (one is not) is left open."""
+    if line == "bool: DataType":  # would hide Python's own in all that follows
+        return ""
     found = re.match(r"(\s*)def (\w+)\(", line)
     if not found:
         return line

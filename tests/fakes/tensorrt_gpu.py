@@ -6,7 +6,7 @@ would: an address or a shape that was not given, memory freed twice, a stream no
 Inferences are computed by ONNX's reference; time passes on a clock of their own.
 """
 
-# ruff: noqa: ARG002, ARG005, N815, C901  names and arguments are those of the real modules
+# ruff: noqa: ARG002, ARG005, N815  names and arguments are those of the real modules
 
 from __future__ import annotations
 
@@ -81,21 +81,35 @@ class Capture(enum.IntEnum):
     cudaStreamCaptureModeThreadLocal = 1
 
 
+GOOD = Error.cudaSuccess
+
+
 def cuda(state: State) -> types.ModuleType:
     """The module `cuda.bindings.runtime`."""
     module: Any = types.ModuleType("cuda.bindings.runtime")
     module.cudaMemcpyKind, module.cudaStreamCaptureMode = Copy, Capture
-    good = Error.cudaSuccess
+    module.cudaGetDeviceCount = lambda: (GOOD, 1) if state.name else (Error.cudaErrorNoDevice, None)
+    module.cudaGetDeviceProperties = lambda device: (
+        GOOD,
+        types.SimpleNamespace(name=state.name.encode(), major=8, minor=7),
+    )
+    module.cudaRuntimeGetVersion = module.cudaDriverGetVersion = lambda: (GOOD, 12060)
+    _memory(module, state)
+    _streams(module, state)
+    _graphs(module, state)
+    return module
 
+
+def _memory(module: Any, state: State) -> None:
     def malloc(size: int) -> tuple[Error, int | None]:
         used = sum(map(len, state.blocks.values()))
         if used + size > state.memory:
             return Error.cudaErrorMemoryAllocation, None
-        return good, state.allocate(size)
+        return GOOD, state.allocate(size)
 
     def free(address: int) -> tuple[Error]:
         gone = state.blocks.pop(address, None)
-        return (good if gone is not None else Error.cudaErrorInvalidValue,)
+        return (GOOD if gone is not None else Error.cudaErrorInvalidValue,)
 
     def copy(dst: int, src: int, count: int, kind: Copy, stream: Handle) -> tuple[Error]:
         inside = dst if kind == Copy.cudaMemcpyHostToDevice else src
@@ -103,59 +117,58 @@ def cuda(state: State) -> types.ModuleType:
         ctypes.memmove(dst, src, count)
         state.now_ms += 0.004
         state.pending = True
-        return (good,)
+        return (GOOD,)
 
+    module.cudaMalloc = module.cudaMallocHost = malloc
+    module.cudaFree = module.cudaFreeHost = free
+    module.cudaMemcpyAsync = copy
+
+
+def _streams(module: Any, state: State) -> None:
     def record(event: Handle, stream: Handle) -> tuple[Error]:
         event.at_ms = state.now_ms
-        return (good,)
+        return (GOOD,)
 
     def wait(thing: Handle) -> tuple[Error]:
         state.pending = False
-        return (good,)
+        return (GOOD,)
 
     def destroy(thing: Handle) -> tuple[Error]:
         known = id(thing) in state.handles
         state.handles.discard(id(thing))
-        return (good if known else Error.cudaErrorInvalidValue,)
+        return (GOOD if known else Error.cudaErrorInvalidValue,)
 
+    module.cudaStreamCreate = module.cudaEventCreate = lambda: (GOOD, state.handle())
+    module.cudaStreamSynchronize = module.cudaEventSynchronize = wait
+    module.cudaEventRecord = record
+    module.cudaEventElapsedTime = lambda start, end: (GOOD, end.at_ms - start.at_ms)
+    module.cudaStreamDestroy = module.cudaEventDestroy = destroy
+    module.cudaGraphDestroy = module.cudaGraphExecDestroy = destroy
+
+
+def _graphs(module: Any, state: State) -> None:
     def begin(stream: Handle, mode: Capture) -> tuple[Error]:
         assert not state.pending
         state.capturing = []
-        return (good,)
+        return (GOOD,)
 
     def end(stream: Handle) -> tuple[Error, Handle]:
         graph: Any = state.handle()
         graph.work, state.capturing = state.capturing, None
-        return good, graph
+        return GOOD, graph
 
     def instantiate(graph: Any, flags: int) -> tuple[Error, Handle]:
         ready: Any = state.handle()
         ready.work = graph.work
-        return good, ready
+        return GOOD, ready
 
     def launch(graph: Any, stream: Handle) -> tuple[Error]:
         for work in graph.work:
             work(0.25)
-        return (good,)
+        return (GOOD,)
 
-    module.cudaGetDeviceCount = lambda: (good, 1) if state.name else (Error.cudaErrorNoDevice, None)
-    module.cudaGetDeviceProperties = lambda device: (
-        good,
-        types.SimpleNamespace(name=state.name.encode(), major=8, minor=7),
-    )
-    module.cudaRuntimeGetVersion = module.cudaDriverGetVersion = lambda: (good, 12060)
-    module.cudaMalloc = module.cudaMallocHost = malloc
-    module.cudaFree = module.cudaFreeHost = free
-    module.cudaMemcpyAsync = copy
-    module.cudaStreamCreate = module.cudaEventCreate = lambda: (good, state.handle())
-    module.cudaStreamSynchronize = module.cudaEventSynchronize = wait
-    module.cudaEventRecord = record
-    module.cudaEventElapsedTime = lambda start, end: (good, end.at_ms - start.at_ms)
-    module.cudaStreamDestroy = module.cudaEventDestroy = destroy
-    module.cudaGraphDestroy = module.cudaGraphExecDestroy = destroy
     module.cudaStreamBeginCapture, module.cudaStreamEndCapture = begin, end
     module.cudaGraphInstantiate, module.cudaGraphLaunch = instantiate, launch
-    return module
 
 
 # --- TensorRT -------------------------------------------------------------------------------------
@@ -430,11 +443,7 @@ class Engine:
         return types.SimpleNamespace(get_engine_information=lambda format: text)
 
 
-def tensorrt(state: State) -> types.ModuleType:
-    """The module `tensorrt`."""
-    module: Any = types.ModuleType("tensorrt")
-    module.__version__ = state.version
-
+def _builder(state: State) -> type:
     class Builder:
         def __init__(self, logger: Any) -> None:
             self.logger = logger
@@ -466,6 +475,10 @@ def tensorrt(state: State) -> types.ModuleType:
             }
             return json.dumps(plan).encode()
 
+    return Builder
+
+
+def _runtime(state: State) -> type:
     class Runtime:
         def __init__(self, logger: Any) -> None:
             self.logger = logger
@@ -477,13 +490,17 @@ def tensorrt(state: State) -> types.ModuleType:
                 return None
             return Engine(plan, state)
 
-    module.Builder, module.Runtime, module.OnnxParser = Builder, Runtime, OnnxParser
-    module.ILogger, module.IProfiler, module.Dims = ILogger, IProfiler, Dims
-    module.NetworkDefinitionCreationFlag, module.BuilderFlag = (
-        NetworkDefinitionCreationFlag,
-        BuilderFlag,
-    )
-    module.ProfilingVerbosity, module.TensorIOMode = ProfilingVerbosity, TensorIOMode
-    module.LayerInformationFormat = LayerInformationFormat
+    return Runtime
+
+
+def tensorrt(state: State) -> types.ModuleType:
+    """The module `tensorrt`."""
+    module: Any = types.ModuleType("tensorrt")
+    module.__version__ = state.version
+    module.Builder, module.Runtime = _builder(state), _runtime(state)
+    for one in (ILogger, IProfiler, Dims, OnnxParser, NetworkDefinitionCreationFlag, BuilderFlag):
+        setattr(module, one.__name__, one)
+    for one in (ProfilingVerbosity, TensorIOMode, LayerInformationFormat):
+        setattr(module, one.__name__, one)
     module.nptype = lambda trt_type: trt_type
     return module

@@ -31,8 +31,7 @@ def backend(request: pytest.FixtureRequest) -> Backend:
     found: Backend = registry.find("backend", request.param)
     try:
         found.probe()
-        if Target() != TARGET:
-            found.open(Workload(model=identity_model(), batch=1), TARGET).close()
+        found.open(Workload(model=identity_model(), batch=1), TARGET).close()
     except Unavailable as reason:
         pytest.skip(str(reason))
     return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import json
 import sys
 import types
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnx.reference
 import pytest
+import tensorrt_gpu as fakes
 from msgspec.structs import replace
 
 from nnprof.errors import BadFile, OutOfMemory, Unavailable, UsageError
@@ -40,12 +40,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Make:
     """Puts the stand-ins in place; gives the state of their GPU."""
-    path = Path(__file__).parents[1] / "fakes" / "tensorrt_gpu.py"
-    spec = importlib.util.spec_from_file_location("fake_tensorrt_gpu", path)
-    assert spec
-    assert spec.loader
-    fakes = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(fakes)
 
     def make(**settings: object) -> Any:
         state = fakes.State(**settings)
@@ -61,7 +55,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Make:
 
 def target(**options: str) -> Target:
     """A GPU with such options."""
-    return Target(backend="tensorrt", options=options)
+    return Target(backend="tensorrt", device="cuda", options=options)
 
 
 def only_plan(folder: Path) -> dict[str, Any]:

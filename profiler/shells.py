@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -16,11 +18,17 @@ import platformdirs
 from nnprof.errors import Unavailable, WorkerTimeout
 from nnprof.profiler.ports import Shell
 from nnprof.profiler.ssh import SshShell, Way
-from nnprof.profiler.worker import end_with_parent
 from nnprof.types import Target
 
 _WAY = "NNPROF_WAY"
 NO_SUCH_PROGRAM = 127  # as command interpreters, and so ssh, report it
+
+
+def end_with_parent() -> None:
+    """Die when the parent dies: an orphan would disturb whatever is measured next (Linux only)."""
+    pr_set_pdeathsig = 1
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 class LocalShell:

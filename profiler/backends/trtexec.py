@@ -11,7 +11,7 @@ Options (`--option NAME=VALUE`):
 
 trtexec times a whole run by itself and writes the times of all its inferences. So a session runs it
 once, without warm-up, when the first sample is asked for, and hands out the inferences one after
-the other, the cold ones first; it runs again when they are used up. The clock is called "trtexec":
+the other, the cold ones first; it runs again when they are used up. The clock is called "recorded":
 CUDA events, read while it ran, not while they were handed out.
 
 The defaults of trtexec mean different things in its versions, and none is a synchronous call: it
@@ -198,7 +198,7 @@ def find(shell: Shell, host: str, path: str | None) -> Program:
 class TrtexecSession:
     """One engine at one batch, run by trtexec as often as times are needed."""
 
-    clock = "trtexec"
+    clock = "recorded"
 
     def __init__(self, workload: Workload, target: Target) -> None:
         self._workload = workload

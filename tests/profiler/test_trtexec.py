@@ -35,7 +35,8 @@ Install = Callable[..., Path]
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Engines of one test are not seen by the next."""
+    """Engines of one test are not seen by the next; runs are short."""
+    monkeypatch.setattr(trtexec, "_CLEAN_S", 0.1)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "nnprof" / "programs"
 
@@ -397,8 +398,9 @@ def test_whole_bench_runs_on_a_board(
     for name, value in fake_board.environment(root).items():
         monkeypatch.setenv(name, value)
     asked = target(options={"engines": "2"})
-    cells = [Cell(workload=Workload(model=model, batch=batch), target=asked) for batch in (1, 8)]
-    run, saved = bench.start("bench", ("nnprof",), cells, replace(short, processes=2), tmp_path)
+    cells = [Cell(workload=Workload(model=model, batch=batch), target=asked) for batch in (8,)]
+    plan = replace(short, processes=2, energy_s=60.0)
+    run, saved = bench.start("bench", ("nnprof",), cells, plan, tmp_path)
     for _ in bench.sweep(run, saved):
         pass
     done = results.load(saved)
@@ -406,7 +408,11 @@ def test_whole_bench_runs_on_a_board(
     assert done.environment["backend"]["version"] == "10.3.0"
     assert done.environment["device"]["board"] == fake_board.BOARDS["orin-nano-jp6"].model
     for measurement in done.measurements:
-        assert measurement.clock == "trtexec"
+        assert measurement.clock == "recorded"
         assert measurement.ops is not None
         assert [one.method for one in measurement.op_passes].count("runtime") >= 1
         assert all(process.floor_s > 0 for process in measurement.processes)
+        # Nothing runs while recorded times are handed out: that is no energy of an inference.
+        assert {one.energy and one.energy.unknown for one in measurement.processes} == {
+            "the inferences were over before they were counted"
+        }

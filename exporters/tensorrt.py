@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -136,7 +137,7 @@ def take(model: Model, recipe: Recipe, count: int, folder: Path) -> Engine:
     index = next_index(at_hand, count)
     path = names[index]
     if index in at_hand:
-        os.utime(path)
+        _used_now(path)
         return Engine(*load(path, recipe), fresh=False)
     # Engines of one index share what was timed, those of another do not: else all would be alike.
     cache = folder / f"timing-{recipe.version}-{recipe.device}-{index}.cache".replace(" ", "_")
@@ -145,7 +146,13 @@ def take(model: Model, recipe: Recipe, count: int, folder: Path) -> Engine:
     write_atomically(cache, timings)
     write_atomically(_stamp_path(path), msgspec.json.format(msgspec.json.encode(stamp)))
     write_atomically(path, plan)
+    _used_now(path)
     return Engine(plan, stamp, fresh=True)
+
+
+def _used_now(path: Path) -> None:
+    now = time.time_ns()  # the file system's own clock has coarse ticks
+    os.utime(path, ns=(now, now))
 
 
 def load(path: Path, here: Recipe) -> tuple[bytes, Stamp]:
@@ -275,11 +282,11 @@ def _profiles(
     import tensorrt as trt
 
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
-    free = [tensor for tensor in inputs if -1 in list(tensor.shape)]
+    free = [tensor for tensor in inputs if -1 in tensor.shape[:]]
     for batch in batches if free else ():
         profile = builder.create_optimization_profile()
         for tensor in free:
-            shape = trt.Dims([batch, *list(tensor.shape)[1:]])
+            shape = trt.Dims([batch, *tensor.shape[1:]])
             profile.set_shape(tensor.name, min=shape, opt=shape, max=shape)
         yield profile
 

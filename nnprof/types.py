@@ -345,7 +345,7 @@ class Measurement(_Value, frozen=True, kw_only=True):
     """One cell: a workload on a target, measured in several processes.
 
     Attributes:
-        clock: what timed it: "perf_counter", "cuda_event" or "fake".
+        clock: what timed it: "perf_counter", "cuda_event", "recorded" or "fake".
         samples_s: per process, seconds per inference of each sample (a mean over its `loops`).
         warmups_s: per process, the same for the warm-up; the first is the cold start.
         processes: what else is known of each process, in the same order; () if it was imported.

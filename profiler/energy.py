@@ -114,6 +114,8 @@ def measure(
     if not rails:
         why = facts.get("why", {}).get("rails", "the device shows no power sensor")
         return Energy(unknown=f"no rail can be read: {why}")
+    if session.clock == "recorded":
+        return Energy(unknown="the inferences were over before they were counted")
     if watch.why:
         return Energy(unknown=f"nobody could read the rails: {watch.why}")
     update_s = max(rail.get("update_s") or _UPDATE_S for rail in rails.values())

@@ -48,7 +48,8 @@ class Session(Part, Protocol):
     """A loaded model with bound buffers, ready to be timed. It times itself.
 
     Attributes:
-        clock: what times it: "perf_counter", "cuda_event" or "fake".
+        clock: what times it: "perf_counter", "cuda_event", "fake", or "recorded" (the device's
+            own times of a run that was over before they are handed out).
         facts: what a reader needs to judge the numbers: whether transfers are inside, threads, …
     """
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -20,6 +22,13 @@ from nnprof.types import Target
 
 _WAY = "NNPROF_WAY"
 NO_SUCH_PROGRAM = 127  # as command interpreters, and so ssh, report it
+
+
+def end_with_parent() -> None:
+    """Die when the parent dies: an orphan would disturb whatever is measured next (Linux only)."""
+    pr_set_pdeathsig = 1
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 class LocalShell:
@@ -41,6 +50,8 @@ class LocalShell:
                 stderr=subprocess.PIPE,
                 cwd=self._folder,
                 start_new_session=True,
+                # A worker that is ended at its limit takes what it started with it.
+                preexec_fn=end_with_parent,  # noqa: PLW1509  no threads here
             )
         except (FileNotFoundError, PermissionError) as error:
             said = f"{argv[0]}: {error.strerror}".encode()

@@ -6,10 +6,8 @@ runtime prints goes to stderr.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
-import signal
 import sys
 from pathlib import Path
 from statistics import median
@@ -305,13 +303,6 @@ def _floor_s(model: Model, target: Target, backend: Backend) -> float:
         session.close()
 
 
-def _end_with_parent() -> None:
-    """Die when the parent dies: an orphan would disturb whatever is measured next (Linux only)."""
-    pr_set_pdeathsig = 1
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-
-
 def _limit_memory() -> None:
     """Let an allocation fail here before the kernel ends somebody else's process."""
     limit = psutil.virtual_memory().available + psutil.Process().memory_info().vms
@@ -321,7 +312,7 @@ def _limit_memory() -> None:
 
 def main() -> None:
     """Read one job, answer it."""
-    _end_with_parent()
+    shells.end_with_parent()
     answers = os.dup(1)
     os.dup2(2, 1)
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)

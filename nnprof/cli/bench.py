@@ -76,6 +76,14 @@ Precision = Annotated[
         show_default="as the file is",
     ),
 ]
+Engines = Annotated[
+    int | None,
+    typer.Option(
+        help="Of a runtime that builds engines by timing kernels: build so many, which the "
+        "processes take in turn.",
+        show_default="1",
+    ),
+]
 Quick = Annotated[bool, typer.Option("--quick", help="Short cells, wider intervals.")]
 Rigorous = Annotated[bool, typer.Option("--rigorous", help="Long cells, narrower intervals.")]
 OpMethod = Annotated[Ops, typer.Option(help="How ops are timed.")]
@@ -127,6 +135,7 @@ def bench(
     data: Data = "generated",
     option: Options = None,
     precision: Precision = None,
+    engines: Engines = None,
     quick: Quick = False,
     rigorous: Rigorous = False,
     ops: OpMethod = Ops.combined,
@@ -147,7 +156,7 @@ def bench(
         target, begin = _resumed(resume, named=bool(networks or study))
     else:
         batches = batch_sizes(batch)
-        target = _target(backend, device, threads, option or [])
+        target = _target(backend, device, threads, _options(option, engines))
         plan = replace(
             _plan(quick or not (networks or study or rigorous), rigorous),
             op_method=ops.value,
@@ -198,6 +207,10 @@ def _begin(
     if any(cell.workload.precision != "fp32" for cell in cells):
         run = accuracy.score(run, path, sources)
     return run, path
+
+
+def _options(given: list[str] | None, engines: int | None) -> list[str]:
+    return [*(given or []), *([] if engines is None else [f"engines={engines}"])]
 
 
 def batch_sizes(text: str | None) -> tuple[int, ...]:

@@ -230,11 +230,11 @@ class TensorrtSession:
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         is_input = {name: engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT for name in names}
         for name in names:
-            if is_input[name] and -1 in list(engine.get_tensor_shape(name)):
+            if is_input[name] and -1 in engine.get_tensor_shape(name)[:]:
                 context.set_input_shape(name, trt.Dims(list(self._tiles[name].shape)))
         for name in names:
             if name not in self._buffers:
-                shape = list(context.get_tensor_shape(name))
+                shape = context.get_tensor_shape(name)[:]
                 host = _pinned(shape, trt.nptype(engine.get_tensor_dtype(name)))
                 device = _ok(_cuda().cudaMalloc(max(1, host.nbytes)))
                 self._buffers[name] = _Buffer(int(device), host, is_input[name])
@@ -417,6 +417,20 @@ def profile_of(rows: Sequence[Sequence[tuple[str, float]]]) -> Profile:
     return Profile(count=len(rows), layers=layers)
 
 
+def on_gpu(target: Target) -> Target:
+    """The target, if it says that a GPU is meant: else its Run would tell of the wrong device.
+
+    Raises:
+        Unavailable: it says "cpu".
+    """
+    if target.device == "cpu":
+        raise Unavailable(
+            "TensorRT does not run on device 'cpu'.",
+            "Ask for --device cuda; on a board, or for one, --device jetson.",
+        )
+    return target
+
+
 def node_of(op: OpTime) -> OpNode:
     """The node without its time."""
     return OpNode(**{name: getattr(op, name) for name in OpNode.__struct_fields__})
@@ -451,7 +465,7 @@ class Tensorrt:
 
     def open(self, workload: Workload, target: Target) -> TensorrtSession:
         """An engine of the model for this batch, built if need be."""
-        return TensorrtSession(workload, target)
+        return TensorrtSession(workload, on_gpu(target))
 
 
 BACKEND = Tensorrt()

@@ -11,7 +11,7 @@ Options (`--option NAME=VALUE`):
 
 trtexec times a whole run by itself and writes the times of all its inferences. So a session runs it
 once, without warm-up, when the first sample is asked for, and hands out the inferences one after
-the other, the cold ones first; it runs again when they are used up. The clock is called "trtexec":
+the other, the cold ones first; it runs again when they are used up. The clock is called "recorded":
 CUDA events, read while it ran, not while they were handed out.
 
 The defaults of trtexec mean different things in its versions, and none is a synchronous call: it
@@ -44,7 +44,7 @@ from nnprof.exporters import tensorrt as engines
 from nnprof.exporters.onnx import FLOOR
 from nnprof.exporters.tensorrt import Recipe
 from nnprof.profiler import inputs, shells, trtjson
-from nnprof.profiler.backends.tensorrt import NO_PARTS, Choices, node_of
+from nnprof.profiler.backends.tensorrt import NO_PARTS, Choices, node_of, on_gpu
 from nnprof.profiler.ports import Arrays, OpNode, Part, Shell
 from nnprof.types import Model, OpPass, Target, Workload
 
@@ -198,7 +198,7 @@ def find(shell: Shell, host: str, path: str | None) -> Program:
 class TrtexecSession:
     """One engine at one batch, run by trtexec as often as times are needed."""
 
-    clock = "trtexec"
+    clock = "recorded"
 
     def __init__(self, workload: Workload, target: Target) -> None:
         self._workload = workload
@@ -406,7 +406,7 @@ class Trtexec:
 
     def open(self, workload: Workload, target: Target) -> TrtexecSession:
         """An engine of the model for this batch, built if need be."""
-        return TrtexecSession(workload, target)
+        return TrtexecSession(workload, on_gpu(target))
 
 
 BACKEND = Trtexec()

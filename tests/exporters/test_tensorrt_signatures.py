@@ -52,6 +52,11 @@ from tensorrt_bindings.tensorrt import *
 __version__: str
 def nptype(trt_type: DataType) -> Any: ...
 """
+# What some versions' docstrings do not tell, as others tell it.
+UNTOLD = {
+    "get_error": "self, index: int) -> ParserError",
+    "create_engine_inspector": "self) -> EngineInspector",
+}
 SUFFIX = "_of_no_version"
 
 
@@ -121,9 +126,13 @@ def _write_stubs(bindings: Bindings) -> None:
 
 def _parsed(line: str) -> str:
     """A line of a stub; a signature that is no Python (one is not) is left open."""
+    if line == "bool: DataType":  # would hide Python's own in all that follows
+        return ""
     found = re.match(r"(\s*)def (\w+)\(", line)
     if not found:
         return line
+    if "*args, **kwargs" in line and found[2] in UNTOLD:
+        return f"{found[1]}def {found[2]}({UNTOLD[found[2]]}: ..."
     try:
         ast.parse(line.strip())
     except SyntaxError:
@@ -188,7 +197,7 @@ def ours_of(bindings: Bindings) -> set[str]:
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             theirs.add(node.target.id)
     elsewhere = {"append", "build", "index", "items", "name", "shape", "values", "version", "major"}
-    elsewhere |= {"clear", "copy", "minor", "model", "type", "insert"}
+    elsewhere |= {"clear", "copy", "itemsize", "minor", "model", "type", "insert"}
     return {
         name
         for name in attributes() & theirs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -58,13 +59,34 @@ def test_program_past_its_time_is_ended_with_its_children(shell: Shell, tmp_path
     )
     with pytest.raises(WorkerTimeout, match="after 2 s"):
         shell.run(python(code), timeout_s=2)
-    child = int(note.read_text())
+    assert _gone(int(note.read_text()))
+
+
+def test_program_ends_with_who_asked_for_it(tmp_path: Path) -> None:
+    """A worker that is killed leaves no program of its behind."""
+    note = tmp_path / "program"
+    inner = (
+        "import os, pathlib, time; "
+        f"pathlib.Path({str(note)!r}).write_text(str(os.getpid())); time.sleep(600)"
+    )
+    outer = (
+        "import sys\nfrom nnprof.profiler.shells import LocalShell\n"
+        f"LocalShell().run([sys.executable, '-c', {inner!r}], timeout_s=600)"
+    )
+    with subprocess.Popen(python(outer)) as worker:
+        while not note.is_file() or not note.read_text():
+            time.sleep(0.02)
+        worker.kill()
+    assert _gone(int(note.read_text()))
+
+
+def _gone(pid: int) -> bool:
     for _ in range(100):
-        if not Path(f"/proc/{child}").exists() or _is_zombie(child):
-            return
+        if not Path(f"/proc/{pid}").exists() or _is_zombie(pid):
+            return True
         time.sleep(0.05)
-    os.kill(child, 9)
-    raise AssertionError("the child lives")
+    os.kill(pid, 9)
+    return False
 
 
 def _is_zombie(pid: int) -> bool:

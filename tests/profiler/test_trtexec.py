@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
+import fake_board
 import numpy as np
 import onnx.reference
 import pytest
@@ -23,7 +24,7 @@ from nnprof.errors import (
 )
 from nnprof.exporters.onnx import identity_model, load_model
 from nnprof.networks import bundled
-from nnprof.profiler import bench, inputs, measure, ops, shells
+from nnprof.profiler import bench, inputs, measure, ops, results, shells
 from nnprof.profiler.backends import trtexec
 from nnprof.profiler.backends.trtexec import BACKEND, TrtexecSession
 from nnprof.types import Cell, Model, Plan, Target, Workload
@@ -34,7 +35,8 @@ Install = Callable[..., Path]
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Engines of one test are not seen by the next."""
+    """Engines of one test are not seen by the next; runs are short."""
+    monkeypatch.setattr(trtexec, "_CLEAN_S", 0.1)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "nnprof" / "programs"
 
@@ -45,7 +47,9 @@ def target(install_trtexec: Install, tmp_path: Path) -> Callable[..., Target]:
 
     def make(options: dict[str, str] | None = None, **settings: object) -> Target:
         path = install_trtexec(tmp_path / "bin", **settings)
-        return Target(backend="trtexec", options={"trtexec": str(path), **(options or {})})
+        return Target(
+            backend="trtexec", device="jetson", options={"trtexec": str(path), **(options or {})}
+        )
 
     return make
 
@@ -375,22 +379,40 @@ def test_fixed_batch_is_not_given_shapes(
     assert opened(Workload(model=model, batch=2)).sample(3) > 0
 
 
-def test_whole_bench_runs_on_it(
-    target: Callable[..., Target], model: Model, short: Plan, tmp_path: Path
-) -> None:
-    """A sweep with fresh workers measures cells, ops and floors by trtexec alone."""
-    asked = target(options={"engines": "2"})
-    cells = [Cell(workload=Workload(model=model, batch=batch), target=asked) for batch in (1, 8)]
-    run, path = bench.start("bench", ("nnprof",), cells, replace(short, processes=2), tmp_path)
-    for _ in bench.sweep(run, path):
-        pass
-    from nnprof.profiler import results
+def test_processor_is_refused(target: Callable[..., Target], model: Model) -> None:
+    """A Run that says "cpu" would tell of the wrong device, so nothing is measured for it."""
+    with pytest.raises(Unavailable, match="device 'cpu'") as caught:
+        BACKEND.open(Workload(model=model, batch=1), replace(target(), device="cpu"))
+    assert "--device jetson" in caught.value.remedy
 
-    done = results.load(path)
+
+def test_whole_bench_runs_on_a_board(
+    target: Callable[..., Target],
+    model: Model,
+    short: Plan,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A sweep with fresh workers measures cells, ops and floors by the board's trtexec alone."""
+    root = fake_board.make("orin-nano-jp6", tmp_path / "root")
+    for name, value in fake_board.environment(root).items():
+        monkeypatch.setenv(name, value)
+    asked = target(options={"engines": "2"})
+    cells = [Cell(workload=Workload(model=model, batch=batch), target=asked) for batch in (8,)]
+    plan = replace(short, processes=2, energy_s=60.0)
+    run, saved = bench.start("bench", ("nnprof",), cells, plan, tmp_path)
+    for _ in bench.sweep(run, saved):
+        pass
+    done = results.load(saved)
     assert not done.failures
     assert done.environment["backend"]["version"] == "10.3.0"
+    assert done.environment["device"]["board"] == fake_board.BOARDS["orin-nano-jp6"].model
     for measurement in done.measurements:
-        assert measurement.clock == "trtexec"
-        assert measurement.op_passes
+        assert measurement.clock == "recorded"
         assert measurement.ops is not None
+        assert [one.method for one in measurement.op_passes].count("runtime") >= 1
         assert all(process.floor_s > 0 for process in measurement.processes)
+        # Nothing runs while recorded times are handed out: that is no energy of an inference.
+        assert {one.energy and one.energy.unknown for one in measurement.processes} == {
+            "the inferences were over before they were counted"
+        }

@@ -41,7 +41,7 @@ LEAST = 3  # ops of a group that make a term identifiable
 TILE = 16
 STAGES = ("whole", "k-centre", "D-optimal", "error")
 _RATIO = 1.6  # between neighbours of the lattice
-_SIZES = ("batch", "m", "n", "k", "window", "stride", "elements_in", "elements_out")
+_SIZES = ("batch", "m", "n", "k", "window", "stride", "bytes_in", "elements_out")
 # Where no model tells the shares: most of such networks' time is in these (the groups of 2016).
 _SHARES = {"conv": 0.5, "gemm": 0.3}
 _OTHER_SHARE = 0.1
@@ -383,14 +383,14 @@ def _d_optimal(rows: Array, start: Array, free: NDArray[np.bool_], wanted: int) 
 def known(runs: Iterable[Run], model: CostModel | None) -> Measured:
     """The ops that Runs timed, with how far the model is off; without one all are alike."""
     cells = [cell for run in runs for cell in run.measurements]
-    timed = [
-        op
+    by_cell = [
+        [op for op in (cell.ops.ops if cell.ops else ()) if op.outputs and op.seconds > 0]
         for cell in cells
-        for op in (cell.ops.ops if cell.ops else ())
-        if op.outputs and op.seconds > 0
     ]
+    timed = [op for ops in by_cell for op in ops]
     named = frozenset((cell.workload.model.network or "", cell.workload.batch) for cell in cells)
-    works = tuple(work.of_node(op) for op in timed)
+    # A cell at a time: whether an op runs in blocked layout shows in its neighbours.
+    works = tuple(one for ops in by_cell for one in work.of_nodes(ops))
     if model is None or not works:
         return Measured(works, np.full(len(works), _ERROR), named)
     table = work.table([works])

@@ -205,12 +205,11 @@ def test_loop_of_2016_says_whether_it_drifted(tmp_path: Path) -> None:
 
 
 def test_devices_shows_this_machine() -> None:
-    """`nnprof devices` lists this machine, and says how to measure its limits; by name, in full."""
+    """`nnprof devices` names the processor, and says how to measure its limits."""
     done = nnprof("devices")
     assert done.returncode == 0
-    assert "cpu" in done.stdout
+    assert any(line.split()[:2] == ["cpu", "here"] for line in done.stdout.splitlines())
     assert "nnprof devices --measure" in done.stdout
-    assert "architecture" in nnprof("devices", "cpu").stdout
 
 
 def test_default_ops_are_combined_and_add_up(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_bench_with_nothing_installed(
     run = _done(*_run(board, cells[0], short, tmp_path))
     assert not run.failures
     (measurement,) = run.measurements
-    assert measurement.clock == "trtexec"
+    assert measurement.clock == "recorded"
     reading = measurement.processes[0].before
     assert reading.rails_w["VDD_IN"] == pytest.approx(4.952 * 1.128)
     assert (reading.power_mode, reading.locked) == ("25W", False)

@@ -309,7 +309,8 @@ class TrtexecSession:
 
     def _more(self, least: int, seconds: float, gap_s: float = 0.0) -> list[float]:
         """Seconds of at least so many inferences, and of at least so many seconds, in order."""
-        warm_ms = _AGAIN_WARM_MS if self._runs and not gap_s else 0
+        # Only the first run of all shall be cold; trtexec does not pause while it warms up.
+        warm_ms = _AGAIN_WARM_MS if self._runs or gap_s else 0
         flags = [f"--warmUp={warm_ms}", f"--iterations={least}", f"--duration={seconds:g}"]
         flags += [f"--loadInputs={self._tiles}"]
         if gap_s:

@@ -404,7 +404,8 @@ def trace(
         entry |= {"latencyMs": compute_ms + 2 * copy_ms}
         warm += now_ms < warm_ms
         result.append(entry)
-        now_ms = end + copy_ms + idle_ms + (0.002 if serial else 0)
+        now_ms = end + copy_ms + (0.002 if serial else 0)
+        now_ms += idle_ms if now_ms >= warm_ms else 0  # no pauses while it warms up
     return result[warm:]
 
 

@@ -188,10 +188,11 @@ def test_used_up_times_are_followed_by_a_warm_run(
     session = opened(Workload(model=identity_model(), batch=1))
     first = session.sample(30)
     runs = session.facts["runs"]
+    again = []
     while session.facts["runs"] == runs:
-        session.sample(1000)
-    again = [session.sample(10) / 10 for _ in range(20)]
-    assert max(again) < 2 * min(again)
+        again.append(session.sample(10) / 10)
+    again = [*again[-20:], *(session.sample(10) / 10 for _ in range(20))]
+    assert max(again) < 1.5 * min(again)
     assert first / 30 > max(again)
 
 
@@ -203,7 +204,7 @@ def test_session_measures_like_any_other(
     clean = measure.clean_pass(session, short)
     gap_s = measure.after_pauses_s(session, 0.002)
     assert clean.warmups_s[0] > median(clean.samples_s)
-    assert median(gap_s) > 1.1 * median(clean.samples_s)
+    assert 1.1 * median(clean.samples_s) < min(gap_s) <= max(gap_s) < 2 * min(gap_s)
     floor = opened(Workload(model=identity_model(), batch=1))
     assert 0 < measure.floor_s(floor) < median(clean.samples_s)
 
@@ -279,6 +280,7 @@ def test_nothing_but_engines_and_tiles_is_left(
     session.sample(5)
     session.op_times(0.01)
     session.infer(inputs.make(Workload(model=model, batch=3)))
+    assert not list(folder.glob("*.json"))
     session.close()
     kinds = sorted({path.suffix for path in folder.iterdir()})
     assert kinds == [".cache", ".onnx", ".plan", ".raw"]

@@ -509,8 +509,10 @@ def _image(batch: int, channels: int, height: int | None, width: int | None) -> 
 
 
 def _slid(size: int | None, row: Row) -> int | None:
-    """What a window leaves of a side, where stride and padding are told."""
+    """What a window leaves of a side, where stride and padding are told and the window fits."""
     if size is None or row.k is None or row.stride is None or row.pad is None:
+        return None
+    if size + 2 * row.pad < row.k:
         return None
     return (size + 2 * row.pad - row.k) // row.stride + 1
 

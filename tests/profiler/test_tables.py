@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nnprof.errors import BadFile, UsageError
@@ -241,6 +241,7 @@ def test_any_text_gives_a_table_or_a_sentence(text: str) -> None:
         assert tables.parse(text, "t.csv").rows
 
 
+@example("Conv", {"Cin": 1, "W": 1, "k": 5, "Cout": 1, "Hout": 1, "stride": 1, "pad": 1})
 @given(
     st.sampled_from(["Conv", "Gemm", "MaxPool", "Relu", "Softmax", "Pooling", "Frobnicate"]),
     st.dictionaries(

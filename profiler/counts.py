@@ -15,6 +15,9 @@ Attributes = Mapping[str, Any]
 # inputs (activations and weights in the node's order), outputs, attributes → FLOPs
 Counter = Callable[[Sequence[Shape], Sequence[Shape], Attributes], int]
 
+# They give a tensor another shape, and move nothing.
+VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
+
 
 def _conv(inputs: Sequence[Shape], outputs: Sequence[Shape], _: Attributes) -> int:
     # weights: depth × (channels / groups) × kernel…

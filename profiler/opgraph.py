@@ -29,9 +29,6 @@ _KINDS = {
         "QuantizeLinear DequantizeLinear BiasGelu FastGelu"
     ),
 }
-# They give a tensor another shape, and move nothing.
-VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
-
 _KIND_OF = {op: kind for kind, ops in _KINDS.items() for op in ops.split()}
 
 # ONNX Runtime names a node in blocked layout after the tensor it makes.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from nnprof.errors import NnprofError, Unavailable
-from nnprof.profiler import measure, opgraph, ports
+from nnprof.profiler import counts, measure, ports
 from nnprof.profiler.ports import OpNode, Session
 from nnprof.profiler.reconcile import CALL
 from nnprof.types import OpPass, OpTime, Plan
@@ -127,7 +127,7 @@ def _isolated(
             rotated_bytes=rotated_bytes(node, nodes, caches),
         )
         for index, node in enumerate(nodes)
-        if node.op not in opgraph.VIEWS
+        if node.op not in counts.VIEWS
     ]
     copies = {
         op.key: max(1, (op.rotated_bytes or 0) // (op.bytes_weights or 1))

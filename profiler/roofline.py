@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from nnprof.files import write_atomically
+from nnprof.profiler import counts
 from nnprof.types import Model, OpTime, Plan, Target, Workload
 
 # Values of float32 that the stream reads, and writes as many: from L1 to beyond any last cache.
@@ -48,6 +49,8 @@ class Roofline(msgspec.Struct, frozen=True, kw_only=True):
         if op.flops is None or op.bytes_in is None or op.bytes_out is None:
             return None
         moved = op.bytes_in + op.bytes_out + (op.bytes_weights or 0)
+        if op.op in counts.VIEWS:
+            return self.launch_s, "launch"
         fitting = [rate for size, rate in self.bandwidths if size >= moved]
         rate = fitting[0] if fitting else self.bandwidths[-1][1]
         return max(

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnprof.profiler import opgraph
+from nnprof.profiler import counts
 from nnprof.profiler.costmodel import features, work
 from nnprof.profiler.costmodel.work import Work
 
@@ -37,7 +37,7 @@ FOLDS = 5
 PRIOR_SD = 0.7  # of log coefficients around the prior
 COVERAGE = 0.90
 RESAMPLES = 200
-_VIEWS = frozenset(name.lower() for name in opgraph.VIEWS)
+_VIEWS = frozenset(name.lower() for name in counts.VIEWS)
 _CALIBRATION = 30  # residuals that a conformal factor of its own takes
 _ROUNDS = 12
 

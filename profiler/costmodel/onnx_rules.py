@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from nnprof.errors import UsageError
-from nnprof.profiler import inputs, isolate, opgraph
+from nnprof.profiler import counts, inputs, isolate, opgraph
 from nnprof.profiler.costmodel import work
 from nnprof.profiler.costmodel.work import BLOCK, Work
 from nnprof.profiler.ports import OpNode
@@ -111,7 +111,7 @@ def _fuse(nodes: Sequence[Any], described: Sequence[OpNode], weights: set[str]) 
 def _renamed(about: OpNode) -> OpNode:
     from msgspec.structs import replace
 
-    return replace(about, op="Reshape") if about.op in opgraph.VIEWS else about
+    return replace(about, op="Reshape") if about.op in counts.VIEWS else about
 
 
 def _blocked(fused: _Fused, weights: set[str]) -> list[Work]:

@@ -59,3 +59,14 @@ def test_measured_with_the_fake() -> None:
     assert limits.flops_per_s > 0
     assert limits.launch_s == pytest.approx(1e-6, rel=0.01)
     assert [size for size, _ in limits.bandwidths] == sorted(size for size, _ in limits.bandwidths)
+
+
+def test_a_view_is_bound_by_its_launch() -> None:
+    """A Reshape moves nothing, so its bytes set no limit."""
+    op = OpTime(
+        index=0, node="r", op="Reshape", kind="memory", inputs=((4,),), outputs=((2, 2),),
+        origin=(), kernel="", seconds=1e-6, runs=1, method="combined",
+        flops=0, bytes_in=1 << 30, bytes_out=1 << 30,
+    )  # fmt: skip
+    limits = Roofline(flops_per_s=1e9, bandwidths=((1 << 40, 1e9),), launch_s=1e-7)
+    assert limits.limit(op) == (1e-7, "launch")

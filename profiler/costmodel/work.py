@@ -9,7 +9,8 @@ runtimes differ:
   goes into the weights of the convolution or product before it; softmax, pools, other activations
   and reshapes are ops of their own.
 * blocked16: the same, in a runtime that keeps images in blocks of 16 channels: channels of
-  convolutions are padded to 16, and copies into and out of that layout are ops, too.
+  convolutions are padded to 16, and copies into and out of that layout are ops, too. Convolutions
+  and pools that cannot run in blocks run other code, and are groups of their own ("-plain").
 """
 
 from __future__ import annotations
@@ -212,6 +213,8 @@ def of_node(node: Ran, *, blocked: bool = False) -> Work:
             batch=float(rows), m=float(rows), n=float(n), k=k, flops=2 * rows * n * k
         )
     if image and "pool" in work.group:
+        if blocked and out[1] % BLOCK:
+            work = work._replace(group=f"{work.group}-plain")
         stride = max(1, round(first[2] / out[2]))
         taps = node.flops / math.prod(out) if node.flops else float(stride**2)
         return _sized(work, first, out)._replace(
@@ -465,6 +468,8 @@ def _pool_step(lowering: str, layer: Pool, state: _State) -> _Step:
         works, state = _out(state)
     op = "MaxPool" if layer.mode == "max" else "AveragePool"
     work = sliding(op, state.shape, after, layer.size, layer.stride)
+    if lowering == "blocked16" and not blocked:
+        work = work._replace(group=f"{work.group}-plain")
     return (*works, work), _State(after, blocked=blocked)
 
 

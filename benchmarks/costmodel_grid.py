@@ -1,6 +1,8 @@
 """Measures the grid that the cost model is trained and judged on; see docs/cost-model-results.md.
 
     python benchmarks/costmodel_grid.py train OUT        at most 120 distinct ops
+    python benchmarks/costmodel_grid.py dev OUT          40 random networks with all their ops, on
+                                                         which features are chosen; never fitted
     python benchmarks/costmodel_grid.py test MODEL OUT   64 random networks; their seed is the
                                                          sha256 of the frozen model's file
 
@@ -29,17 +31,21 @@ MOST_OPS = 120
 MOST_FLOPS = 1e11  # of an inference: about a second on this machine
 CANDIDATES = 2000
 TRAIN_SEED = 20261122
+DEV_SEED = 20261123
+DEV_NETWORKS = 40
+DEV_FLOPS = 2e10
 TEST_NETWORKS = 64
 TRAIN_PLAN = Plan(processes=3, max_processes=3, sample_s=0.3, op_processes=3, op_s=1.5)
+DEV_PLAN = Plan(processes=3, max_processes=3, sample_s=0.3, op_processes=2, op_s=0.8)
 TEST_PLAN = Plan(processes=4, max_processes=4, sample_s=0.3, op_method="none")
 LOWERING = "blocked16"
 Asked = tuple[NetworkSpec, int]
 
 
-def draw(random: np.random.Generator) -> Asked:
+def draw(random: np.random.Generator, most_flops: float = MOST_FLOPS) -> Asked:
     """A network and a batch: sizes uniform in their logarithm, kernels and counts uniform."""
     drawn = _any(random)
-    while sum(op.flops for op in work.of_spec(drawn[0], LOWERING, drawn[1])) > MOST_FLOPS:
+    while sum(op.flops for op in work.of_spec(drawn[0], LOWERING, drawn[1])) > most_flops:
         drawn = _any(random)
     return drawn
 
@@ -151,6 +157,10 @@ def main() -> None:
         print(f"{len(asked)} networks, {len(ops)} distinct ops")
         if len(sys.argv) > 2:
             print(measure("costmodel-train", asked, TRAIN_PLAN, Path(sys.argv[2])))
+    elif sys.argv[1] == "dev":
+        random = np.random.default_rng(DEV_SEED)
+        asked = [draw(random, DEV_FLOPS) for _ in range(DEV_NETWORKS)]
+        print(measure("costmodel-dev", asked, DEV_PLAN, Path(sys.argv[2])))
     else:
         asked = held_out(Path(sys.argv[2]))
         print(measure("costmodel-test", asked, TEST_PLAN, Path(sys.argv[3])))

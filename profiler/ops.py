@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -20,27 +20,20 @@ _OVER_BUDGET = 20
 # An op with less than this share of weights among its bytes does not notice that they are cold.
 _WEIGHTS_MATTER = 0.1
 _MOST_COPIES = 64
+_MOST_ROTATED_BYTES = 64 << 20  # colder than after this much is no slower, and takes long to build
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
-class Caches(NamedTuple):
-    """Bytes of the largest caches that belong to one core each, together, and of the last one."""
+def core_cache_bytes(facts: Mapping[str, Any], threads: int) -> int:
+    """Of the largest caches that belong to one core each, together, from a device's facts.
 
-    core: int
-    last: int
-
-
-def caches_of(facts: Mapping[str, Any], threads: int) -> Caches:
-    """From a device's facts ("L2": "2048K"); where it does not tell, those of a small processor.
-
-    Threads divide the weights among them, so each needs room for its share only.
+    ("L2": "2048K".) Where it does not tell, that of a small processor. Threads divide the weights
+    among them, so each needs room for its share only.
     """
-    sizes = {
-        level: int(text[:-1]) * _UNITS[text[-1]]
-        for level, text in (facts.get("caches") or {}).items()
-        if text[:-1].isdecimal() and text[-1] in _UNITS
-    }
-    return Caches(sizes.get("L2", 1 << 20) * threads, max(sizes.values(), default=8 << 20))
+    text = (facts.get("caches") or {}).get("L2", "")
+    if text[:-1].isdecimal() and text[-1] in _UNITS:
+        return int(text[:-1]) * _UNITS[text[-1]] * threads
+    return (1 << 20) * threads
 
 
 def all_passes(
@@ -49,7 +42,7 @@ def all_passes(
     known: Mapping[str, float],
     call_s: float,
     latency_s: float,
-    caches: Caches,
+    cache_bytes: int,
 ) -> tuple[OpPass, ...]:
     """The passes of this process.
 
@@ -59,7 +52,7 @@ def all_passes(
         known: seconds of ops that were timed alone often enough, by `share_key`.
         call_s: what a call costs with no node to run.
         latency_s: of the whole network, from that pass.
-        caches: of the device.
+        cache_bytes: of the core's own caches (`core_cache_bytes`).
     """
     runtime = session.op_times(plan.op_s)
     if plan.op_method == "runtime":
@@ -73,7 +66,7 @@ def all_passes(
     floor = OpPass(method="floor", latency_s=call_s, ops=(_call(len(nodes), call_s),))
     passes = [runtime, floor]
     try:
-        passes.append(_isolated(session, plan, known, call_s, caches))
+        passes.append(_isolated(session, plan, known, call_s, cache_bytes))
         # Beginnings take half the network's time on average, and each runs twice a round.
         if len(nodes) * latency_s * measure.LEAST_ROUNDS <= _OVER_BUDGET * plan.op_s:
             passes.append(_differential(session, plan, nodes, call_s))
@@ -93,18 +86,19 @@ def share_key(op: OpTime) -> str:
     return f"{op.key}+{op.rotated_bytes}"
 
 
-def rotated_bytes(node: OpNode, nodes: Sequence[OpNode], caches: Caches) -> int:
+def rotated_bytes(node: OpNode, nodes: Sequence[OpNode], cache_bytes: int) -> int:
     """Weights to go through between two runs of an op, for them to be as cold as in the network.
 
     In the network an op finds its inputs where the op before has just left them, but its weights
     where one inference of everything else has left them. So where the network touches more than
-    twice a cache, the weights rotate through twice that cache; else they, too, are reused (0).
+    the core's caches hold, the weights rotate through about as much as it touches (the next power
+    of two, so that networks can share the op); else they, too, are reused (0).
     """
     touched = sum(_bytes(one) for one in nodes)
     weights = node.bytes_weights or 0
-    if touched <= 2 * caches.core or weights < _WEIGHTS_MATTER * _bytes(node):
+    if touched <= cache_bytes or weights < _WEIGHTS_MATTER * _bytes(node):
         return 0
-    wanted = 2 * (caches.last if touched > 2 * caches.last else caches.core)
+    wanted = min(2 ** math.ceil(math.log2(touched)), _MOST_ROTATED_BYTES)
     copies = min(_MOST_COPIES, math.ceil(wanted / weights))
     return copies * weights if copies > 1 else 0
 
@@ -114,7 +108,7 @@ def _bytes(node: OpNode) -> int:
 
 
 def _isolated(
-    session: Session, plan: Plan, known: Mapping[str, float], call_s: float, caches: Caches
+    session: Session, plan: Plan, known: Mapping[str, float], call_s: float, cache_bytes: int
 ) -> OpPass:
     """Each distinct op alone, less the call; of one that is known, what is known (0 runs).
 
@@ -124,7 +118,7 @@ def _isolated(
     asked = [
         replace(
             ports.timed(node, index, 0.0, "isolated", runs=0),
-            rotated_bytes=rotated_bytes(node, nodes, caches),
+            rotated_bytes=rotated_bytes(node, nodes, cache_bytes),
         )
         for index, node in enumerate(nodes)
         if node.op not in counts.VIEWS
@@ -151,15 +145,25 @@ def _isolated(
 
 
 def _differential(session: Session, plan: Plan, nodes: Sequence[OpNode], call_s: float) -> OpPass:
-    """The network up to each op less the network up to the one before, all open at once."""
-    parts = list(session.beginnings())
+    """The network up to each op less the network up to the one before, all open at once.
+
+    A network that ended with an op that only gives a tensor another shape would have to copy it, so
+    there is none: the op after it is the difference to the op before it.
+    """
+    kept, parts = [], []
+    for index, part in enumerate(session.beginnings()):
+        if nodes[index].op in counts.VIEWS:
+            part.close()
+        else:
+            kept.append(index)
+            parts.append(part)
     timed = measure.interleaved(parts, plan.op_s)
     for part in parts:
         part.close()
     upto_s = timed.each_s
     before_s = (call_s, *upto_s[:-1])
     ops = tuple(
-        ports.timed(node, index, now - before, "differential")
-        for index, (node, now, before) in enumerate(zip(nodes, upto_s, before_s, strict=True))
+        ports.timed(nodes[index], index, now - before, "differential")
+        for index, now, before in zip(kept, upto_s, before_s, strict=True)
     )
     return OpPass(method="differential", latency_s=upto_s[-1], ops=ops, timed_s=timed.spent_s)

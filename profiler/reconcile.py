@@ -2,8 +2,8 @@
 
 Three methods see the same op, each with an error of its own:
 
-* runtime: whole microseconds and, on every node, a cost of the profiler itself of about two; good
-  for ops of milliseconds;
+* runtime: whole microseconds and, on every node, a cost of the profiler itself of about two, which
+  is taken off where ops that were timed alone show how much it is; good for ops of milliseconds;
 * isolated: exact for an op that finds its data where it found them in the network; its weights are
   made cold where the network would have let them go cold, its inputs and outputs are always warm;
 * differential: the network up to the op less the network up to the one before; true to caches and
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median, stdev
 
 from msgspec.structs import replace
@@ -31,6 +31,10 @@ from nnprof.types import OpPass, OpTime
 
 # Doubts: relative to the op's time, and absolute.
 _RUNTIME = (0.02, 2e-6)  # its unit is 1 µs, and 2 µs is what it reads for any small node
+_RUNTIME_LESS_COST_S = 1e-6  # where that cost is known and taken off
+_SMALL_S = 10e-6  # ops that take less alone tell it
+_RUNTIME_LESS_COST = (0.02, 1e-6)
+_SMALL_S = 10e-6  # ops alone in less tell the profiler's cost of a node
 _ISOLATED = (0.10, 1e-7)
 # In a network that overflows a core's own cache, weights are cold when their turn comes again.
 # Where they stayed warm alone, their share in an op's bytes adds to the doubt, up to this.
@@ -64,16 +68,34 @@ def combine(passes: Sequence[OpPass], clean_s: float) -> OpPass | None:
                 reach_s[op.index] = so_far
     if not by_place:
         return None
+    cost_s = _profiler_cost_s(by_place.values())
+    for found in by_place.values():
+        if "runtime" in found:
+            less = [replace(op, seconds=op.seconds - cost_s) for op in found["runtime"]]
+            found["runtime"] = less
     cold = _footprint(passes) > _CORE_CACHE_BYTES
     off = {
         method: median(abs(one.latency_s / clean_s - 1) for one in passes if one.method == method)
         for method in _WHOLE
         if any(one.method == method for one in passes)
     }
+    runtime = (_RUNTIME[0], _RUNTIME_LESS_COST_S) if cost_s else _RUNTIME
     ops = tuple(
-        _estimate(by_place[index], reach_s.get(index, 0.0), cold, off) for index in sorted(by_place)
+        _estimate(by_place[index], reach_s.get(index, 0.0), cold, off, runtime)
+        for index in sorted(by_place)
     )
     return OpPass(method="combined", latency_s=sum(op.seconds for op in ops), ops=ops)
+
+
+def _profiler_cost_s(places: Iterable[Mapping[str, Sequence[OpTime]]]) -> float:
+    """What the runtime's profiler adds to a node: the median over small ops that ran alone, too."""
+    more = []
+    for found in places:
+        if "runtime" in found and "isolated" in found:
+            alone_s = median(op.seconds for op in found["isolated"])
+            if alone_s < _SMALL_S:
+                more.append(median(op.seconds for op in found["runtime"]) - alone_s)
+    return max(0.0, median(more)) if more else 0.0
 
 
 def _footprint(passes: Sequence[OpPass]) -> int:
@@ -86,7 +108,11 @@ def _bytes(op: OpTime) -> int:
 
 
 def _estimate(
-    found: dict[str, list[OpTime]], reach_s: float, cold: bool, off: dict[str, float]
+    found: Mapping[str, Sequence[OpTime]],
+    reach_s: float,
+    cold: bool,
+    off: Mapping[str, float],
+    runtime: tuple[float, float],
 ) -> OpTime:
     """One op from all methods.
 
@@ -95,12 +121,16 @@ def _estimate(
         reach_s: the network's time up to and with it.
         cold: whether its weights have left the core's cache by the time they are needed again.
         off: by method, how far the whole network was from the clean time in its passes.
+        runtime: the doubt of the runtime's profiler, relative and absolute.
     """
     centres = {method: median(op.seconds for op in ops) for method, ops in found.items()}
     level_s = max(median(centres.values()), 0.0)
     weights = []
     for method, ops in found.items():
-        doubt = _doubt(method, level_s, reach_s, _weight_share(ops[0]) if cold else 0.0)
+        if method == "runtime":
+            doubt = math.hypot(runtime[0] * level_s, runtime[1])
+        else:
+            doubt = _doubt(method, level_s, reach_s, _weight_share(ops[0]) if cold else 0.0)
         doubt = math.hypot(doubt, off.get(method, 0.0) * level_s)
         weights.append(1 / math.hypot(_spread([op.seconds for op in ops]), doubt) ** 2)
     total = sum(weights)
@@ -131,8 +161,6 @@ def _weight_share(op: OpTime) -> float:
 
 
 def _doubt(method: str, seconds: float, reach_s: float, weight_share: float) -> float:
-    if method == "runtime":
-        return math.hypot(_RUNTIME[0] * seconds, _RUNTIME[1])
     if method == "isolated":
         relative = _ISOLATED[0] + _COLD_WEIGHTS * weight_share
         return math.hypot(relative * seconds, _ISOLATED[1])

@@ -264,8 +264,8 @@ def _watched(
     passes: tuple[OpPass, ...] = ()
     if job.ops:
         call_s = floor_s - node_s
-        caches = ops.caches_of(device.facts(), job.target.threads)
-        passes = ops.all_passes(session, job.plan, job.known, call_s, latency_s, caches)
+        cache_bytes = ops.core_cache_bytes(device.facts(), job.target.threads)
+        passes = ops.all_passes(session, job.plan, job.known, call_s, latency_s, cache_bytes)
     session.close()
     return Measured(
         clock=session.clock,

@@ -6,7 +6,9 @@ unit: the reciprocal of seconds per FLOP is FLOP/s.
 
 Sources: the features of `mattsson2016_…` are equations 14-18 of Mattsson 2016. Ceil-tile work:
 "tile quantization" in NVIDIA's Matrix Multiplication Background guide, and Jia et al., CoDL,
-MobiSys 2022. Winograd tiles: Lavin & Gray 2016.
+MobiSys 2022. Winograd tiles: Lavin & Gray 2016. Steps of vector units: the kernels of ONNX
+Runtime's MLAS for AVX-512 (`SconvKernelAvx512F.S`, `FgemmKernelAvx512FCommon.h`, `sgemm.cpp`),
+which other libraries for such processors resemble.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ Columns = Mapping[str, Array]
 TILES = ((128, 32), (128, 64), (128, 128), (32, 32))
 LINE_TILES = ((6, 64), (1, 64))
 PAST_MIB = (1, 4, 32)  # beyond caches of these sizes memory is slower
+# In a network that touches more than this, weights have left a core's cache between two inferences.
+COLD_MIB = {f"weights_cold_{mib}m": mib for mib in (1, 2, 4)}
+COLD = {name: float(mib << 20) for name, mib in COLD_MIB.items()}
 
 
 class Feature(NamedTuple):
@@ -100,6 +105,15 @@ def _past(mib: int) -> dict[str, Feature]:
     }
 
 
+def _cold(mib: int) -> Feature:
+    """Weights that the rest of the network has driven out of a cache of so many MiB."""
+    size = float(mib << 20)
+    return _bytes(
+        f"bytes of weights in networks that touch over {mib} MiB",
+        lambda c: np.where(c["touched"] > size, c["bytes_weights"], 0.0),
+    )
+
+
 def _lines(c: Columns) -> Array:
     """Lines of an image, for each 64 channels out."""
     return _where(c["c_in"] > 0, c["batch"] * c["h_out"] * np.ceil(c["n"] / 64) * c["products"])
@@ -124,6 +138,92 @@ def _winograd(side: int) -> Feature:
 
     # Fewer than the FLOPs of the convolution, which the audit counts.
     return Feature("flop", f"FLOPs of Winograd's F({side}×{side}, 3×3)", count)
+
+
+# --- steps of a vector unit -----------------------------------------------------------------------
+
+# A step holds some rows (pixels) × vectors of the output in registers and adds one product to each
+# for every value that is summed. Two products start each cycle, but a register is ready for the
+# next only after so many, so that a small step takes as long as a larger one.
+VECTOR = 16
+_LATENCY = 4.0
+_PER_CYCLE = 2.0
+_STEP_FLOPS = 2 * VECTOR * _PER_CYCLE  # of a cycle in which the unit is full
+_SUMMED_AT_ONCE = 256  # by matrix products; then the output is read and written again
+
+
+def _step(rows: Array | float, vectors: Array | float) -> Array:
+    """Cycles of a step for each value summed; none where it is empty."""
+    products = np.multiply(rows, vectors)
+    return np.where(products > 0, np.maximum(_LATENCY, products / _PER_CYCLE), 0.0)
+
+
+def _line_steps(width: Array) -> tuple[tuple[Array | float, Array], ...]:
+    """(pixels of a step, how many such steps) of a line: sixes, a three, and the rest."""
+    rest = width % 6
+    three = np.where(rest >= 3, 1.0, 0.0)
+    last = rest - 3 * three
+    return (6.0, width // 6), (3.0, three), (last, np.where(last > 0, 1.0, 0.0))
+
+
+def _row_steps(rows: Array) -> tuple[tuple[Array | float, Array], ...]:
+    """The same of the rows of a matrix product: twelves, a six, and the rest."""
+    rest = rows % 12
+    six = np.where(rest >= 6, 1.0, 0.0)
+    last = rest - 6 * six
+    return (12.0, rows // 12), (6.0, six), (last, np.where(last > 0, 1.0, 0.0))
+
+
+def _cycles(steps: tuple[tuple[Array | float, Array], ...], columns: Array, most: int) -> Array:
+    """Cycles of all steps for each value summed; `most` vectors of columns in a step."""
+    vectors = np.ceil(columns / VECTOR)
+    whole, left = vectors // most, vectors % most
+    parts = [count * (whole * _step(rows, most) + _step(rows, left)) for rows, count in steps]
+    return np.add.reduce(parts)
+
+
+def _starts(steps: tuple[tuple[Array | float, Array], ...], columns: Array, most: int) -> Array:
+    """How many steps there are."""
+    each = np.add.reduce([count for _, count in steps])
+    return each * np.ceil(np.ceil(columns / VECTOR) / most)
+
+
+_CONV_VECTORS, _GEMM_VECTORS = 4, 2
+
+
+def _passes(c: Columns) -> Array:
+    """How often a convolution goes over its output: once for each block of channels in."""
+    return np.where(c["c_in"] < VECTOR, c["c_in"], np.ceil(c["c_in"] / VECTOR))
+
+
+def _conv_flops(c: Columns) -> Array:
+    cycles = _cycles(_line_steps(c["w_out"]), c["n"], _CONV_VECTORS)
+    work = c["products"] * c["batch"] * c["h_out"] * c["k"] * cycles
+    return _where(c["c_in"] > 0, _STEP_FLOPS * work)
+
+
+def _conv_starts(c: Columns) -> Array:
+    starts = _starts(_line_steps(c["w_out"]), c["n"], _CONV_VECTORS)
+    return _where(c["c_in"] > 0, c["products"] * c["batch"] * c["h_out"] * starts * _passes(c))
+
+
+def _gemm_flops(c: Columns) -> Array:
+    cycles = _cycles(_row_steps(c["m"]), c["n"], _GEMM_VECTORS)
+    return _STEP_FLOPS * c["products"] * c["k"] * cycles
+
+
+def _gemm_starts(c: Columns) -> Array:
+    starts = _starts(_row_steps(c["m"]), c["n"], _GEMM_VECTORS)
+    return c["products"] * starts * np.ceil(c["k"] / _SUMMED_AT_ONCE)
+
+
+def _image_flops(c: Columns) -> Array:
+    """Of a convolution as a product: channels out as rows, an image's pixels as columns."""
+    cycles = _cycles(_row_steps(c["n"]), c["m"] / c["batch"], _GEMM_VECTORS)
+    return _where(c["c_in"] > 0, _STEP_FLOPS * c["products"] * c["batch"] * c["k"] * cycles)
+
+
+# --- the rest -------------------------------------------------------------------------------------
 
 
 def _one(c: Columns) -> NDArray[np.bool_]:
@@ -161,6 +261,12 @@ FEATURES: dict[str, Feature] = {
     **{f"tiles_{m}x{n}": _tiles(m, n) for m, n in TILES},
     **{f"image_tiles_{m}x{n}": _image_tiles(m, n) for m, n in TILES},
     **{f"line_tiles_{m}x{n}": _line_tiles(m, n) for m, n in LINE_TILES},
+    "conv_steps": _flops("FLOPs in whole steps of 6 pixels × 64 channels", _conv_flops),
+    "conv_starts": Feature("step", "steps of 6 pixels × 64 channels × 16 channels", _conv_starts),
+    "gemm_steps": _flops("FLOPs in whole steps of 12×32", _gemm_flops),
+    "gemm_starts": Feature("step", "steps of 12×32, 256 values summed", _gemm_starts),
+    "image_steps": _flops("FLOPs in whole steps of 12×32, image by image", _image_flops),
+    **{name: _cold(mib) for name, mib in COLD_MIB.items()},
     "lines": Feature("line", "lines of images, for each 64 channels out", _lines),
     "image_lines": Feature("line", "lines made, of every channel", _image_lines),
     "vectors": _flops("FLOPs in whole vectors of 16 columns", _vectors),

@@ -49,11 +49,18 @@ _LINED = ("lines", *(f"line_tiles_{m}x{n}" for m, n in features.LINE_TILES))
 _OUT_PAST = tuple(f"bytes_out_past_{mib}m" for mib in features.PAST_MIB)
 _MOVED_PAST = tuple(f"bytes_moved_past_{mib}m" for mib in features.PAST_MIB)
 _WEIGHTS_PAST = tuple(f"bytes_weights_past_{mib}m" for mib in features.PAST_MIB)
+_STEPS = ("launch", "tiles", "conv_steps", "bytes_in", "bytes_out", "bytes_weights")
+_IMAGES = ("launch", "tiles", "image_steps", "im2col", "bytes_in", "bytes_out", "bytes_weights")
+_ROWS = ("launch", "gemm_steps", "bytes_in", "bytes_out", "bytes_weights")
 _PLAIN = ("launch", "bytes_in", "bytes_out")
 _GEMM = ("launch", "flops", "bytes_in", "bytes_out", "bytes_weights")
 SETS: dict[str, tuple[tuple[str, ...], ...]] = {
     "conv": (
         _A1,
+        _STEPS,
+        _IMAGES,
+        (*_STEPS, "conv_starts", *_OUT_PAST),
+        (*_IMAGES, *_OUT_PAST),
         (*_A1, "im2col", *_LINED, *_OUT_PAST),
         _A2,
         (*_A2, *_LINED, *_OUT_PAST),
@@ -62,6 +69,9 @@ SETS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "gemm": (
         _GEMM,
+        _ROWS,
+        (*_ROWS, "gemm_starts", *_WEIGHTS_PAST),
+        (*_ROWS, "gemm_starts", *_WEIGHTS_PAST, *_MOVED_PAST),
         (*_GEMM, "serial", "tiles_32x32", "vectors", *_WEIGHTS_PAST),
         (
             *_GEMM,

@@ -123,7 +123,9 @@ def _blocked(fused: _Fused, weights: set[str]) -> list[Work]:
         flowing = [name for name in names if name and name not in weights]
         inside, wanted = _layouts(node, one, [blocks.get(name, False) for name in flowing])
         if one.group == "conv":
-            one = work.in_blocks(one) if inside else one._replace(group="conv-plain")
+            one = work.in_blocks(one) if inside else work.plainly(one)
+        elif "pool" in one.group and not inside:
+            one = work.plainly(one)
         for name, shape in zip(flowing, node.inputs, strict=False):
             if blocks.get(name, False) != wanted and len(shape) == 4:
                 works.append(_copy(shape, out=not wanted))

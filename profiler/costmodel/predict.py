@@ -81,9 +81,24 @@ def network_seconds(model: CostModel, ops: Table, batch: int) -> Array:
     """Seconds of one inference of each network; NaN where it has an op that the model lacks."""
     each = op_seconds(model, ops)[ops.row]
     total: Array = np.bincount(ops.network, weights=each, minlength=ops.networks).astype(float)
+    total += _cold_seconds(model, ops)
     launches = np.bincount(ops.network, minlength=ops.networks).astype(float)
     for term in model.terms_of(NETWORK):
         total += _overhead(term, batch, launches)
+    return total
+
+
+def _cold_seconds(model: CostModel, ops: Table) -> Array:
+    """Seconds of the terms that depend on the whole network, which an op of many does not know."""
+    total, touched = np.zeros(ops.networks), ops.touched()
+    for code, name in enumerate(ops.names):
+        for term in model.terms_of(name):
+            if term.feature not in features.COLD:
+                continue
+            cold = touched > features.COLD[term.feature]
+            at = (ops.codes[ops.row] == code) & cold[ops.network]
+            weights = ops.columns["bytes_weights"][ops.row[at]]
+            total += term.coefficient * np.bincount(ops.network[at], weights, ops.networks)
     return total
 
 

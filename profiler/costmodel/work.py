@@ -16,7 +16,7 @@ runtimes differ:
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
@@ -55,7 +55,9 @@ class Work(NamedTuple):
     all tiles, n channels out, k values summed for each). `window` is kernel height × width, `nth`
     1 for the first of its group in the network and 2 for the others, `after` 1 when another of the
     group follows. Sizes that do not apply are 0 or 1; FLOPs are those of convolutions, products
-    and pools. Biases are left out of the bytes of weights.
+    and pools. Biases are left out of the bytes of weights. `touched` are the bytes that one run
+    of the whole network reads and writes, op by op: what has passed when the op's weights are asked
+    for again; 0 where the network is not known.
     """
 
     group: str
@@ -82,6 +84,7 @@ class Work(NamedTuple):
     elements_out: float = 0.0
     nth: float = 1.0
     after: float = 0.0
+    touched: float = 0.0
 
 
 COLUMNS = Work._fields[3:]
@@ -115,6 +118,11 @@ class Table(NamedTuple):
         }
         return self._replace(columns=grown)
 
+    def touched(self) -> NDArray[np.float64]:
+        """Bytes that one inference of each network reads and writes (`Work.touched`)."""
+        each = _bytes(self.columns)
+        return np.bincount(self.network, each[self.row], self.networks).astype(float)
+
 
 def table(networks: Iterable[Sequence[Work]]) -> Table:
     """The ops of these networks; the same op in several of them is one row."""
@@ -128,6 +136,10 @@ def table(networks: Iterable[Sequence[Work]]) -> Table:
             owners.append(count)
         count += 1
     return _table(list(places), rows, owners, count)
+
+
+def _bytes(columns: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    return columns["bytes_in"] + columns["bytes_out"] + columns["bytes_weights"]
 
 
 def _table(works: Sequence[Work], rows: Sequence[int], owners: Sequence[int], count: int) -> Table:
@@ -180,14 +192,16 @@ def at_batch(one: Work, batch: int) -> Work:
 
 
 def placed(works: Sequence[Work]) -> list[Work]:
-    """The ops with `nth` and `after` by their order."""
+    """The ops of a network with what depends on the others: `nth`, `after`, `touched`."""
     seen: set[str] = set()
     last = {work.group: index for index, work in enumerate(works)}
+    touched = sum(one.bytes_in + one.bytes_out + one.bytes_weights for one in works)
     result = []
     for index, work in enumerate(works):
         nth = 2.0 if work.group in seen else 1.0
         seen.add(work.group)
-        result.append(work._replace(nth=nth, after=float(last[work.group] > index)))
+        after = float(last[work.group] > index)
+        result.append(work._replace(nth=nth, after=after, touched=touched))
     return result
 
 
@@ -214,7 +228,7 @@ def of_node(node: Ran, *, blocked: bool = False) -> Work:
         )
     if image and "pool" in work.group:
         if blocked and out[1] % BLOCK:
-            work = work._replace(group=f"{work.group}-plain")
+            work = plainly(work)
         stride = max(1, round(first[2] / out[2]))
         taps = node.flops / math.prod(out) if node.flops else float(stride**2)
         return _sized(work, first, out)._replace(
@@ -244,7 +258,7 @@ def _conv_node(work: Work, first: Shape, weights: Shape, out: Shape, *, blocked:
     inner = math.prod(weights[1:])
     if blocked and groups == 1:
         whole = (first[1] % BLOCK == 0 or first[1] < BLOCK) and out[1] % BLOCK == 0
-        work = work._replace(group="conv" if whole else "conv-plain")
+        work = work if whole else plainly(work)
     return _sized(work, first, out)._replace(
         m=float(out[0] * out[2] * out[3]), n=out[1] / groups, k=float(inner),
         products=float(groups), groups=float(groups), window=float(math.prod(weights[2:])),
@@ -358,14 +372,13 @@ def _placed_table(works: Sequence[Work], rows: Sequence[int], lengths: Sequence[
 
 def of_spec(spec: NetworkSpec, lowering: str, batch: int) -> tuple[Work, ...]:
     """The ops of one network at a batch, in order, named after their type and place."""
-    works = placed(_walk(spec, lowering))
     counts: dict[str, int] = {}
     result = []
-    for work in works:
+    for work in _walk(spec, lowering):
         counts[work.op] = counts.get(work.op, 0) + 1
         label = f"{work.op.lower()}{counts[work.op]}"
         result.append(at_batch(work, batch)._replace(label=label))
-    return tuple(result)
+    return tuple(placed(result))
 
 
 def _walk(spec: NetworkSpec, lowering: str) -> list[Work]:
@@ -419,7 +432,7 @@ def _conv_step(lowering: str, layer: Conv, state: _State) -> _Step:
         # Channels that cannot be copied into blocks: the convolution stays unblocked.
         works, state = _out(state)
         work = conv(state.shape, after, layer.kernel, layer.stride)
-        works = (*works, work._replace(group="conv-plain", op="FusedConv"))
+        works = (*works, plainly(work)._replace(op="FusedConv"))
         now = _State(after, open=open_)
         return _own_activation(lowering, works, layer.activation, now)
     if channels < BLOCK:
@@ -434,6 +447,11 @@ def _conv_step(lowering: str, layer: Conv, state: _State) -> _Step:
 def stays_plain(channels: int) -> bool:
     """Whether a convolution of so many channels in cannot run in blocks."""
     return channels >= BLOCK and channels % _ALIGNED > 0
+
+
+def plainly(one: Work) -> Work:
+    """An op that does not run in blocks where others do; it runs other code."""
+    return one._replace(group=f"{one.group}-plain")
 
 
 def in_blocks(one: Work) -> Work:
@@ -469,7 +487,7 @@ def _pool_step(lowering: str, layer: Pool, state: _State) -> _Step:
     op = "MaxPool" if layer.mode == "max" else "AveragePool"
     work = sliding(op, state.shape, after, layer.size, layer.stride)
     if lowering == "blocked16" and not blocked:
-        work = work._replace(group=f"{work.group}-plain")
+        work = plainly(work)
     return (*works, work), _State(after, blocked=blocked)
 
 

@@ -118,3 +118,13 @@ def test_ops_are_matched_by_place() -> None:
     swapped = (replace(first, node=second.node), replace(second, node=first.node))
     found = combine([passes[0], replace(passes[1], ops=swapped)])
     assert [op.seconds for op in found.ops] == pytest.approx([1e-6, 5e-6])
+
+
+def test_cost_of_the_profiler_is_taken_off() -> None:
+    """What the profiler adds to ops that ran alone is taken off the ones that could not."""
+    alone = _pass("isolated", [1e-6, 2e-6, 100e-6])
+    passes = [_pass("runtime", [3.5e-6, 4.5e-6, 102.5e-6, 3e-6]), alone]
+    found = combine(passes).ops
+    assert found[3].method == "runtime"
+    assert found[3].seconds == pytest.approx(0.5e-6, abs=1e-9)
+    assert found[2].seconds == pytest.approx(100e-6, rel=1e-3)

@@ -235,8 +235,7 @@ def test_no_parts_but_a_reason(
     session = opened(Workload(model=model, batch=3))
     with pytest.raises(Unavailable, match="another engine"):
         session.alone({})
-    caches = ops.Caches(1 << 20, 8 << 20)
-    passes = ops.all_passes(session, short, {}, 1e-6, 1e-4, caches)
+    passes = ops.all_passes(session, short, {}, 1e-6, 1e-4, 1 << 20)
     assert [one.method for one in passes] == ["runtime", "floor"]
     assert "another engine" in session.facts["parts"]
 

@@ -110,7 +110,9 @@ def _points(asked: Asked) -> dict[bytes, tuple[str, np.ndarray]]:
     for op in work.of_spec(asked[0], LOWERING, asked[1]):
         if op.group == "reshape":  # a view: the fit takes no time of it
             continue
-        numbers = np.array([op.batch, op.m, op.n, op.k, op.window, op.bytes_in, op.bytes_out])
+        state = op.touched if op.bytes_weights else 0.0  # how cold the weights are
+        numbers = np.array([op.m, op.n, op.k, op.window, op.bytes_in, op.bytes_out,
+                            op.bytes_weights, state])  # fmt: skip
         key = op.group.encode() + numbers.tobytes()
         points[key] = (op.group, np.log2(np.maximum(numbers, 1)))
     return points
@@ -124,7 +126,7 @@ def _distance(point: tuple[str, np.ndarray], have: dict[bytes, tuple[str, np.nda
     return _WEIGHT.get(point[0], 0.05) * float(min([*near, 3.0]))
 
 
-_WEIGHT = {"conv": 1.0, "conv-plain": 1.0, "gemm": 0.7, "maxpool": 0.5, "maxpool-plain": 0.5,
+_WEIGHT = {"conv": 0.7, "conv-plain": 0.5, "gemm": 1.0, "maxpool": 0.5, "maxpool-plain": 0.5,
            "reorderoutput": 0.5, "reorderinput": 0.7}  # fmt: skip
 
 

@@ -45,12 +45,11 @@ _A1 = ("launch", "tiles", "flops", "bytes_in", "bytes_out", "bytes_weights")
 _A2 = ("launch", "tiles", "flops_1x1", "flops_3x3", "flops_wide", "bytes_in", "bytes_out",
        "bytes_weights", "im2col")  # fmt: skip
 _TILED = tuple(f"{kind}_{m}x{n}" for kind in ("tiles", "image_tiles") for m, n in features.TILES)
-_LINED = ("lines", *(f"line_tiles_{m}x{n}" for m, n in features.LINE_TILES))
 _OUT_PAST = tuple(f"bytes_out_past_{mib}m" for mib in features.PAST_MIB)
 _MOVED_PAST = tuple(f"bytes_moved_past_{mib}m" for mib in features.PAST_MIB)
 _WEIGHTS_PAST = tuple(f"bytes_weights_past_{mib}m" for mib in features.PAST_MIB)
+_COLD = tuple(features.COLD_MIB)
 _STEPS = ("launch", "tiles", "conv_steps", "bytes_in", "bytes_out", "bytes_weights")
-_IMAGES = ("launch", "tiles", "image_steps", "im2col", "bytes_in", "bytes_out", "bytes_weights")
 _ROWS = ("launch", "gemm_steps", "bytes_in", "bytes_out", "bytes_weights")
 _PLAIN = ("launch", "bytes_in", "bytes_out")
 _GEMM = ("launch", "flops", "bytes_in", "bytes_out", "bytes_weights")
@@ -58,21 +57,22 @@ SETS: dict[str, tuple[tuple[str, ...], ...]] = {
     "conv": (
         _A1,
         _STEPS,
-        _IMAGES,
-        (*_STEPS, "conv_starts", *_OUT_PAST),
-        (*_IMAGES, *_OUT_PAST),
-        (*_A1, "im2col", *_LINED, *_OUT_PAST),
+        (*_STEPS, "conv_starts", *_COLD, *_OUT_PAST),
         _A2,
-        (*_A2, *_LINED, *_OUT_PAST),
         (*_A2, *_TILED, "serial"),
-        (*_A2, *_TILED, "serial", "winograd2", "winograd4", *_LINED, *_OUT_PAST),
+        (*_A2, *_TILED, "serial", "winograd2", "winograd4", *_OUT_PAST),
+    ),
+    # Unfolded and multiplied, image by image.
+    "conv-plain": (
+        ("launch", "flops", "im2col"),
+        ("launch", "image_steps", "im2col"),
+        ("launch", "tiles", "image_steps", "im2col", "bytes_in", "bytes_out", "bytes_weights"),
     ),
     "gemm": (
         _GEMM,
         _ROWS,
-        (*_ROWS, "gemm_starts", *_WEIGHTS_PAST),
-        (*_ROWS, "gemm_starts", *_WEIGHTS_PAST, *_MOVED_PAST),
-        (*_GEMM, "serial", "tiles_32x32", "vectors", *_WEIGHTS_PAST),
+        (*_ROWS, "gemm_starts", *_COLD),
+        (*_ROWS, "gemm_starts", *_COLD, *_MOVED_PAST),
         (
             *_GEMM,
             "serial",
@@ -99,6 +99,8 @@ SETS: dict[str, tuple[tuple[str, ...], ...]] = {
 
 def kind_of(group: str) -> str:
     """Which of `SETS` a group has."""
+    if group in SETS:
+        return group
     if group.startswith(("conv", "gemm")):
         return group[:4]
     if group in _VIEWS:

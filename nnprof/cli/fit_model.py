@@ -91,8 +91,9 @@ def show(made: CostModel) -> None:
     console = Console(highlight=False)
     console.print(Text(tables.heading(made), style="bold"))
     for table in (tables.terms(made), tables.groups(made)):
-        console.print(table)
-        console.print()
+        if table.row_count:
+            console.print(table)
+            console.print()
     for line in tables.check_lines(made):
         console.print(Text(line))
     for line in tables.warning_lines(made):

@@ -11,11 +11,13 @@ least 0. The form is that of equation 13 of Mattsson 2016; `gtx960-mattsson2016`
 
 from __future__ import annotations
 
+import math
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from nnprof.errors import BadFile, NewerSchema
 from nnprof.files import write_atomically
@@ -26,7 +28,9 @@ from nnprof.types import Target
 SCHEMA = 1
 NETWORK = "network"  # the group of terms that belong to no op
 MOST_BYTES = 10_000  # of a model file: it is made to be read
-_DIGITS = 5  # on disk; three are more than any device repeats
+# Digits on disk: three are more than any device repeats; what is multiplied and summed has five.
+_DIGITS = {"coefficient": 5, "inverse": 5, "leverage": 5}
+_OTHER_DIGITS = 4
 
 
 class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -158,7 +162,8 @@ class CostModel(_Value, frozen=True, kw_only=True):
         precision: of the networks.
         lowering: how a network becomes ops where the runtime is not asked (`work.LOWERINGS`).
         terms: in the order of groups; zero terms are left out.
-        groups: one per group that has terms.
+        groups: one per group that was seen; one without terms takes no time.
+        same: groups that are predicted as another one, by its terms.
         peaks: what the audit held the terms against.
         sources: what it was fitted on.
         network: check on whole networks.
@@ -176,6 +181,7 @@ class CostModel(_Value, frozen=True, kw_only=True):
     lowering: str = "fused"
     terms: tuple[Term, ...]
     groups: tuple[Group, ...]
+    same: dict[str, str] = {}
     peaks: Peaks = Peaks()
     sources: tuple[Source, ...] = ()
     network: Whole = Whole()
@@ -185,11 +191,13 @@ class CostModel(_Value, frozen=True, kw_only=True):
     created: str = ""
 
     def group(self, name: str) -> Group | None:
-        """The group of that name, None where no such op was seen."""
+        """The group that ops of that group are predicted as, None where no such op was seen."""
+        name = self.same.get(name, name)
         return next((group for group in self.groups if group.name == name), None)
 
     def terms_of(self, group: str) -> tuple[Term, ...]:
-        """The terms of a group, in order."""
+        """The terms that ops of a group have, in order."""
+        group = self.same.get(group, group)
         return tuple(term for term in self.terms if term.group == group)
 
 
@@ -211,14 +219,29 @@ def encode(model: CostModel) -> bytes:
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(f"{value:.{_DIGITS}g}")
+def _rounded(value: Any, key: str = "") -> Any:
+    if isinstance(value, float) and math.isfinite(value):
+        short = float(f"{value:.{_DIGITS.get(key, _OTHER_DIGITS)}g}")
+        return int(short) if short.is_integer() and abs(short) < 1e4 else short
     if isinstance(value, dict):
-        return {key: _rounded(one) for key, one in value.items()}
+        return {name: _rounded(one, name) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(one) for one in value]
+        return [_rounded(one, key) for one in value]
     return value
+
+
+def fitted_in(model: CostModel) -> CostModel:
+    """The model with `leverage` left out of groups, the longest first, until its file is small.
+
+    Of such groups only amounts are held against what was measured, and no longer their mix.
+    """
+    while len(encode(model)) > MOST_BYTES and any(group.inverse for group in model.groups):
+        longest = max(model.groups, key=lambda group: len(group.inverse))
+        short = replace(longest, inverse=(), leverage=None)
+        model = replace(
+            model, groups=tuple(short if one is longest else one for one in model.groups)
+        )
+    return model
 
 
 def save(model: CostModel, path: Path) -> None:

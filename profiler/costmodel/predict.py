@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 _BEYOND = 2.0  # times the largest amount in training at which a term is said to extrapolate
 _MATTERS = 0.10  # of the op's time; terms with less are not spoken of
-_SHARE = 0.02  # of the network's time; groups with less are not spoken of
+_SHARE = 0.10  # of the network's time; ops of a group with less in all cannot move it much
 _LEVER = 1.01  # over the largest leverage in training
 
 
@@ -79,9 +79,7 @@ def op_seconds(model: CostModel, ops: Table) -> Array:
 
 def network_seconds(model: CostModel, ops: Table, batch: int) -> Array:
     """Seconds of one inference of each network; NaN where it has an op that the model lacks."""
-    each = op_seconds(model, ops)[ops.row]
-    total: Array = np.bincount(ops.network, weights=each, minlength=ops.networks).astype(float)
-    total += _cold_seconds(model, ops)
+    total = _summed(op_seconds(model, ops), ops) + _cold_seconds(model, ops)
     launches = np.bincount(ops.network, minlength=ops.networks).astype(float)
     for term in model.terms_of(NETWORK):
         total += _overhead(term, batch, launches)
@@ -135,19 +133,22 @@ def predict(model: CostModel, ops: Sequence[Work], batch: int, network: str = ""
             each[one.at] = one.parts.sum(axis=1)
     known = ~np.isnan(each)
     total = float(each[known].sum()) + sum(part.seconds for part in overhead)
-    factor = _factor(model, ops, each) if known.all() else None
+    factor = float(network_factors(model, work.table([ops]))[0]) if known.all() else math.nan
     return Prediction(
         network=network,
         batch=batch,
         seconds=total,
-        low_s=total / factor if factor else None,
-        high_s=total * factor if factor else None,
+        low_s=total / factor if math.isfinite(factor) else None,
+        high_s=total * factor if math.isfinite(factor) else None,
         terms=(*overhead, *(part for one in groups for part in one.summed())),
         layers=tuple(
             Part(name=op.label or op.op, term=op.group, seconds=seconds)
             for op, seconds in zip(ops, each.tolist(), strict=True)
         ),
-        extrapolates=tuple(sentence for one in groups if (sentence := one.extrapolates(total))),
+        extrapolates=(
+            *_batch_words(model, batch),
+            *(sentence for one in groups if (sentence := one.extrapolates(total))),
+        ),
         unknown=tuple(
             dict.fromkeys(ops[place].op for one in groups if one.group is None for place in one.at)
         ),
@@ -155,23 +156,37 @@ def predict(model: CostModel, ops: Sequence[Work], batch: int, network: str = ""
 
 
 class _Grouped(NamedTuple):
-    """The ops of one group in a network: amounts, and seconds, op by term."""
+    """The ops of one group in a network: amounts, and seconds, op by term.
+
+    `outside` says of each op whether it leaves the group's domain, and in which column; that counts
+    where the terms do not tell what they have seen.
+    """
 
     group: Group | None
     terms: tuple[Term, ...]
     at: list[int]
     amounts: Array
     parts: Array
+    outside: tuple[NDArray[np.bool_], str]
 
     @classmethod
     def of(cls, model: CostModel, name: str, ops: Sequence[Work]) -> _Grouped:
         at = [index for index, op in enumerate(ops) if op.group == name]
-        terms = model.terms_of(name)
         numbers = np.array([ops[index][3:] for index in at], dtype=float)
         columns = {column: numbers[:, index] for index, column in enumerate(work.COLUMNS)}
+        return cls.of_columns(model, name, at, columns)
+
+    @classmethod
+    def of_columns(
+        cls, model: CostModel, name: str, at: list[int], columns: Mapping[str, Array]
+    ) -> _Grouped:
+        terms = model.terms_of(name)
         amounts = features.matrix(tuple(term.feature for term in terms), columns)
         parts = amounts * np.array([term.coefficient for term in terms])
-        return cls(model.group(name), terms, at, amounts, parts)
+        group = model.group(name)
+        told = group is None or any(term.largest for term in terms)
+        outside = _outside({} if told or group is None else group.domain, columns)
+        return cls(group, terms, at, amounts, parts, outside)
 
     def summed(self) -> list[Part]:
         """The group's time, term by term."""
@@ -186,50 +201,123 @@ class _Grouped(NamedTuple):
         ]
 
     def extrapolates(self, total_s: float) -> str:
-        """A sentence where the group matters to the network and leaves what was measured."""
-        if self.group is None or not self.terms or self.parts.sum() < _SHARE * total_s:
+        """A sentence where the group leaves what was measured, and matters to the network."""
+        if self.group is None or not self.terms:
             return ""
-        return self._outside() or self._levered(self.group)
+        if self.outside[0].any():
+            return f"{self.group.name}: {self.outside[1]} beyond what the model was made for"
+        if self.parts.sum() < _SHARE * total_s:
+            return ""
+        return self._outside_words() or self._levered_words(self.group)
 
-    def _outside(self) -> str:
-        """Whether a term that matters is asked for far more than was seen."""
+    def leaves(self) -> NDArray[np.bool_]:
+        """Of each op: whether it leaves what was measured of the group."""
+        if self.group is None or not self.terms:
+            return np.zeros(len(self.at), dtype=bool)
+        levers = self._pulled(self.group)[1]
+        beyond = (self._beyond() > _BEYOND).any(axis=1)
+        return np.asarray(beyond | (levers > _LEVER))
+
+    def _beyond(self) -> Array:
+        """Ops by terms: times the most that was measured, 0 for terms that do not matter."""
         matters = self.parts > _MATTERS * self.parts.sum(axis=1, keepdims=True)
-        most = np.where(matters, self.amounts, 0.0).max(axis=0)
-        for term, amount in zip(self.terms, most.tolist(), strict=True):
-            if term.largest and amount > _BEYOND * term.largest:
+        most = np.array([term.largest or np.inf for term in self.terms])
+        return np.where(matters, self.amounts / most, 0.0)
+
+    def _outside_words(self) -> str:
+        """Which term that matters is asked for far more than was seen."""
+        for term, times in zip(self.terms, self._beyond().max(axis=0).tolist(), strict=True):
+            if times > _BEYOND:
                 words = features.FEATURES[term.feature].words
-                times = amount / term.largest
                 return f"{term.group}: {times:.1f} times the most {words} that was measured"
         return ""
 
-    def _levered(self, group: Group) -> str:
-        """Whether a mix of terms is asked for that no measurement held down."""
-        if group.leverage is None or not group.inverse:
-            return ""
-        inverse = np.zeros((len(self.terms), len(self.terms)))
-        inverse[np.triu_indices(len(self.terms))] = group.inverse
+    def _pulled(self, group: Group) -> tuple[Array, Array, Array]:
+        """Ops by relative features; of each op its leverage over the most in training; R⁻¹.
+
+        The latter two are 0 where the model does not say.
+        """
         relative = self.amounts / np.maximum(self.parts.sum(axis=1, keepdims=True), 1e-12)
-        pulled = relative @ inverse
-        lever = (pulled**2).sum(axis=1)
-        worst = int(lever.argmax())
-        if lever[worst] <= group.leverage * _LEVER:
+        inverse = np.zeros((len(self.terms), len(self.terms)))
+        if group.leverage is None or not group.inverse:
+            return relative, np.zeros(len(self.at)), inverse
+        inverse[np.triu_indices(len(self.terms))] = group.inverse
+        return relative, ((relative @ inverse) ** 2).sum(axis=1) / group.leverage, inverse
+
+    def _levered_words(self, group: Group) -> str:
+        """Whether a mix of terms is asked for that no measurement held down."""
+        relative, levers, inverse = self._pulled(group)
+        worst = int(levers.argmax())
+        if levers[worst] <= _LEVER:
             return ""
-        most = int(np.abs(relative[worst] * (inverse @ pulled[worst])).argmax())
+        most = int(np.abs(relative[worst] * (inverse @ (relative[worst] @ inverse))).argmax())
         words = features.FEATURES[self.terms[most].feature].words
-        return f"{group.name}: a mix that was not measured, in {words}"
+        return f"{group.name}: a mix that was not measured, most in '{words}'"
 
 
-def _factor(model: CostModel, ops: Sequence[Work], each: Array) -> float | None:
-    """The factor of the interval: that of whole networks where some were held out.
+def _outside(
+    domain: Mapping[str, tuple[float, float]], columns: Mapping[str, Array]
+) -> tuple[NDArray[np.bool_], str]:
+    """Ops that leave a domain, and the first column in which one does."""
+    off, where = np.zeros(len(columns["batch"]), dtype=bool), ""
+    for column, (low, high) in domain.items():
+        # Rounded on disk: a thousandth over the edge is on the edge.
+        beyond = (columns[column] < low * (1 - 1e-3)) | (columns[column] > high * (1 + 1e-3))
+        where = where or (column if beyond.any() else "")
+        off |= beyond
+    return off, where
 
-    Else the mean of the ops' factors in the logarithm, by their time, as if all erred together.
+
+def _batch_words(model: CostModel, batch: int) -> tuple[str, ...]:
+    """A sentence where the batch was not seen, and the terms do not tell what they have seen."""
+    if not model.batches or any(term.largest for term in model.terms):
+        return ()
+    low, high = model.batches
+    if low <= batch <= high:
+        return ()
+    return (f"the model was made for batch {low}{f' to {high}' if high > low else ''}",)
+
+
+def network_factors(model: CostModel, ops: Table) -> Array:
+    """The factor of each network's 90 % interval at the table's batch; NaN where there is none.
+
+    That of whole networks where some were held out. Else the mean of the ops' factors in the
+    logarithm, by their time, as if all erred together; a group without a factor has the largest.
     """
     if model.network.factor:
-        return model.network.factor
-    logs = [
-        math.log(group.factor) if group and group.factor else math.nan
-        for group in (model.group(op.group) for op in ops)
-    ]
-    total = float(each.sum())
-    mean = float((np.array(logs) * each).sum()) / total if total else math.nan
-    return math.exp(mean) if math.isfinite(mean) else None
+        return np.full(ops.networks, model.network.factor)
+    logs = {group.name: math.log(group.factor) for group in model.groups if group.factor}
+    if not logs:
+        return np.full(ops.networks, np.nan)
+    most = max(logs.values())
+    names = [model.same.get(name, name) for name in ops.names]
+    each = np.array([logs.get(name, most) for name in names])[ops.codes]
+    return np.exp(_weighted(each, op_seconds(model, ops), ops))
+
+
+def extrapolating(model: CostModel, ops: Table, batch: int) -> NDArray[np.bool_]:
+    """Networks that leave what was measured: those of which `predict` says so."""
+    seconds, total = op_seconds(model, ops), network_seconds(model, ops, batch)
+    result = np.full(ops.networks, bool(_batch_words(model, batch)))
+    for code, name in enumerate(ops.names):
+        at = ops.codes == code
+        chosen = {column: values[at] for column, values in ops.columns.items()}
+        one = _Grouped.of_columns(model, name, np.flatnonzero(at).tolist(), chosen)
+        leaves, outside = np.zeros(len(ops.ops)), np.zeros(len(ops.ops))
+        leaves[at], outside[at] = one.leaves(), one.outside[0]
+        result |= _summed(outside, ops) > 0
+        if leaves.any():
+            spent = _summed(np.where(at, seconds, 0.0), ops)
+            result |= (spent >= _SHARE * total) & (_summed(leaves, ops) > 0)
+    return result
+
+
+def _summed(values: Array, ops: Table) -> Array:
+    """What is known of each distinct op, summed over the ops of each network."""
+    return np.bincount(ops.network, weights=values[ops.row], minlength=ops.networks).astype(float)
+
+
+def _weighted(values: Array, weights: Array, ops: Table) -> Array:
+    """The mean of the ops' values in each network by weight; NaN where there is no weight."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(_summed(values * weights, ops) / _summed(weights, ops))

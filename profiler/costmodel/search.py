@@ -23,7 +23,6 @@ from nnprof.networks.spaces import Space
 from nnprof.networks.spec import Conv, Dense, NetworkSpec
 from nnprof.profiler.costmodel import predict, work
 from nnprof.profiler.costmodel.model import CostModel
-from nnprof.profiler.costmodel.work import Table
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -70,12 +69,13 @@ class Found(NamedTuple):
 def search(model: CostModel, space: Space, batch: int, tiles_per_ms: float) -> Found:
     """The networks of a space that are predicted to reach so many tiles/ms, most weights first."""
     specs = list(space.specs())
-    seconds, outside = _predicted(model, specs, batch)
-    meeting = np.flatnonzero(batch / seconds / 1e3 >= tiles_per_ms)  # NaN never meets
+    predicted = _predicted(model, specs, batch)
+    seconds = predicted.seconds
+    meeting = np.flatnonzero(batch / seconds / 1e3 >= tiles_per_ms).tolist()  # NaN never meets
     keys = {_place(space, specs[index]) for index in meeting}
     found = [
         msgspec.structs.replace(
-            _candidate(model, specs[index], batch, seconds[index], outside[index], tiles_per_ms),
+            _candidate(specs[index], batch, predicted, index, tiles_per_ms),
             largest=not any(key in keys for key in _next(space, _place(space, specs[index]))),
         )
         for index in meeting
@@ -95,49 +95,44 @@ def _next(space: Space, place: tuple[int, ...]) -> Iterable[tuple[int, ...]]:
             yield (*place[:at], place[at] + 1, *place[at + 1 :])
 
 
-def _predicted(model: CostModel, specs: Sequence[NetworkSpec], batch: int) -> tuple[Array, Flags]:
-    """Seconds per inference, NaN where an op is unknown; and whether the domain is left."""
+class _Predicted(NamedTuple):
+    """Of each network: seconds per inference, NaN where an op is unknown; factor; flag.
+
+    `factors` is that of the 90 % interval, NaN where there is none; `outside` whether the network
+    leaves what the model was made from.
+    """
+
+    seconds: Array
+    factors: Array
+    outside: Flags
+
+
+def _predicted(model: CostModel, specs: Sequence[NetworkSpec], batch: int) -> _Predicted:
     if not specs:
         raise UsageError("The family has no such network.", "Widen the ranges.")
     table = work.of_specs(specs, model.lowering).at(batch)
-    return predict.network_seconds(model, table, batch), _outside(model, table, batch)
-
-
-def _outside(model: CostModel, table: Table, batch: int) -> Flags:
-    """Networks with an op outside the domain of its group, or at a batch that was not fitted."""
-    off = np.zeros(len(table.ops), dtype=bool)
-    for code, name in enumerate(table.names):
-        group = model.group(name)
-        at = table.codes == code
-        for column, (low, high) in (group.domain if group else {}).items():
-            values = table.columns[column]
-            # Rounded on disk: a millionth over the edge is on the edge.
-            off |= at & ((values < low * (1 - 1e-4)) | (values > high * (1 + 1e-4)))
-    networks = np.bincount(table.network, weights=off[table.row], minlength=table.networks) > 0
-    if model.batches and not model.batches[0] <= batch <= model.batches[1]:
-        return np.ones_like(networks)
-    return networks
+    return _Predicted(
+        predict.network_seconds(model, table, batch),
+        predict.network_factors(model, table),
+        predict.extrapolating(model, table, batch),
+    )
 
 
 def _candidate(
-    model: CostModel,
-    spec: NetworkSpec,
-    batch: int,
-    seconds: float,
-    outside: bool,
-    tiles_per_ms: float,
+    spec: NetworkSpec, batch: int, predicted: _Predicted, index: int, tiles_per_ms: float
 ) -> Candidate:
-    rate, factor = float(batch / seconds / 1e3), model.network.factor
-    surely = factor is not None and rate / factor >= tiles_per_ms
+    rate, factor = float(batch / predicted.seconds[index] / 1e3), float(predicted.factors[index])
+    sure = math.isfinite(factor)
+    surely = sure and rate / factor >= tiles_per_ms
     return Candidate(
         network=spec.name,
         notation=spec.notation,
         ms_per_tile=1 / rate,
         tiles_per_ms=rate,
-        low_tiles_per_ms=rate / factor if factor else None,
-        high_tiles_per_ms=rate * factor if factor else None,
+        low_tiles_per_ms=rate / factor if sure else None,
+        high_tiles_per_ms=rate * factor if sure else None,
         meets="surely" if surely else "probably" if rate >= tiles_per_ms else "no",
-        extrapolates=bool(outside),
+        extrapolates=bool(predicted.outside[index]),
         weights=weights(spec),
     )
 
@@ -210,12 +205,13 @@ def _folders(path: Path) -> list[Path]:
 def front(model: CostModel, trained: Sequence[Trained], batch: int, tiles_per_ms: float) -> Found:
     """Trained networks, the fastest first, with the front of accuracy against predicted time."""
     specs = [one.spec for one in trained]
-    seconds, outside = _predicted(model, specs, batch)
-    known = [index for index in np.argsort(seconds) if not np.isnan(seconds[index])]
+    predicted = _predicted(model, specs, batch)
+    seconds = predicted.seconds
+    known = [index for index in np.argsort(seconds).tolist() if not np.isnan(seconds[index])]
     best, result = -math.inf, []
     for index in known:
         accuracy = trained[index].accuracy
-        plain = _candidate(model, specs[index], batch, seconds[index], outside[index], tiles_per_ms)
+        plain = _candidate(specs[index], batch, predicted, index, tiles_per_ms)
         result.append(msgspec.structs.replace(plain, accuracy=accuracy, front=accuracy > best))
         best = max(best, accuracy)
     return Found(tuple(result), len(specs), len(specs) - len(known))

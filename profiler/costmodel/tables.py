@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nnprof.profiler.costmodel import features
@@ -33,10 +33,13 @@ def rate(term: Term, value: float | None) -> str:
     feature = features.FEATURES.get(term.feature)
     unit = feature.unit if feature and term.group != NETWORK else term.feature
     if unit in ("flop", "byte"):
-        return f"{1e-9 / value:.3g}" if value > 0 else "∞"
-    if unit in ("launch", "call"):
-        return f"{value * 1e6:.3g}"
-    return f"{value * 1e9:.3g}"
+        return _three(1e-9 / value) if value > 0 else "∞"
+    return _three(value * (1e6 if unit in ("launch", "call") else 1e9))
+
+
+def _three(value: float) -> str:
+    """Three digits, without exponents for what is large."""
+    return f"{value:.3g}" if value < 1000 else f"{float(f'{value:.3g}'):.0f}"
 
 
 def _unit(term: Term) -> str:
@@ -93,6 +96,8 @@ def groups(made: CostModel) -> Table:
     """How well each group of ops is known."""
     table = _table("op", "rows", "shapes", "error", "noise", "90 % within")
     for group in made.groups:
+        if not group.rows:
+            continue
         table.add_row(
             group.name + (" *" if group.pooled else ""),
             str(group.rows),
@@ -113,14 +118,25 @@ def check_lines(made: CostModel) -> list[str]:
     lines = []
     whole = made.network
     if whole.error is not None:
+        parts = [f"error {whole.error:.1%}"]
+        parts += [f"noise of repeats {whole.noise:.1%}"] if whole.noise is not None else []
+        parts += [f"plain sum of ops {whole.bias:+.1%}"] if whole.bias is not None else []
+        lines.append(f"Whole networks ({whole.networks}, {whole.how}): {', '.join(parts)}.")
+    elif whole.how:
         lines.append(
-            f"Whole networks ({whole.networks}, {whole.how}): error {whole.error:.1%}, "
-            f"noise of repeats {_percent(whole.noise)}, plain sum of ops {whole.bias or 0:+.1%}."
+            "Whole networks: not checked, too few different ones with a clean time and op times."
         )
     if whole.factor:
         lines.append(f"90 % of networks within ÷× {whole.factor:.2f}.")
+    if made.calibration:
+        of = made.calibration
+        lines.append(
+            f"Calibrated from {of.prior.name} with {of.points} op times; they took {of.scale:.3g} "
+            "times what it predicts."
+        )
     if made.batches:
-        lines.append(f"Seen: batch {made.batches[0]} to {made.batches[1]}.")
+        low, high = made.batches
+        lines.append(f"Seen: batch {low}{f' to {high}' if high > low else ''}.")
     peaks = made.peaks
     if peaks.flops_per_s or peaks.bytes_per_s:
         parts = [f"{peaks.flops_per_s / 1e9:.4g} GFLOP/s"] if peaks.flops_per_s else []
@@ -187,22 +203,35 @@ def breakdown(one: Prediction) -> tuple[Table, Table]:
 
 def doubts(made: CostModel, found: Sequence[Prediction], source: str) -> list[str]:
     """What a reader of predictions must know."""
-    lines = [
-        f"{one.network}, batch {one.batch}, extrapolates: {sentence}."
-        for one in found
-        for sentence in one.extrapolates
-    ]
-    lines += [
-        f"{one.network}, batch {one.batch}: the sum of the known ops only; "
-        f"unknown: {', '.join(one.unknown)}."
-        for one in found
-        if one.unknown
-    ]
+    lines = _by_network(found, lambda one: one.extrapolates, "extrapolates: ")
+    lines += _by_network(
+        found,
+        lambda one: (", ".join(one.unknown),) if one.unknown else (),
+        "the sum of the known ops only; unknown: ",
+    )
+    if any(one.low_s is None and not one.unknown for one in found):
+        lines.append("No interval: the model was not held against enough measurements.")
     flagged = [f"{term.group}, {_words(term)}: {term.flag}" for term in made.terms if term.flag]
     if flagged:
         lines.append(f"Faster than the device can be: {'; '.join(flagged)}.")
     where = "the model's rules" if source == "rules" else source
     return [*lines, f"Ops from {where}."]
+
+
+def _by_network(
+    found: Sequence[Prediction], said: Callable[[Prediction], Sequence[str]], words: str
+) -> list[str]:
+    """What is said of predictions, a line for each network, with the batches of which it is."""
+    lines = []
+    for network in dict.fromkeys(one.network for one in found):
+        batches: dict[str, list[str]] = {}
+        for one in found:
+            for sentence in said(one) if one.network == network else ():
+                batches.setdefault(sentence, []).append(str(one.batch))
+        parts = [f"{text} (batch {', '.join(which)})" for text, which in batches.items()]
+        if parts:
+            lines.append(f"{network}: {words}{'; '.join(parts)}.")
+    return lines
 
 
 def records(found: Sequence[Prediction]) -> list[dict[str, Any]]:

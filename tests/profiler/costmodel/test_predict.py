@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,12 @@ from nnprof.networks.families import mattsson
 from nnprof.networks.spec import parse
 from nnprof.profiler.costmodel import work
 from nnprof.profiler.costmodel.model import CostModel, Group, Term, Whole
-from nnprof.profiler.costmodel.predict import predict, predict_specs
+from nnprof.profiler.costmodel.predict import (
+    extrapolating,
+    network_factors,
+    predict,
+    predict_specs,
+)
 
 MADE = CostModel(
     name="toy",
@@ -49,6 +55,62 @@ def test_one_network_costs_what_it_costs_among_many(
     assert layers + 1e-5 + 1e-6 * len(alone.layers) == pytest.approx(alone.seconds)
 
 
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3), st.integers(1, 400)), min_size=1),
+    st.sampled_from([1, 30, 1024, 5000]),
+    st.booleans(),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_family_is_told_what_each_network_is_told(
+    shapes: list[tuple[int, int, int]], batch: int, ranged: bool
+) -> None:
+    """Seconds, interval and flag of many at once are those of each alone; also by a box."""
+    made = MADE
+    if not ranged:  # as the published model: no term says what it has seen, but groups do
+        terms = tuple(msgspec.structs.replace(term, largest=None) for term in MADE.terms)
+        groups = tuple(
+            msgspec.structs.replace(
+                group, domain={"c_out": (5, 80)} if group.name == "conv" else {}
+            )
+            for group in MADE.groups
+        )
+        made = msgspec.structs.replace(MADE, terms=terms, groups=groups, batches=(30, 1024))
+    specs = [mattsson(conv=conv, fc=fc, depth=depth) for conv, fc, depth in shapes]
+    table = work.of_specs(specs, "fused").at(batch)
+    alone = [predict(made, work.of_spec(spec, "fused", batch), batch) for spec in specs]
+    assert predict_specs(made, specs, batch) == pytest.approx([one.seconds for one in alone])
+    flags = extrapolating(made, table, batch).tolist()
+    assert flags == [bool(one.extrapolates) for one in alone]
+    factors = [one.high_s / one.seconds for one in alone if one.high_s]
+    assert network_factors(made, table) == pytest.approx(factors)
+
+
+def test_a_group_without_a_factor_has_the_widest() -> None:
+    """One op too few to have been held out takes no interval away from the network."""
+    groups = tuple(
+        msgspec.structs.replace(group, factor=None) if group.name == "reshape" else group
+        for group in MADE.groups
+    )
+    found = predict(
+        msgspec.structs.replace(MADE, groups=groups), work.of_spec(mattsson(), "fused", 64), 64
+    )
+    assert found.high_s is not None
+    assert 1.1 < found.high_s / found.seconds < 2.0
+
+
+def test_a_small_part_is_not_spoken_of() -> None:
+    """Less than a tenth of the time cannot move the total much, however far out it is."""
+
+    def asked(coefficient: float) -> tuple[str, ...]:
+        softmax = Term(group="softmax", feature="bytes_in", coefficient=coefficient, largest=1.0)
+        others = tuple(term for term in MADE.terms if term.group != "softmax")
+        made = msgspec.structs.replace(MADE, terms=(*others, softmax))
+        return predict(made, work.of_spec(mattsson(), "fused", 1), 1).extrapolates
+
+    assert asked(1e-12) == ()
+    assert asked(1e-5) == ("softmax: 40.0 times the most bytes read that was measured",)
+
+
 def test_an_op_never_seen_is_named_and_not_summed() -> None:
     """Tanh on its own is in no group; the rest is a part, and has no interval."""
     spec = parse("1x28x28 conv20k5 pool2 tanh fc10")
@@ -74,8 +136,6 @@ def test_the_interval_is_that_of_whole_networks_where_it_is_known() -> None:
     from_ops = predict(MADE, ops, 1024)
     assert from_ops.high_s is not None
     assert 1.1 < from_ops.high_s / from_ops.seconds < 1.25
-    import msgspec
-
     whole = msgspec.structs.replace(MADE, network=Whole(factor=1.05))
     found = predict(whole, ops, 1024)
     assert found.high_s == pytest.approx(found.seconds * 1.05)

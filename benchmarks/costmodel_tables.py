@@ -93,12 +93,20 @@ def scaled(one: Work, batch: int, size: int) -> Work:
 
 
 class NetworkTable(NamedTuple):
-    """Whole networks: their ops, seconds per inference, width and batch."""
+    """Whole networks: their ops, seconds per inference, name and batch.
+
+    Networks of one name differ in the batch only.
+    """
 
     works: tuple[tuple[Work, ...], ...]
     seconds: np.ndarray
-    widths: np.ndarray
+    names: np.ndarray
     batches: np.ndarray
+
+    def only(self, chosen: np.ndarray) -> NetworkTable:
+        """Those networks."""
+        works = tuple(ops for ops, keep in zip(self.works, chosen, strict=True) if keep)
+        return NetworkTable(works, self.seconds[chosen], self.names[chosen], self.batches[chosen])
 
 
 def tx2(at: Path) -> dict[str, NetworkTable]:
@@ -119,7 +127,7 @@ def tx2(at: Path) -> dict[str, NetworkTable]:
             for width, batch in zip(widths, batches, strict=True)
         )
         seconds = batches / part.fps.astype(float).to_numpy()
-        found[f"{precision} {mode}"] = NetworkTable(works, seconds, widths, batches)
+        found[f"{precision} {mode}"] = NetworkTable(works, seconds, widths.astype(str), batches)
     return found
 
 

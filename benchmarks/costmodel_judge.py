@@ -1,0 +1,292 @@
+"""How predictions are judged: errors, splits, few ops chosen by k-centre, bootstrap, intervals."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from costmodel_models import MODELS, Array, Learner, sizes
+
+from nnprof.profiler.costmodel import fit
+from nnprof.profiler.costmodel.fit import Rows
+
+LIMITS = (5, 10, 20)  # per cent
+RESAMPLES = 2000
+Mask = np.ndarray
+Split = tuple[Mask, Mask]  # rows to learn from, rows to predict
+
+
+class Outcome(NamedTuple):
+    """What a learner made of the splits of a set: seconds, NaN where it was not asked or knew not.
+
+    Attributes:
+        measurements: rows that it learned from, mean over splits.
+        fit_s, predict_s: seconds that it took in all, on whatever else the machine did then.
+    """
+
+    seconds: Array
+    measurements: float
+    fit_s: float
+    predict_s: float
+
+
+def run(learn: Learner, rows: Rows, splits: Sequence[Split]) -> Outcome:
+    """Each split learned and predicted."""
+    seconds = np.full(len(rows.seconds), np.nan)
+    fit_s = predict_s = 0.0
+    for train, test in splits:
+        known, works = rows.only(train), rows.only(test).works
+        start = time.perf_counter()
+        predict = learn(known)
+        between = time.perf_counter()
+        seconds[test] = predict(works)
+        fit_s += between - start
+        predict_s += time.perf_counter() - between
+    return Outcome(seconds, float(np.mean([train.sum() for train, _ in splits])), fit_s, predict_s)
+
+
+def leave(tests: Sequence[Mask]) -> list[Split]:
+    """Each test set, learned from all the rest."""
+    return [(~test, test) for test in tests]
+
+
+def random_splits(rows: Rows, seeds: Sequence[int], share: float = 0.2) -> list[Split]:
+    """S1: a fifth of the shapes held out, for each seed; all rows of a shape on one side."""
+    shapes, asked = np.unique(rows.shapes), judgeable(rows)
+    splits = []
+    for seed in seeds:
+        drawn = np.random.default_rng(seed).permutation(shapes)[: round(share * len(shapes))]
+        test = np.isin(rows.shapes, drawn)
+        splits.append((~test, test & asked))
+    return splits
+
+
+def judgeable(rows: Rows) -> Mask:
+    """Ops but views: these move nothing, and what is measured of them is mostly the profiler."""
+    return np.array([fit.kind_of(str(name)) != "view" for name in rows.groups], dtype=bool)
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+def errors(
+    predicted: Array, measured: Array, lacking: Mask | None = None
+) -> dict[str, float | None]:
+    """Of predictions against measurements; what could not be predicted counts as 100 % off.
+
+    `lacking` marks predictions without a part that the model had not seen; they are counted, too.
+    """
+    known = np.isfinite(predicted)
+    unknown = ~known if lacking is None else ~known | lacking
+    ratio = np.where(known, predicted, 0.0) / measured
+    off = np.abs(ratio - 1)
+    return {
+        "n": len(off),
+        "unknown": int(unknown.sum()),
+        "mape": float(off.mean()),
+        "median": float(np.median(off)),
+        "rmspe": float(np.sqrt((off**2).mean())),
+        "wape": float((off * measured).sum() / measured.sum()),
+        "max": float(off.max()),
+        **{f"within{limit}": float((off <= limit / 100).mean()) for limit in LIMITS},
+        "bias": float(np.median(ratio - 1)),
+        "spearman": _spearman(ratio * measured, measured),
+    }
+
+
+def _spearman(predicted: Array, measured: Array) -> float | None:
+    from scipy.stats import spearmanr
+
+    if len(measured) < 3 or not np.ptp(predicted) or not np.ptp(measured):
+        return None
+    return float(spearmanr(predicted, measured).statistic)
+
+
+def totals(values: Array, keys: Array) -> Array:
+    """Sums by key, in the order of the sorted keys; NaN adds nothing."""
+    distinct, place = np.unique(keys, return_inverse=True)
+    return np.bincount(place, weights=np.nan_to_num(values), minlength=len(distinct))
+
+
+def judged(predicted: Array, rows: Rows, keys: Array) -> dict[str, dict]:
+    """Errors of ops, and of the totals of networks, which lack the ops that are unknown."""
+    lacking = totals(np.isnan(predicted), keys) > 0
+    return {
+        "ops": errors(predicted, rows.seconds),
+        "networks": errors(totals(predicted, keys), totals(rows.seconds, keys), lacking),
+    }
+
+
+def compared(
+    rows: Rows, keys: Array, splits: Sequence[Split], models: Mapping[str, Learner] = MODELS
+) -> dict:
+    """Every model on the same splits; an op held out in several is judged in each.
+
+    `keys` tell which network (at which batch) a row is of. Ours minus forest is over networks.
+    """
+    out: dict = {"models": {}}
+    paired: dict[str, Array] = {}
+    asked = np.concatenate([np.flatnonzero(test) for _, test in splits])
+    # One block of keys for each split: totals of different splits do not add up.
+    which = np.repeat(np.arange(len(splits)), [int(test.sum()) for _, test in splits])
+    held = take(rows, asked)
+    names = np.array([f"{part} {key}" for part, key in zip(which, keys[asked], strict=True)])
+    for name, learn in models.items():
+        parts = [run(learn, rows, [one]) for one in splits]
+        seconds = np.concatenate(
+            [part.seconds[test] for part, (_, test) in zip(parts, splits, strict=True)]
+        )
+        out["models"][name] = {**judged(seconds, held, names), **spent(parts)}
+        paired[name] = totals(seconds, names)
+    if {"ours", "forest"} <= set(paired):
+        _, first = np.unique(names, return_index=True)
+        out["ours minus forest"] = difference(
+            paired["ours"], paired["forest"], totals(held.seconds, names), held.networks[first]
+        )
+    return out
+
+
+def joined(train: Rows, test: Rows) -> tuple[Rows, Array]:
+    """Both in one, and which are of the second."""
+    both = Rows(
+        train.works + test.works,
+        *(np.concatenate((one, two)) for one, two in zip(train[1:], test[1:], strict=True)),
+    )
+    return both, np.arange(len(both.seconds)) >= len(train.seconds)
+
+
+def keys_of(rows: Rows) -> Array:
+    """Network and batch of each op."""
+    return np.array([
+        f"{name} {one.batch:g}" for name, one in zip(rows.networks, rows.works, strict=True)
+    ])  # fmt: skip
+
+
+def take(rows: Rows, at: Array) -> Rows:
+    """The rows at these places, which may repeat."""
+    works = tuple(rows.works[index] for index in at)
+    return Rows(works, rows.seconds[at], rows.shapes[at], rows.networks[at], rows.weights[at])
+
+
+def spent(parts: Sequence[Outcome]) -> dict[str, float]:
+    """Measurements that a model learned from, and seconds for one fit and all predictions of it."""
+    return {
+        "measurements": float(np.mean([part.measurements for part in parts])),
+        "fit_s": float(np.mean([part.fit_s for part in parts])),
+        "predict_s": float(np.mean([part.predict_s for part in parts])),
+    }
+
+
+def mean(runs: Sequence[dict]) -> dict:
+    """Each figure's mean over seeds; None where any has none."""
+    first = runs[0]
+    if not isinstance(first, dict):
+        known = [one for one in runs if one is not None]
+        return float(np.mean(known)) if len(known) == len(runs) else None
+    return {key: mean([one[key] for one in runs]) for key in first}
+
+
+# --- ours against the forest ----------------------------------------------------------------------
+
+
+def difference(first: Array, second: Array, measured: Array, clusters: Array) -> dict:
+    """MAPE of the first minus that of the second with its 95 % interval: a paired bootstrap.
+
+    Networks are drawn again, all batches of one together.
+    """
+    off = [np.abs(np.where(np.isfinite(one), one, 0.0) / measured - 1) for one in (first, second)]
+    _, place = np.unique(clusters, return_inverse=True)
+    sums, counts = np.bincount(place, weights=off[0] - off[1]), np.bincount(place)
+    random = np.random.default_rng(0)
+    drawn = random.integers(0, len(counts), (RESAMPLES, len(counts)))
+    each = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    low, high = np.quantile(each, (0.025, 0.975))
+    return {
+        "difference": float(sums.sum() / counts.sum()),
+        "low": float(low),
+        "high": float(high),
+        "networks": len(counts),
+    }
+
+
+# --- few ops --------------------------------------------------------------------------------------
+
+
+def k_centre(rows: Rows, count: int, seed: int) -> Mask:
+    """Rows that cover each group: the next is the farthest, in logarithms of sizes, from the rest.
+
+    Each group gets its share of the rows, and at least 2.
+    """
+    random = np.random.default_rng(seed)
+    groups, points = rows.groups, sizes(rows.columns)
+    names, counts = np.unique(groups, return_counts=True)
+    share = np.maximum(2, np.floor(count * counts / counts.sum())).astype(int)
+    while share.sum() > count:
+        share[share.argmax()] -= 1
+    share[counts.argmax()] += count - share.sum()
+    chosen = np.zeros(len(groups), dtype=bool)
+    for name, number in zip(names, share, strict=True):
+        at = np.flatnonzero(groups == name)
+        chosen[at[_farthest(points[at], number, random)]] = True
+    return chosen
+
+
+def _farthest(points: Array, count: int, random: np.random.Generator) -> list[int]:
+    if not count:
+        return []
+    picked = [int(random.integers(len(points)))]
+    distance = np.linalg.norm(points - points[picked[0]], axis=1)
+    while len(picked) < min(count, len(points)):
+        picked.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.linalg.norm(points - points[picked[-1]], axis=1))
+    return picked
+
+
+def few(rows: Rows, keys: Array, count: int, seeds: Sequence[int]) -> dict[str, dict]:
+    """S2: learned from `count` ops of a catalogue; the rest of it, and the networks' totals.
+
+    A total takes the ops that were measured as they were measured.
+    """
+    result = {}
+    trains = [k_centre(rows, count, seed) for seed in seeds]
+    for name, learn in MODELS.items():
+        runs = []
+        for train in trains:
+            made = run(learn, rows, [(train, ~train)])
+            both = judged(np.where(train, rows.seconds, made.seconds), rows, keys)
+            both["ops"] = errors(made.seconds[~train], rows.seconds[~train])
+            runs.append({**both, **spent([made])})
+        result[name] = mean(runs)
+    return result
+
+
+# --- intervals ------------------------------------------------------------------------------------
+
+
+def covered(rows: Rows, splits: Sequence[Split], *, networks: bool) -> dict[str, float]:
+    """How often the 90 % interval of an op holds its time, on ops that were held out."""
+    inside, width, unknown = [], [], 0
+    for train, test in splits:
+        known, asked = rows.only(train), rows.only(test)
+        found = fit.fit(known)
+        factors = fit.factors(found, known, by_network=networks)
+        predicted = fit.seconds_of(found, asked.works)
+        factor = np.array([factors.get(str(name)) or np.nan for name in asked.groups])
+        ratio = np.abs(np.log(predicted / asked.seconds))
+        given = np.isfinite(ratio) & np.isfinite(factor)
+        inside += list(ratio[given] <= np.log(factor[given]))
+        width += list(factor[given])
+        unknown += int((~given).sum())
+    return interval(inside, width, unknown)
+
+
+def interval(inside: Sequence[bool], factors: Sequence[float], unknown: int = 0) -> dict:
+    """Share of times in their interval, and the median factor; `unknown` had no interval."""
+    return {
+        "n": len(inside),
+        "unknown": unknown,
+        "coverage": float(np.mean(inside)) if len(inside) else None,
+        "factor": float(np.median(factors)) if len(factors) else None,
+    }

@@ -24,7 +24,6 @@ Columns = Mapping[str, Array]
 
 # Rows × columns of the tiles that libraries cut products into.
 TILES = ((128, 32), (128, 64), (128, 128), (32, 32))
-LINE_TILES = ((6, 64), (1, 64))
 PAST_MIB = (1, 4, 32)  # beyond caches of these sizes memory is slower
 # In a network that touches more than this, weights have left a core's cache between two inferences.
 COLD_MIB = {f"weights_cold_{mib}m": mib for mib in (1, 2, 4)}
@@ -75,17 +74,6 @@ def _image_tiles(rows: int, columns: int) -> Feature:
     return _flops(f"FLOPs in whole tiles of {rows}×{columns}, image by image", count)
 
 
-def _line_tiles(pixels: int, columns: int) -> Feature:
-    """The same where each line of an image is cut by itself."""
-
-    def count(c: Columns) -> Array:
-        lines = c["batch"] * c["h_out"] * _ceil(c["w_out"], pixels)
-        work = 2 * c["products"] * lines * _ceil(c["n"], columns) * c["k"]
-        return np.where(c["c_in"] > 0, work, 0.0)
-
-    return _flops(f"FLOPs in whole tiles of {pixels}×{columns}, line by line", count)
-
-
 def _past(mib: int) -> dict[str, Feature]:
     """Bytes that do not fit into a cache of so many MiB."""
     size = float(mib << 20)
@@ -112,11 +100,6 @@ def _cold(mib: int) -> Feature:
         f"bytes of weights in networks that touch over {mib} MiB",
         lambda c: np.where(c["touched"] > size, c["bytes_weights"], 0.0),
     )
-
-
-def _lines(c: Columns) -> Array:
-    """Lines of an image, for each 64 channels out."""
-    return _where(c["c_in"] > 0, c["batch"] * c["h_out"] * np.ceil(c["n"] / 64) * c["products"])
 
 
 def _vectors(c: Columns) -> Array:
@@ -149,7 +132,6 @@ VECTOR = 16
 _LATENCY = 4.0
 _PER_CYCLE = 2.0
 _STEP_FLOPS = 2 * VECTOR * _PER_CYCLE  # of a cycle in which the unit is full
-_SUMMED_AT_ONCE = 256  # by matrix products; then the output is read and written again
 
 
 def _step(rows: Array | float, vectors: Array | float) -> Array:
@@ -182,39 +164,31 @@ def _cycles(steps: tuple[tuple[Array | float, Array], ...], columns: Array, most
     return np.add.reduce(parts)
 
 
-def _starts(steps: tuple[tuple[Array | float, Array], ...], columns: Array, most: int) -> Array:
-    """How many steps there are."""
-    each = np.add.reduce([count for _, count in steps])
-    return each * np.ceil(np.ceil(columns / VECTOR) / most)
-
-
 _CONV_VECTORS, _GEMM_VECTORS = 4, 2
 
 
-def _passes(c: Columns) -> Array:
-    """How often a convolution goes over its output: once for each block of channels in."""
-    return np.where(c["c_in"] < VECTOR, c["c_in"], np.ceil(c["c_in"] / VECTOR))
+def _few(c: Columns) -> NDArray[np.bool_]:
+    """Images of fewer channels than a block are read as they are, channel by channel."""
+    return np.logical_and(c["c_in"] > 0, c["c_in"] < VECTOR)
+
+
+def _many(c: Columns) -> NDArray[np.bool_]:
+    return np.greater_equal(c["c_in"], VECTOR)
 
 
 def _conv_flops(c: Columns) -> Array:
     cycles = _cycles(_line_steps(c["w_out"]), c["n"], _CONV_VECTORS)
-    work = c["products"] * c["batch"] * c["h_out"] * c["k"] * cycles
-    return _where(c["c_in"] > 0, _STEP_FLOPS * work)
+    return _STEP_FLOPS * c["products"] * c["batch"] * c["h_out"] * c["k"] * cycles
 
 
-def _conv_starts(c: Columns) -> Array:
-    starts = _starts(_line_steps(c["w_out"]), c["n"], _CONV_VECTORS)
-    return _where(c["c_in"] > 0, c["products"] * c["batch"] * c["h_out"] * starts * _passes(c))
+def _passes_few(c: Columns) -> Array:
+    """Values read and written again: a convolution goes over its output once a channel in."""
+    return _where(_few(c), c["elements_out"] * c["c_in"])
 
 
 def _gemm_flops(c: Columns) -> Array:
     cycles = _cycles(_row_steps(c["m"]), c["n"], _GEMM_VECTORS)
     return _STEP_FLOPS * c["products"] * c["k"] * cycles
-
-
-def _gemm_starts(c: Columns) -> Array:
-    starts = _starts(_row_steps(c["m"]), c["n"], _GEMM_VECTORS)
-    return c["products"] * starts * np.ceil(c["k"] / _SUMMED_AT_ONCE)
 
 
 def _image_flops(c: Columns) -> Array:
@@ -260,14 +234,22 @@ FEATURES: dict[str, Feature] = {
     "im2col": _bytes("bytes of unfolded windows", _im2col),
     **{f"tiles_{m}x{n}": _tiles(m, n) for m, n in TILES},
     **{f"image_tiles_{m}x{n}": _image_tiles(m, n) for m, n in TILES},
-    **{f"line_tiles_{m}x{n}": _line_tiles(m, n) for m, n in LINE_TILES},
-    "conv_steps": _flops("FLOPs in whole steps of 6 pixels × 64 channels", _conv_flops),
-    "conv_starts": Feature("step", "steps of 6 pixels × 64 channels × 16 channels", _conv_starts),
+    "conv_steps": _flops(
+        "FLOPs in whole steps of 6 pixels × 64 channels, from 16 channels in",
+        lambda c: _where(_many(c), _conv_flops(c)),
+    ),
+    "conv_steps_few": _flops(
+        "FLOPs in whole steps of 6 pixels × 64 channels, fewer channels in",
+        lambda c: _where(_few(c), _conv_flops(c)),
+    ),
+    "vectors_few": _flops(
+        "FLOPs in whole vectors of 16 channels, fewer than 16 channels in",
+        lambda c: _where(_few(c), _vectors(c)),
+    ),
+    "passes_few": Feature("value", "values summed up, channel in by channel in", _passes_few),
     "gemm_steps": _flops("FLOPs in whole steps of 12×32", _gemm_flops),
-    "gemm_starts": Feature("step", "steps of 12×32, 256 values summed", _gemm_starts),
     "image_steps": _flops("FLOPs in whole steps of 12×32, image by image", _image_flops),
     **{name: _cold(mib) for name, mib in COLD_MIB.items()},
-    "lines": Feature("line", "lines of images, for each 64 channels out", _lines),
     "image_lines": Feature("line", "lines made, of every channel", _image_lines),
     "vectors": _flops("FLOPs in whole vectors of 16 columns", _vectors),
     **{name: one for mib in PAST_MIB for name, one in _past(mib).items()},

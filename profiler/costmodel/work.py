@@ -9,8 +9,9 @@ runtimes differ:
   goes into the weights of the convolution or product before it; softmax, pools, other activations
   and reshapes are ops of their own.
 * blocked16: the same, in a runtime that keeps images in blocks of 16 channels: channels of
-  convolutions are padded to 16, and copies into and out of that layout are ops, too. Convolutions
-  and pools that cannot run in blocks run other code, and are groups of their own ("-plain").
+  convolutions are padded to 16, and copies into and out of that layout are ops, too. What cannot
+  run in blocks runs other code, so these are groups of their own: conv-blocked and conv-plain,
+  maxpool and maxpool-plain.
 """
 
 from __future__ import annotations
@@ -258,7 +259,7 @@ def _conv_node(work: Work, first: Shape, weights: Shape, out: Shape, *, blocked:
     inner = math.prod(weights[1:])
     if blocked and groups == 1:
         whole = (first[1] % BLOCK == 0 or first[1] < BLOCK) and out[1] % BLOCK == 0
-        work = work if whole else plainly(work)
+        work = work._replace(group="conv-blocked") if whole else plainly(work)
     return _sized(work, first, out)._replace(
         m=float(out[0] * out[2] * out[3]), n=out[1] / groups, k=float(inner),
         products=float(groups), groups=float(groups), window=float(math.prod(weights[2:])),
@@ -460,7 +461,7 @@ def in_blocks(one: Work) -> Work:
     c_out = padded(int(one.c_out))
     more_in, more_out = c_in / one.c_in, c_out / one.c_out
     return one._replace(
-        c_in=c_in, c_out=c_out, n=one.n * more_out, k=one.k * more_in,
+        group="conv-blocked", c_in=c_in, c_out=c_out, n=one.n * more_out, k=one.k * more_in,
         flops=one.flops * more_in * more_out, bytes_in=one.bytes_in * more_in,
         bytes_out=one.bytes_out * more_out, bytes_weights=one.bytes_weights * more_in * more_out,
         elements_out=one.elements_out * more_out,

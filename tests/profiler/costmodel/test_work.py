@@ -94,5 +94,27 @@ def test_features_count_what_their_names_say() -> None:
     assert value["im2col"] == 4 * 2 * 8 * 8 * 3 * 25
     assert value["tiles_128x32"] == 2 * 128 * 32 * 75  # 128 pixels, 20 channels in a tile of 32
     assert value["image_tiles_128x32"] == 2 * 2 * 128 * 32 * 75  # 64 pixels of each image in 128
-    assert value["line_tiles_6x64"] == 2 * 2 * 8 * 12 * 64 * 75
+    # A line of 8 pixels × 2 vectors: a step of 6 in 6 cycles, and one of 2 in 4.
+    assert value["conv_steps_few"] == 64 * (6 + 4) * 2 * 8 * 75
+    assert value["conv_steps"] == 0
+    assert value["vectors_few"] == 2 * 2 * 64 * 32 * 75
+    assert value["passes_few"] == 3 * 2 * 64 * 20
     assert value["winograd2"] == 0
+
+
+def test_steps_of_a_matrix_product() -> None:
+    """20 rows × 40 columns are steps of 12, 6 and 2 rows over a pair of vectors and one alone."""
+    one = work.at_batch(work.gemm(300, 40), 20)
+    columns = {name: np.array([getattr(one, name)]) for name in work.COLUMNS}
+    cycles = (12 + 6 + 4) + (6 + 4 + 4)
+    assert features.FEATURES["gemm_steps"].of(columns)[0] == 64 * 300 * cycles
+
+
+def test_weights_are_cold_where_the_network_is_large() -> None:
+    """A small network's weights stay in the cache; those of a large one do not."""
+    small = work.of_spec(parse_network("784 fc16 fc10"), "fused", 1)
+    large = work.of_spec(parse_network("784 fc2000 fc10"), "fused", 1)
+    for ops, cold in ((small, False), (large, True)):
+        columns = {name: np.array([getattr(ops[0], name)]) for name in work.COLUMNS}
+        found = features.FEATURES["weights_cold_2m"].of(columns)[0]
+        assert found == (ops[0].bytes_weights if cold else 0)

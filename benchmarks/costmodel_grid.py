@@ -3,8 +3,8 @@
     python benchmarks/costmodel_grid.py train OUT        at most 120 distinct ops
     python benchmarks/costmodel_grid.py dev OUT          40 random networks with all their ops, on
                                                          which features are chosen; never fitted
-    python benchmarks/costmodel_grid.py calibrate OUT    40 other random networks, whole: how far off
-                                                         the model is, for its intervals
+    python benchmarks/costmodel_grid.py calibrate OUT    40 other random networks, whole: how far
+                                                         off the model is, for its intervals
     python benchmarks/costmodel_grid.py test MODEL OUT   64 random networks; their seed is the
                                                          sha256 of the frozen model's file
 

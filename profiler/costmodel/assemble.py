@@ -39,6 +39,7 @@ _ACTIVATIONS = ("relu", "sigmoid", "tanh")  # that the rules "fused" give to the
 _POOLS = ("averagepool", "globalaveragepool", "maxpool")
 _LEAST_NETWORKS = 5  # below this the floor is as measured, and launches are not touched
 _MOST_FOLDS = 12
+LEAST_ASKED = 19  # networks that an interval is calibrated with; fewer are too few for 90 %
 FEW_NETWORKS = 3  # below this no network is left out to see how it is predicted
 _DEVIATIONS = 1.96  # standard errors in half a 95 % interval
 _TOLERANCE = 1.05  # over a peak that is allowed before the audit speaks
@@ -64,6 +65,8 @@ class Measured(NamedTuple):
     """All that Runs say: rows of ops, whole networks, and the cost of a call.
 
     `call_s` is 0 where no floor was measured. `idle` are ops, by group, that never took any time.
+    `asked` are networks of which only the time was measured, beside others whose ops were; they say
+    how far off predictions are, and nothing is fitted on them.
     """
 
     rows: Rows
@@ -76,6 +79,7 @@ class Measured(NamedTuple):
     roof: roofline.Roofline | None
     idle: dict[str, set[str]]
     notes: tuple[str, ...] = ()
+    asked: tuple[Cellular, ...] = ()
 
     @property
     def whole(self) -> tuple[Cellular, ...]:
@@ -109,8 +113,11 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
         [cell.workload.model.name for cell, ops in zip(cells, timed, strict=True) for _ in ops],
         [_spread(op, cell) for cell, ops in zip(cells, timed, strict=True) for op in ops],
     )
+    asked: tuple[Cellular, ...] = ()
     if len(rows.seconds):
         networks = tuple(_cell(*each, _doubt(each[0])) for each in zip(cells, works, strict=True))
+        asked = _asked(cells, networks, _lowering(rows.works))
+        networks = tuple(cell for cell in networks if cell.doubt != "untimed" or not asked)
     else:
         networks = _without_ops(cells)
     floors = [process.floor_s for cell in cells for process in cell.processes]
@@ -127,6 +134,7 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
         roof=roofline.load(environment, first.target.threads) if known else None,
         idle=_idle(works, rows),
         notes=(*_shapeless(cells), *_left_out(networks)),
+        asked=asked,
     )
 
 
@@ -195,6 +203,24 @@ def _lowered(cell: Measurement) -> Cellular:
         return _cell(cell, (), "nameless")
     works = work.of_spec(parse_network(notation), "fused", cell.workload.batch)
     return _cell(cell, works, "" if checks.is_clean(cell) else "unclean")
+
+
+def _asked(
+    cells: Sequence[Measurement], networks: Sequence[Cellular], lowering: str
+) -> tuple[Cellular, ...]:
+    """The networks whose ops were not timed, with those that the rules give them.
+
+    None at all where one of them is in no notation, or where they are too few for an interval.
+    """
+    untimed = [cell for cell, one in zip(cells, networks, strict=True) if one.doubt == "untimed"]
+    notations = [cell.workload.model.network for cell in untimed]
+    found = tuple(
+        _cell(cell, work.of_spec(parse_network(notation), lowering, cell.workload.batch), "")
+        for cell, notation in zip(untimed, notations, strict=True)
+        if notation is not None
+    )
+    enough = len({cell.name for cell in found}) >= LEAST_ASKED
+    return found if enough and len(found) == len(untimed) else ()
 
 
 def _doubt(cell: Measurement) -> str:
@@ -356,8 +382,7 @@ def held_out_networks(measured: Measured) -> Array:
         added = overhead(found, others, measured.call_s)
         for index, cell in enumerate(cells):
             if cell.name in out and not cell.doubt:
-                launches, rest = _launch_and_rest(found, cell.works)
-                predicted[index] = added.call_s + added.launches * launches + rest
+                predicted[index] = _seconds(found, added, cell.works)
     return predicted
 
 
@@ -377,9 +402,14 @@ def _with_views(found: dict[str, Fitted]) -> dict[str, Fitted]:
     return {**found, "reshape": Fitted(names, least, np.zeros(0), least)}
 
 
-def _whole(measured: Measured, found: Mapping[str, Fitted]) -> Whole:
-    cells = measured.networks
-    predicted = held_out_networks(measured)
+def _whole(measured: Measured, found: Mapping[str, Fitted], added: Overhead) -> Whole:
+    if measured.asked:
+        cells: Sequence[Cellular] = measured.asked
+        predicted = np.array([_seconds(found, added, cell.works) for cell in cells])
+        how = "measured whole to see how far off predictions are"
+    else:
+        cells, predicted = measured.networks, held_out_networks(measured)
+        how = "networks left out in turn"
     seconds = np.array([cell.seconds for cell in cells])
     known = np.isfinite(predicted)
     plain = np.array([
@@ -397,8 +427,14 @@ def _whole(measured: Measured, found: Mapping[str, Fitted]) -> Whole:
         bias=float(np.median(plain)) if len(plain) else None,
         noise=noise,
         factor=fit.factor(np.log(predicted[known] / seconds[known])),
-        how="networks left out in turn",
+        how=how,
     )
+
+
+def _seconds(found: Mapping[str, Fitted], added: Overhead, works: Sequence[Work]) -> float:
+    """A network's time; NaN where it has an op of a group that was not fitted."""
+    launches, rest = _launch_and_rest(found, works)
+    return added.call_s + added.launches * launches + rest
 
 
 def _noise(cells: Sequence[Cellular]) -> float | None:
@@ -437,7 +473,8 @@ def model(
         return _of_networks(measured, name, peaks)
     found = _free(measured) if prior is None else _calibrated(measured, prior)
     terms, groups = _parts(measured, found, prior)
-    lowering = _lowering(measured, prior)
+    same_runtime = prior is not None and prior.target.backend == measured.target.backend
+    lowering = _lowering(rows.works, prior.lowering if prior and same_runtime else "fused")
     batches = [cell.batch for cell in measured.networks]
     result = CostModel(
         name=name or str(measured.device.get("model") or measured.target.device),
@@ -450,7 +487,7 @@ def model(
         groups=groups,
         peaks=peaks or _peaks(measured),
         sources=measured.sources,
-        network=_whole(measured, found.groups) if prior is None else Whole(),
+        network=_whole(measured, found.groups, found.added) if prior is None else Whole(),
         calibration=found.calibration,
         batches=(min(batches), max(batches)),
         notes=(*_notes(groups, found, lowering), *measured.notes),
@@ -496,13 +533,9 @@ def _of_both(pick: Callable[..., float], one: float | None, other: float | None)
     return pick(known) if known else None
 
 
-def _lowering(measured: Measured, prior: CostModel | None) -> str:
-    """The prior's rules where it is of the same runtime; else those that the ops speak for."""
-    if any(one.op.startswith("Reorder") for one in measured.rows.works):
-        return "blocked16"
-    if prior is not None and prior.target.backend == measured.target.backend:
-        return prior.lowering
-    return "fused"
+def _lowering(works: Sequence[Work], prior: str = "fused") -> str:
+    """The rules that the ops speak for; else a prior's."""
+    return "blocked16" if any(one.op.startswith("Reorder") for one in works) else prior
 
 
 def _same(found: Mapping[str, Fitted]) -> dict[str, str]:

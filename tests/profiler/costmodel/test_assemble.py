@@ -112,6 +112,28 @@ def test_clean_times_tell_the_call() -> None:
     assert made.network.noise is None
 
 
+def test_networks_measured_whole_tell_how_far_off_it_is() -> None:
+    """19 networks without op times give the interval and change no term; fewer are left out."""
+    timed = lines(call_s=50e-6)
+    alone = fitted(run_of(timed))
+    for count, factor in ((19, 1.25), (18, None)):
+        whole = [
+            f"784 fc{size} linear,4,network,{1.25 * (seconds_of(784, size, 4) + 50e-6)},,,,"
+            for size in range(100, 100 + count)
+        ]
+        found = fitted(run_of([*timed, *whole]))
+        assert [term.coefficient for term in found.terms] == [
+            term.coefficient for term in alone.terms
+        ]
+        if factor:
+            assert found.network.factor == pytest.approx(factor, rel=0.02)
+            assert found.network.networks == count
+            assert not any("Left out" in note for note in found.notes)
+        else:
+            assert found.network.factor == alone.network.factor
+            assert any("18 of" in note and "not timed" in note for note in found.notes)
+
+
 def test_ops_without_shapes_are_counted_and_their_networks_left_out() -> None:
     """One large op of unknown shape: its network is no longer held against the sum of the rest."""
     run = changed(run_of(lines(call_s=1e-5)), {4: {"inputs": (), "outputs": (), "op": "Odd"}})

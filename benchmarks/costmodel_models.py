@@ -59,7 +59,7 @@ def by_group(solve: Callable[[str, Rows], Callable[[Columns], Array]]) -> Learne
 
 
 def _form_2016(name: str, columns: Columns) -> Array:
-    amount = "flops" if fit.kind_of(name) in ("conv", "gemm") else "bytes_out"
+    amount = "flops" if fit.computes(name) else "bytes_out"
     return np.column_stack((np.ones_like(columns["batch"]), columns[amount]))
 
 

@@ -227,7 +227,9 @@ def _quotas(offered: Candidates, budget: int, model: CostModel | None) -> dict[s
 def _weight(offered: Candidates, group: str, model: CostModel | None) -> float:
     fitted = model.group(group) if model else None
     if model is None or fitted is None:
-        return _SHARES.get(group, _OTHER_SHARE) * _ERROR
+        kinds = sum(str(one).startswith(group[:4]) for one in np.unique(offered.groups))
+        share = _SHARES.get(group[:4])
+        return (share / kinds if share else _OTHER_SHARE) * _ERROR
     rows = np.flatnonzero(offered.groups == group)
     seconds = _seconds(group, offered.at(rows), model)
     return float(np.exp(np.log(np.maximum(seconds, 1e-9)).mean())) * (fitted.error or _ERROR)

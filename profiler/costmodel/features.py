@@ -93,6 +93,15 @@ def _past(mib: int) -> dict[str, Feature]:
     }
 
 
+def _over(mib: int) -> Feature:
+    """All weights of ops with more than a cache of so many MiB: going round, they miss it all."""
+    size = float(mib << 20)
+    return _bytes(
+        f"bytes of weights of ops with over {mib} MiB",
+        lambda c: np.where(c["bytes_weights"] > size, c["bytes_weights"], 0.0),
+    )
+
+
 def _cold(mib: int) -> Feature:
     """Weights that the rest of the network has driven out of a cache of so many MiB."""
     size = float(mib << 20)
@@ -250,6 +259,7 @@ FEATURES: dict[str, Feature] = {
     "gemm_steps": _flops("FLOPs in whole steps of 12×32", _gemm_flops),
     "image_steps": _flops("FLOPs in whole steps of 12×32, image by image", _image_flops),
     **{name: _cold(mib) for name, mib in COLD_MIB.items()},
+    "weights_over_1m": _over(1),
     "image_lines": Feature("line", "lines made, of every channel", _image_lines),
     "vectors": _flops("FLOPs in whole vectors of 16 columns", _vectors),
     **{name: one for mib in PAST_MIB for name, one in _past(mib).items()},

@@ -2,9 +2,10 @@
 
 The steps, per group of ops:
 
-1. Candidate sets of features (`SETS`), simplest first. The simplest whose cross-validated error is
-   within one standard error of the best is taken. Folds hold all measurements of a shape together,
-   so that no shape is predicted from itself.
+1. Candidate sets of features (`SETS`), without features that fewer than 3 shapes show. The one with
+   the lowest cross-validated error is taken. Folds hold all measurements of a shape together, so
+   that no shape is predicted from itself. (The simplest within one standard error of the best, the
+   usual rule, was worse on two of two training sets of our own; see docs/cost-model-results.md.)
 2. Coefficients ≥ 0 with the least relative error (`nnls`).
 3. With few rows or shapes the coefficients are pulled towards those of the kind, or of the
    device (`mapped`): what the group cannot tell is borrowed, and said to be.
@@ -70,7 +71,7 @@ SETS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "gemm": (
         _GEMM,
-        (*_ROWS, *_COLD, "bytes_weights_past_4m", "bytes_moved_past_4m"),
+        (*_ROWS, *_COLD, "weights_over_1m"),
         (
             *_GEMM,
             "serial",
@@ -106,6 +107,11 @@ def kind_of(group: str) -> str:
     if group in _VIEWS:
         return "view"
     return "pool" if "pool" in group else "other"
+
+
+def computes(group: str) -> bool:
+    """Whether a group's work is multiplications, not moving values."""
+    return group.startswith(("conv", "gemm"))
 
 
 class Rows(NamedTuple):
@@ -271,17 +277,17 @@ def held_out(matrix: Array, rows_: Rows, fold: NDArray[np.int64], solve: Solver)
 
 
 def choose(rows_: Rows, sets: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """The simplest set of features within one standard error of the best (1-SE rule)."""
+    """The set of features with the lowest error of rows that were held out."""
     columns, fold = rows_.columns, folds(rows_.shapes)
     scores = [
         _score(held_out(features.matrix(names, columns), rows_, fold, nnls), rows_)
         for names in sets
     ]
-    return sets[_simplest(scores)]
+    return sets[int(np.argmin(scores))]
 
 
-def _score(out: Array, rows_: Rows) -> tuple[float, float]:
-    """Mean relative error over shapes, each error at most 1, and its standard error.
+def _score(out: Array, rows_: Rows) -> float:
+    """Mean relative error over shapes, each error at most 1.
 
     Rows count by their weights: an op that was not measured well says little of a set.
     """
@@ -289,14 +295,7 @@ def _score(out: Array, rows_: Rows) -> tuple[float, float]:
     _, place = np.unique(rows_.shapes, return_inverse=True)
     weights = np.bincount(place, rows_.weights) / np.bincount(place)
     by_shape = np.bincount(place, rows_.weights * error) / np.bincount(place, rows_.weights)
-    mean = float(np.average(by_shape, weights=weights))
-    return mean, math.sqrt(float(((weights * (by_shape - mean)) ** 2).sum())) / weights.sum()
-
-
-def _simplest(scores: Sequence[tuple[float, float]]) -> int:
-    """The first within one standard error of the best."""
-    best, reach = min(scores)
-    return next(index for index, score in enumerate(scores) if score[0] <= best + reach)
+    return float(np.average(by_shape, weights=weights))
 
 
 # --- groups ---------------------------------------------------------------------------------------
@@ -368,13 +367,23 @@ def _view(found: Mapping[str, Fitted], count: int) -> Fitted:
 
 def _own(mine: Rows) -> Fitted:
     kind = kind_of(str(mine.groups[0]))
-    names = choose(mine, SETS[kind]) if _is_rich(mine) else _SIMPLE[kind]
+    if _is_rich(mine):
+        names = choose(mine, [_shown(names, mine) for names in SETS[kind]])
+    else:
+        names = _SIMPLE[kind]
     matrix = features.matrix(names, mine.columns)
     found = nnls(matrix, mine.seconds, mine.weights)
     kept = found > 0
     names = tuple(name for name, keep in zip(names, kept, strict=True) if keep)
     out = held_out(matrix[:, kept], mine, folds(mine.shapes), nnls)
     return Fitted(names, found[kept], out, None)
+
+
+def _shown(names: Sequence[str], mine: Rows) -> tuple[str, ...]:
+    """Those of which there is some in at least `FEW_SHAPES` shapes; fewer identify nothing."""
+    amounts = features.matrix(tuple(names), mine.columns)
+    shown = [len(set(mine.shapes[amounts[:, at] > 0])) for at in range(len(names))]
+    return tuple(name for name, count in zip(names, shown, strict=True) if count >= FEW_SHAPES)
 
 
 def _pulled(mine: Rows, names: tuple[str, ...], prior: Array) -> Fitted:
@@ -406,7 +415,7 @@ def _device_prior(
     ]
     columns, seconds = rows_.columns, rows_.seconds
     moved = columns["bytes_in"] + columns["bytes_out"] + columns["bytes_weights"]
-    computing = np.array([kind_of(group) in ("conv", "gemm") for group in rows_.groups])
+    computing = np.array([computes(group) for group in rows_.groups])
     rates = {
         "launch": float(np.median(launches)) if launches else float(seconds.min()),
         "byte": _fast(seconds[~computing], moved[~computing]),
@@ -478,7 +487,7 @@ def fit_networks(
         out = held_out(matrix, whole, fold, nnls)
         tried.append((keys, matrix, out))
     scores = [_score(out, whole) for _, _, out in tried]
-    keys, matrix, out = tried[_simplest(scores)]
+    keys, matrix, out = tried[int(np.argmin(scores))]
     found = nnls(matrix, seconds)
     fitted = {}
     for group in groups:

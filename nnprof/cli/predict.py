@@ -33,7 +33,13 @@ Networks = Annotated[
         help="What to predict, such as '1x28x28 conv20k5 pool2 fc10' or an ONNX file.",
     ),
 ]
-Batches = Annotated[str, typer.Option(help="Batch sizes, such as 1,16,1024.")]
+Batches = Annotated[
+    str | None,
+    typer.Option(
+        help="Batch sizes, such as 1,16,1024.",
+        show_default="1,16,1024, or the one that a file is bound to",
+    ),
+]
 Partial = Annotated[
     bool, typer.Option("--partial", help="Sum the known ops where others are unknown.")
 ]
@@ -44,7 +50,7 @@ Form = Annotated[Format, typer.Option("--format", help="How to print it.")]
 def predict(
     model: ModelName,
     networks: Networks,
-    batch: Batches = "1,16,1024",
+    batch: Batches = None,
     partial: Partial = False,
     ops: Detail = False,
     output: Form = Format.table,
@@ -59,7 +65,7 @@ def predict(
     found = []
     sources = set()
     for text in networks:
-        name, lowered = graphs.of_text(text, loaded, batch_sizes(batch))
+        name, lowered = graphs.of_text(text, loaded, batch_sizes(batch) if batch else ())
         sources.add(lowered.source)
         for size, works in lowered.works.items():
             found.append(one(loaded, works, size, name))

@@ -73,13 +73,21 @@ def search(
     if output is not Format.table:
         sys.stdout.write(_text(found.candidates, output))
         return
-    for line in _lines(found, known.name, least, batch, trained=bool(accuracy)):
-        sys.stdout.write(f"{line}\n")
+    _print_lines(_lines(found, known.name, least, batch, trained=bool(accuracy)))
     shown = found.candidates if accuracy else [one for one in found.candidates if one.largest]
     if shown:
         _print(shown[:_SHOWN], trained=bool(accuracy))
     if len(shown) > _SHOWN:
-        sys.stdout.write(f"… and {len(shown) - _SHOWN} more; all with --format csv.\n")
+        _print_lines([f"… and {len(shown) - _SHOWN} more; all with --format csv."])
+
+
+def _print_lines(lines: Sequence[str]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for line in lines:
+        console.print(Text(line))
 
 
 def _text(candidates: Sequence[Candidate], output: Format) -> str:
@@ -95,6 +103,8 @@ def _text(candidates: Sequence[Candidate], output: Format) -> str:
 
 
 def _lines(found: Found, name: str, least: float, batch: int, *, trained: bool) -> list[str]:
+    from nnprof.profiler.report import digits
+
     meeting = [one for one in found.candidates if one.meets != "no"]
     lines = [
         f"{len(meeting)} of {found.looked_at} networks reach {least:g} tiles/ms at batch {batch} "
@@ -106,7 +116,16 @@ def _lines(found: Found, name: str, least: float, batch: int, *, trained: bool) 
     elif meeting:
         lines[0] += f" {surely} of them surely: with their whole 90 % interval."
     if found.unknown:
-        lines.append(f"{found.unknown} have an op that the model has not seen, and are left out.")
+        lines.append(
+            f"{found.unknown} have an op that the model has not seen, and are left out: "
+            f"{', '.join(found.unseen)}."
+        )
+    fastest = found.fastest
+    if not meeting and fastest is not None:
+        mark = ", outside what the model was made from" if fastest.extrapolates else ""
+        lines.append(
+            f"The fastest is {fastest.network}: {digits(fastest.tiles_per_ms)} tiles/ms{mark}."
+        )
     strange = sum(one.extrapolates for one in meeting)
     if strange:
         lines.append(f"{strange} lie outside what the model was made from (marked ?).")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nnprof.errors import UsageError
 from nnprof.networks.families import parse_network
-from nnprof.profiler import checks, reconcile, results, roofline, stats
+from nnprof.profiler import checks, counts, reconcile, results, roofline, stats
 from nnprof.profiler.costmodel import features, fit, work
 from nnprof.profiler.costmodel.fit import Fitted, Rows
 from nnprof.profiler.costmodel.model import (
@@ -539,8 +539,17 @@ def _lowering(works: Sequence[Work], prior: str = "fused") -> str:
 
 
 def _same(found: Mapping[str, Fitted]) -> dict[str, str]:
-    """Pools of frameworks that do not tell which kind they are: all kinds are alike to them."""
-    return {name: "pooling" for name in _POOLS if "pooling" in found and name not in found}
+    """Groups that others stand for.
+
+    Pools of frameworks that do not tell which kind they are: all kinds are alike to them. Views:
+    none of them moves anything, whatever it is called.
+    """
+    same = {name: "pooling" for name in _POOLS if "pooling" in found}
+    views = sorted(name for name in found if fit.kind_of(name) == "view")
+    if views:
+        one = "reshape" if "reshape" in found else views[0]
+        same |= {name.lower(): one for name in sorted(counts.VIEWS)}
+    return {name: other for name, other in same.items() if name not in found}
 
 
 def _free(measured: Measured) -> _Found:
@@ -562,7 +571,8 @@ def _calibrated(measured: Measured, prior: CostModel) -> _Found:
         known[group.name] = (names, np.array([term.coefficient for term in terms]))
     rows = measured.rows
     try:
-        found, scale = fit.calibrated(rows, known)
+        with np.errstate(divide="ignore"):  # ops that the prior takes for free tell no ratio
+            found, scale = fit.calibrated(rows, known)
     except ValueError as error:
         raise UsageError(
             f"The prior, of {prior.target.backend}, knows none of the measured ops.",
@@ -655,7 +665,8 @@ def _untimed(
         network=whole,
         batches=(min(batches), max(batches)),
         notes=(
-            "Fitted on whole networks: no op was timed, so groups may hide each other.",
+            "Fitted on whole networks: no op of known shape was timed, so groups may hide each "
+            "other.",
             *measured.notes,
         ),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),

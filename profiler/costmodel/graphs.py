@@ -14,7 +14,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from nnprof import registry
-from nnprof.errors import Unavailable, UnknownName
+from nnprof.errors import Unavailable, UnknownName, UsageError
 from nnprof.exporters.onnx import load_model
 from nnprof.networks.families import parse_network
 from nnprof.networks.spec import NetworkSpec
@@ -23,6 +23,8 @@ from nnprof.profiler.costmodel import onnx_rules, work
 from nnprof.profiler.costmodel.model import CostModel
 from nnprof.profiler.costmodel.work import Work
 from nnprof.types import Model, Target, Workload
+
+BATCHES = (1, 16, 1024)
 
 
 class Lowered(NamedTuple):
@@ -35,20 +37,24 @@ class Lowered(NamedTuple):
 def of_text(text: str, made: CostModel, batches: Sequence[int]) -> tuple[str, Lowered]:
     """Name and ops of a network in notation, an ONNX file or a checkpoint's folder.
 
+    Without batches those of `BATCHES`, or the one that a file is bound to.
+
     Raises:
         BadFile, BadNotation, BadShape: as the file or the text deserves.
         UsageError: a batch that the file is not made for.
     """
     path = Path(text)
+    own = batches or BATCHES
     if path.is_dir():
         from nnprof.networks.checkpoint import load_checkpoint
 
-        return text, of_spec(load_checkpoint(path).spec, made, batches)
+        return text, of_spec(load_checkpoint(path).spec, made, own)
     if path.is_file() or path.suffix == ".onnx":
         model = load_model(path)
-        return model.name, of_file(model, made, batches)
+        bound = (model.fixed_batch,) if model.fixed_batch and not batches else own
+        return model.name, of_file(model, made, bound)
     spec = parse_network(text)
-    return spec.name, of_spec(spec, made, batches)
+    return spec.name, of_spec(spec, made, own)
 
 
 def of_spec(spec: NetworkSpec, made: CostModel, batches: Sequence[int]) -> Lowered:
@@ -60,11 +66,12 @@ def of_file(model: Model, made: CostModel, batches: Sequence[int]) -> Lowered:
     """As the model's runtime would run the file, or by rules where it is not here.
 
     Raises:
-        UsageError: a batch that the file is not made for.
+        UsageError: a batch that the file is not made for, or other sizes that it leaves free.
         BadFile: the runtime refuses it.
     """
     for size in batches:
         inputs.check_batch(model, size)
+        _check_sizes(model, size)
     workloads = {size: Workload(model=model, batch=size) for size in batches}
     if made.lowering != "layers":
         try:
@@ -76,6 +83,16 @@ def of_file(model: Model, made: CostModel, batches: Sequence[int]) -> Lowered:
         {size: onnx_rules.of_workload(one, made.lowering) for size, one in workloads.items()},
         "rules",
     )
+
+
+def _check_sizes(model: Model, batch: int) -> None:
+    try:
+        for tensor in model.inputs:
+            inputs.shape_at(tensor, batch)
+    except UsageError as error:
+        raise UsageError(
+            error.reason, "Only the batch may be free: give a file whose other sizes are fixed."
+        ) from error
 
 
 def _ran(workload: Workload, target: Target) -> tuple[Work, ...]:

@@ -59,11 +59,20 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Found(NamedTuple):
-    """What a search found: those that meet the budget, of how many, and how many are unknown."""
+    """What a search found.
+
+    Attributes:
+        candidates: those that meet the budget, of trained networks all that can be predicted.
+        looked_at: how many networks there are; `unknown`: how many cannot be predicted.
+        unseen: the types of op that is for.
+        fastest: of all, None where none can be predicted.
+    """
 
     candidates: tuple[Candidate, ...]
     looked_at: int
     unknown: int
+    unseen: tuple[str, ...] = ()
+    fastest: Candidate | None = None
 
 
 def search(model: CostModel, space: Space, batch: int, tiles_per_ms: float) -> Found:
@@ -75,13 +84,17 @@ def search(model: CostModel, space: Space, batch: int, tiles_per_ms: float) -> F
     keys = {_place(space, specs[index]) for index in meeting}
     found = [
         msgspec.structs.replace(
-            _candidate(specs[index], batch, predicted, index, tiles_per_ms),
+            _candidate(specs, batch, predicted, index, tiles_per_ms),
             largest=not any(key in keys for key in _next(space, _place(space, specs[index]))),
         )
         for index in meeting
     ]
     found.sort(key=lambda one: (-one.weights, one.ms_per_tile))
-    return Found(tuple(found), len(specs), int(np.isnan(seconds).sum()))
+    fastest = None
+    if not np.isnan(seconds).all():
+        fastest = _candidate(specs, batch, predicted, int(np.nanargmin(seconds)), tiles_per_ms)
+    unknown = int(np.isnan(seconds).sum())
+    return Found(tuple(found), len(specs), unknown, predicted.unseen, fastest)
 
 
 def _place(space: Space, spec: NetworkSpec) -> tuple[int, ...]:
@@ -99,12 +112,13 @@ class _Predicted(NamedTuple):
     """Of each network: seconds per inference, NaN where an op is unknown; factor; flag.
 
     `factors` is that of the 90 % interval, NaN where there is none; `outside` whether the network
-    leaves what the model was made from.
+    leaves what the model was made from. `unseen` are the types of op that the model lacks.
     """
 
     seconds: Array
     factors: Array
     outside: Flags
+    unseen: tuple[str, ...]
 
 
 def _predicted(model: CostModel, specs: Sequence[NetworkSpec], batch: int) -> _Predicted:
@@ -115,12 +129,20 @@ def _predicted(model: CostModel, specs: Sequence[NetworkSpec], batch: int) -> _P
         predict.network_seconds(model, table, batch),
         predict.network_factors(model, table),
         predict.extrapolating(model, table, batch),
+        tuple(
+            dict.fromkeys(
+                op
+                for op, code in zip(table.ops, table.codes.tolist(), strict=True)
+                if model.group(table.names[code]) is None
+            )
+        ),
     )
 
 
 def _candidate(
-    spec: NetworkSpec, batch: int, predicted: _Predicted, index: int, tiles_per_ms: float
+    specs: Sequence[NetworkSpec], batch: int, predicted: _Predicted, index: int, tiles_per_ms: float
 ) -> Candidate:
+    spec = specs[index]
     rate, factor = float(batch / predicted.seconds[index] / 1e3), float(predicted.factors[index])
     sure = math.isfinite(factor)
     surely = sure and rate / factor >= tiles_per_ms
@@ -211,7 +233,8 @@ def front(model: CostModel, trained: Sequence[Trained], batch: int, tiles_per_ms
     best, result = -math.inf, []
     for index in known:
         accuracy = trained[index].accuracy
-        plain = _candidate(specs[index], batch, predicted, index, tiles_per_ms)
+        plain = _candidate(specs, batch, predicted, index, tiles_per_ms)
         result.append(msgspec.structs.replace(plain, accuracy=accuracy, front=accuracy > best))
         best = max(best, accuracy)
-    return Found(tuple(result), len(specs), len(specs) - len(known))
+    fastest = result[0] if result else None
+    return Found(tuple(result), len(specs), len(specs) - len(known), predicted.unseen, fastest)

@@ -214,7 +214,7 @@ def doubts(made: CostModel, found: Sequence[Prediction], source: str) -> list[st
     flagged = [f"{term.group}, {_words(term)}: {term.flag}" for term in made.terms if term.flag]
     if flagged:
         lines.append(f"Faster than the device can be: {'; '.join(flagged)}.")
-    where = "the model's rules" if source == "rules" else source
+    where = source.replace("rules", "the model's rules").replace("runtime", "the runtime")
     return [*lines, f"Ops from {where}."]
 
 

@@ -82,6 +82,71 @@ def test_a_prior_needs_few_ops(fitted: tuple[Path, str]) -> None:
     assert made["calibration"]["scale"] == pytest.approx(1.0, abs=0.2)
 
 
+def onnx_file(path: Path, batch: int | str, side: int | str) -> Path:
+    """A network with a branch: x + conv(x), pooled, flattened, multiplied."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    def weights(name: str, *shape: int) -> onnx.TensorProto:
+        return numpy_helper.from_array(np.full(shape, 0.1, np.float32), name)
+
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["a", "v"], ["b"], pads=[1, 1, 1, 1]),
+        helper.make_node("Add", ["a", "b"], ["s"]),
+        helper.make_node("MaxPool", ["s"], ["p"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "u"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes if isinstance(side, int) else nodes[:1],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 1, side, side])],
+        [helper.make_tensor_value_info(
+            "y" if isinstance(side, int) else "a", TensorProto.FLOAT, None)],
+        [weights("w", 16, 1, 3, 3), weights("v", 16, 16, 3, 3), weights("u", 16 * 6 * 6, 10)],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+              path)  # fmt: skip
+    return path
+
+
+def test_a_file_bound_to_a_batch_is_predicted_at_it(fitted: tuple[Path, str]) -> None:
+    """Without --batch a file of batch 4 is asked at 4; views are known whatever they are called."""
+    path, _ = fitted
+    onnx_file(path.parent / "bound.onnx", 4, 12)
+    done = nnprof("predict", str(path), "bound.onnx", "--partial", "--format", "json",
+                  folder=path.parent)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (one,) = json.loads(done.stdout)
+    assert one["batch"] == 4
+    assert "Flatten" not in one["unknown"]
+    if one["partial"]:
+        assert (one["low_ms_per_tile"], one["high_ms_per_tile"]) == (None, None)
+        assert {layer["ms_per_tile"] for layer in one["layers"]} >= {None}
+
+
+def test_a_file_of_free_batch_is_predicted_at_any(fitted: tuple[Path, str]) -> None:
+    """The three usual batches where none is asked for."""
+    path, _ = fitted
+    onnx_file(path.parent / "free.onnx", "N", 12)
+    done = nnprof("predict", str(path), "free.onnx", "--partial", "--format", "json",
+                  folder=path.parent)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [one["batch"] for one in json.loads(done.stdout)] == [1, 16, 1024]
+
+
+def test_other_free_sizes_get_a_sentence(fitted: tuple[Path, str]) -> None:
+    """With a remedy that predict has."""
+    path, _ = fitted
+    onnx_file(path.parent / "sizes.onnx", "N", "H")
+    done = nnprof("predict", str(path), "sizes.onnx", folder=path.parent)
+    assert done.returncode == 2
+    assert "free dimension 'H'" in done.stderr
+    assert "Only the batch may be free" in done.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -90,6 +155,7 @@ def test_a_prior_needs_few_ops(fitted: tuple[Path, str]) -> None:
         ("predict", "gtx960-mattsson2016", "784 fc"),
         ("predict", "gtx960-mattsson2016", "784 fc10", "--batch", "0"),
         ("fit-model", str(RUN), "--peak-gflops", "0"),
+        ("fit-model", str(RUN), "--prior", "gtx960-mattsson2016"),
     ],
 )
 def test_bad_input_gets_a_sentence(arguments: tuple[str, ...], tmp_path: Path) -> None:
@@ -98,3 +164,4 @@ def test_bad_input_gets_a_sentence(arguments: tuple[str, ...], tmp_path: Path) -
     assert done.returncode == 2
     assert done.stderr.startswith("nnprof: ")
     assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from nnprof.errors import UsageError
-from nnprof.networks.families import mattsson
+from nnprof.networks.families import mattsson, parse_network
 from nnprof.networks.spaces import parse_space
-from nnprof.profiler.costmodel import model, predict, search
+from nnprof.profiler.costmodel import model, predict, search, work
 from nnprof.profiler.costmodel.model import CostModel
 from nnprof.types import TrainingRecord
 
@@ -82,6 +82,29 @@ def test_networks_with_unknown_ops_are_counted_out(published: CostModel) -> None
     blind = msgspec.structs.replace(published, groups=groups)
     found = search.search(blind, parse_space(SPACE), 1024, 0)
     assert (found.candidates, found.unknown) == ((), found.looked_at)
+    assert (found.unseen, found.fastest) == (("MaxPool",), None)
+
+
+def test_a_budget_that_nothing_meets_has_a_fastest(published: CostModel) -> None:
+    """So that one sees how far away the budget is; no other network is faster."""
+    nothing = search.search(published, parse_space(SPACE), 1024, 1e9)
+    assert nothing.candidates == ()
+    assert nothing.fastest
+    every = search.search(published, parse_space(SPACE), 1024, 0).candidates
+    assert nothing.fastest.tiles_per_ms == max(one.tiles_per_ms for one in every)
+
+
+def test_an_interval_of_ops_counts_where_networks_gave_none(published: CostModel) -> None:
+    """The same interval that predict gives."""
+    groups = tuple(msgspec.structs.replace(group, factor=1.3) for group in published.groups)
+    sure = msgspec.structs.replace(published, groups=groups)
+    (found,) = search.search(
+        sure, parse_space("mattsson(conv=2, fc=1, depth=20, neurons=128)"), 1024, 0
+    ).candidates
+    ops = work.of_spec(parse_network(found.notation), sure.lowering, 1024)
+    one = predict.predict(sure, ops, 1024)
+    assert one.high_s
+    assert found.low_tiles_per_ms == pytest.approx(1024 / one.high_s / 1e3)
 
 
 def test_weights_are_those_that_are_learnt() -> None:

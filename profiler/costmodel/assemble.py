@@ -578,7 +578,14 @@ def _calibrated(measured: Measured, prior: CostModel) -> _Found:
             f"The prior, of {prior.target.backend}, knows none of the measured ops.",
             "Give a model of the same backend.",
         ) from error
-    own = tuple(sorted(set(map(str, rows.groups)) - set(found)))
+    # Rows that the prior takes for free were no part of a group's fit, so it has no full residuals.
+    counted = Counter(map(str, rows.groups))
+    found = {
+        name: one if len(one.out) in (0, counted[name])
+        else one._replace(out=np.full(counted[name], np.nan))
+        for name, one in found.items()
+    }  # fmt: skip
+    own = tuple(sorted(set(counted) - set(found)))
     if own:
         fitted = fit.fit(rows)
         found |= {name: fitted[name] for name in own}

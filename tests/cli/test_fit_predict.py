@@ -72,6 +72,16 @@ def test_an_unknown_op_is_refused_by_name(fitted: tuple[Path, str]) -> None:
     assert "Tanh" in partial.stdout
 
 
+def test_a_prior_of_another_form_is_no_traceback(fitted: tuple[Path, str]) -> None:
+    """The published model knows conv and gemm in words of its own, and takes some for free."""
+    path, _ = fitted
+    done = nnprof("fit-model", str(RUN), "--prior", "gtx960-mattsson2016", "-o", "odd.json",
+                  folder=path.parent)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "Calibrated from gtx960-mattsson2016" in " ".join(done.stdout.split())
+
+
 def test_a_prior_needs_few_ops(fitted: tuple[Path, str]) -> None:
     """A Run fitted around another model says so, and predicts."""
     path, _ = fitted
@@ -103,8 +113,9 @@ def onnx_file(path: Path, batch: int | str, side: int | str) -> Path:
         nodes if isinstance(side, int) else nodes[:1],
         "g",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 1, side, side])],
-        [helper.make_tensor_value_info(
-            "y" if isinstance(side, int) else "a", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 10]) if
+         isinstance(side, int) else
+         helper.make_tensor_value_info("a", TensorProto.FLOAT, [batch, 16, side, side])],
         [weights("w", 16, 1, 3, 3), weights("v", 16, 16, 3, 3), weights("u", 16 * 6 * 6, 10)],
     )  # fmt: skip
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
@@ -155,7 +166,6 @@ def test_other_free_sizes_get_a_sentence(fitted: tuple[Path, str]) -> None:
         ("predict", "gtx960-mattsson2016", "784 fc"),
         ("predict", "gtx960-mattsson2016", "784 fc10", "--batch", "0"),
         ("fit-model", str(RUN), "--peak-gflops", "0"),
-        ("fit-model", str(RUN), "--prior", "gtx960-mattsson2016"),
     ],
 )
 def test_bad_input_gets_a_sentence(arguments: tuple[str, ...], tmp_path: Path) -> None:

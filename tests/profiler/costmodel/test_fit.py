@@ -113,17 +113,21 @@ def test_fewer_points_only_scale() -> None:
     np.testing.assert_allclose(found["gemm"].coefficients, TRUTH)
 
 
-@given(st.integers(0, 10_000))
-@settings(max_examples=10, deadline=None)
-def test_conformal_factors_cover_what_they_promise(seed: int) -> None:
-    """Of new ops of the same kind about 90 % lie within the factor."""
-    train = measured(products(150, seed), noise=0.1, seed=seed)
-    found = fit.fit(train)
-    factor = fit.factors(found, train)["gemm"]
-    assert factor is not None
-    asked = measured(products(400, seed + 1), noise=0.1, seed=seed + 1)
-    off = np.abs(np.log(fit.seconds_of(found, asked.works) / asked.seconds))
-    assert 0.82 <= (off <= np.log(factor)).mean() <= 0.97
+def test_conformal_factors_cover_what_they_promise() -> None:
+    """Of new ops of the same kind about 90 % lie within the factor, in the mean of 8 devices.
+
+    Of a single one the share has a deviation of 3 % itself, with 150 residuals.
+    """
+    shares = []
+    for seed in range(8):
+        train = measured(products(150, seed), noise=0.1, seed=seed)
+        found = fit.fit(train)
+        factor = fit.factors(found, train)["gemm"]
+        assert factor is not None
+        asked = measured(products(400, seed + 1), noise=0.1, seed=seed + 1)
+        off = np.abs(np.log(fit.seconds_of(found, asked.works) / asked.seconds))
+        shares.append((off <= np.log(factor)).mean())
+    assert 0.87 <= np.mean(shares) <= 0.93
 
 
 def test_too_few_residuals_give_no_factor() -> None:

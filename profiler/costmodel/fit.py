@@ -2,10 +2,11 @@
 
 The steps, per group of ops:
 
-1. Candidate sets of features (`SETS`), without features that fewer than 3 shapes show. The one with
-   the lowest cross-validated error is taken. Folds hold all measurements of a shape together, so
-   that no shape is predicted from itself. (The simplest within one standard error of the best, the
-   usual rule, was worse on two of two training sets of our own; see docs/cost-model-results.md.)
+1. Candidate sets of features (`SETS`), simplest first, without features that fewer than 3 shapes
+   show. The simplest whose cross-validated error is within half a standard error of the best is
+   taken. (A whole one, the usual rule, kept too simple ones on two of two training sets of our own;
+   see docs/cost-model-results.md.) Folds hold all measurements of a shape together, so that no
+   shape is predicted from itself.
 2. Coefficients ≥ 0 with the least relative error (`nnls`).
 3. With few rows or shapes the coefficients are pulled towards those of the kind, or of the
    device (`mapped`): what the group cannot tell is borrowed, and said to be.
@@ -41,6 +42,7 @@ RESAMPLES = 200
 _VIEWS = frozenset(name.lower() for name in counts.VIEWS)
 _CALIBRATION = 30  # residuals that a conformal factor of its own takes
 _ROUNDS = 12
+_REACH = 0.5  # standard errors that a simpler set may be worse by
 
 _A1 = ("launch", "tiles", "flops", "bytes_in", "bytes_out", "bytes_weights")
 _A2 = ("launch", "tiles", "flops_1x1", "flops_3x3", "flops_wide", "bytes_in", "bytes_out",
@@ -277,17 +279,17 @@ def held_out(matrix: Array, rows_: Rows, fold: NDArray[np.int64], solve: Solver)
 
 
 def choose(rows_: Rows, sets: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """The set of features with the lowest error of rows that were held out."""
+    """The simplest set of features within `_REACH` standard errors of the best."""
     columns, fold = rows_.columns, folds(rows_.shapes)
     scores = [
         _score(held_out(features.matrix(names, columns), rows_, fold, nnls), rows_)
         for names in sets
     ]
-    return sets[int(np.argmin(scores))]
+    return sets[_simplest(scores)]
 
 
-def _score(out: Array, rows_: Rows) -> float:
-    """Mean relative error over shapes, each error at most 1.
+def _score(out: Array, rows_: Rows) -> tuple[float, float]:
+    """Mean relative error over shapes, each error at most 1, and its standard error.
 
     Rows count by their weights: an op that was not measured well says little of a set.
     """
@@ -295,7 +297,13 @@ def _score(out: Array, rows_: Rows) -> float:
     _, place = np.unique(rows_.shapes, return_inverse=True)
     weights = np.bincount(place, rows_.weights) / np.bincount(place)
     by_shape = np.bincount(place, rows_.weights * error) / np.bincount(place, rows_.weights)
-    return float(np.average(by_shape, weights=weights))
+    mean = float(np.average(by_shape, weights=weights))
+    return mean, math.sqrt(float(((weights * (by_shape - mean)) ** 2).sum())) / weights.sum()
+
+
+def _simplest(scores: Sequence[tuple[float, float]]) -> int:
+    best, error = min(scores)
+    return next(index for index, one in enumerate(scores) if one[0] <= best + _REACH * error)
 
 
 # --- groups ---------------------------------------------------------------------------------------
@@ -487,7 +495,7 @@ def fit_networks(
         out = held_out(matrix, whole, fold, nnls)
         tried.append((keys, matrix, out))
     scores = [_score(out, whole) for _, _, out in tried]
-    keys, matrix, out = tried[int(np.argmin(scores))]
+    keys, matrix, out = tried[_simplest(scores)]
     found = nnls(matrix, seconds)
     fitted = {}
     for group in groups:

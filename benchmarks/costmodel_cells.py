@@ -1,9 +1,10 @@
 """Our own Runs as the evaluation reads them: ops that were timed, and whole networks.
 
-costmodel-train-*.json   at most 120 distinct ops; what models are fitted on
-costmodel-dev-*.json     40 random networks with their ops; features are chosen on them
-costmodel-test-*.json    64 random networks, whole times only, drawn after the model is frozen
-group[1-4]-*.json        the networks of 2016; ops from ONNX Runtime's profiler, in whole µs
+costmodel-train-*.json      at most 120 distinct ops; what models are fitted on
+costmodel-dev-*.json        40 random networks with their ops; features are chosen on them
+costmodel-calibrate-*.json  40 others, whole times only, for the intervals of the model
+costmodel-test-*.json       64 random networks, whole times only, drawn after the model is frozen
+group[1-4]-*.json           the networks of 2016; ops from ONNX Runtime's profiler, in whole µs
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ LOWERING = "blocked16"
 _PATTERNS = {
     "train": "costmodel-train-*.json",
     "dev": "costmodel-dev-*.json",
+    "calibrate": "costmodel-calibrate-*.json",
     "test": "costmodel-test-*.json",
     "groups": "group[1-4]-*.json",
 }
@@ -117,15 +119,25 @@ def cells(files: Sequence[Path]) -> Cells:
 
 
 class Own(NamedTuple):
-    """All of a folder; None where a kind is missing."""
+    """All of a folder; None where a kind is missing.
+
+    `train` holds what `fit-model` was given: ops of the training Run, and whole networks of the
+    calibrating one; `trained` are the networks of the former alone.
+    """
 
     train: Measured
     trained: Cells
     dev: Measured | None
     dev_cells: Cells | None
+    calibrate: Cells | None
     test: Cells | None
     groups: Measured | None
     group_cells: Cells | None
+
+    def random(self) -> list[Cells]:
+        """Random networks whose ops were not fitted."""
+        every = (self.dev_cells, self.calibrate, self.test)
+        return [one for one in every if one is not None]
 
 
 def own(folder: Path) -> Own:
@@ -139,13 +151,19 @@ def own(folder: Path) -> Own:
         raise SystemExit(f"{folder} has no {_PATTERNS['train']}: give another folder with --runs.")
     for kind, files in found.items():
         print(f"{kind}: {', '.join(path.name for path in files) or 'none, left out'}")
-    ops = {kind: assemble.read(files) if files else None for kind, files in found.items()
-           if kind != "test"}  # fmt: skip
     whole = {kind: cells(files) if files else None for kind, files in found.items()}
-    assert ops["train"]
-    assert whole["train"]
-    return Own(ops["train"], whole["train"], ops["dev"], whole["dev"], whole["test"],
-               ops["groups"], whole["groups"])  # fmt: skip
+    trained = whole["train"]
+    assert trained
+    return Own(
+        train=assemble.read([*found["train"], *found["calibrate"]]),
+        trained=trained,
+        dev=assemble.read(found["dev"]) if found["dev"] else None,
+        dev_cells=whole["dev"],
+        calibrate=whole["calibrate"],
+        test=whole["test"],
+        groups=assemble.read(found["groups"]) if found["groups"] else None,
+        group_cells=whole["groups"],
+    )
 
 
 # --- what networks are ----------------------------------------------------------------------------

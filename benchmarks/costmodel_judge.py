@@ -255,11 +255,20 @@ def few(rows: Rows, keys: Array, count: int, seeds: Sequence[int]) -> dict[str, 
 # --- intervals ------------------------------------------------------------------------------------
 
 
-def covered(rows: Rows, splits: Sequence[Split], *, networks: bool) -> dict[str, float]:
+def covered(rows: Rows, splits: Sequence[Split], *, networks: bool) -> dict:
     """How often the 90 % interval of an op holds its time, on ops that were held out."""
+    return covered_in(
+        [(rows.only(train), rows.only(test)) for train, test in splits], networks=networks
+    )
+
+
+def covered_in(pairs: Sequence[tuple[Rows, Rows]], *, networks: bool) -> dict:
+    """The same for pairs of what is learned from and what is asked.
+
+    `networks`: the factor comes from whole networks left out, as where new networks are asked.
+    """
     inside, width, unknown = [], [], 0
-    for train, test in splits:
-        known, asked = rows.only(train), rows.only(test)
+    for known, asked in pairs:
         found = fit.fit(known)
         factors = fit.factors(found, known, by_network=networks)
         predicted = fit.seconds_of(found, asked.works)

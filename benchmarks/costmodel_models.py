@@ -23,6 +23,9 @@ Learner: TypeAlias = Callable[[Rows], Predict]
 Whole: TypeAlias = Callable[[NetworkTable], Callable[[NetworkTable], Array]]
 
 TREES = 100
+# A1, fixed: launch, image tiles, FLOPs and bytes.
+_COMPUTES = ("launch", "tiles", "flops", "bytes_in", "bytes_out", "bytes_weights")
+_MOVES = ("launch", "bytes_in", "bytes_out")
 _SIZES = ("batch", "m", "n", "k", "products", "c_in", "h_in", "c_out", "h_out", "window", "stride",
           "flops", "bytes_in", "bytes_out", "bytes_weights")  # fmt: skip
 
@@ -74,7 +77,7 @@ def _paper_relative(name: str, mine: Rows) -> Callable[[Columns], Array]:
 
 
 def _simple(name: str, mine: Rows) -> Callable[[Columns], Array]:
-    names = fit.SETS[fit.kind_of(name)][0]
+    names = _COMPUTES if fit.computes(name) else _MOVES
     found = fit.nnls(features.matrix(names, mine.columns), mine.seconds)
     return lambda asked: features.matrix(names, asked) @ found
 

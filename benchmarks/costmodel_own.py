@@ -30,8 +30,12 @@ def run_own(folder: Path, plotted: Path) -> dict:
     """Trained on at most 120 ops; judged on random networks drawn after the model was frozen."""
     found = own.own(folder)
     fitted = {"frozen": models.load(str(FROZEN)), "fit-model": assemble.model(found.train)}
-    sets = {"random networks": found.test, "2016 groups": found.group_cells,
-            "dev networks": found.dev_cells}  # fmt: skip
+    sets = {
+        "random networks": found.test,
+        "2016 groups": found.group_cells,
+        "dev networks": found.dev_cells,
+        "calibrating networks": found.calibrate,
+    }
     train = found.train.rows
     timed = train.only(train.groups != "reshape")
     out: dict = {
@@ -153,7 +157,7 @@ def _coverage(
     out = {}
     for label, model in fitted.items():
         for name, cells in sets.items():
-            if cells is not None:
+            if cells is not None and cells is not found.calibrate:
                 out[f"{label}, {name}"] = _held(model, cells)
     for name, measured in (("dev", found.dev), ("2016 groups", found.groups)):
         if measured is not None:
@@ -201,8 +205,8 @@ def _learning(found: Own) -> dict:
 
 
 def _both(known: object, found: Own) -> tuple[Array, Array]:
-    """Predicted and measured seconds of the random networks, dev and test."""
-    every = [one for one in (found.dev_cells, found.test) if one is not None] or [found.trained]
+    """Predicted and measured seconds of all random networks."""
+    every = found.random() or [found.trained]
     made = [cells.of(known, found.train.call_s) for cells in every]
     return np.concatenate(made), np.concatenate([cells.seconds for cells in every])
 

@@ -20,6 +20,8 @@ _SHOWN = ("frozen", "2016-rel", "A1", "forest", "forest-raw", "boosting")
 _CURVES = {"ours": "C0", "A1": "C9", "2016-rel": "C1", "forest": "C2", "forest-raw": "C8",
            "boosting": "C3", "2016": "C7"}  # fmt: skip
 _BAND = 0.10
+_TOP = 3.0  # of learning curves
+_APART = 1.25
 
 
 def _figure(wide: float, high: float) -> Figure:
@@ -43,7 +45,7 @@ def predicted(sets: Mapping[str, Mapping[str, Array]], path: Path) -> None:
         axes.plot(ends, ends, color="0.5", lw=0.8)
         for index, (name, points) in enumerate(sets.items()):
             axes.plot(
-                points["measured"] * 1e3, np.clip(points[model] * 1e3, *ends), "ox^"[index % 3],
+                points["measured"] * 1e3, np.clip(points[model] * 1e3, *ends), "ox^s"[index % 4],
                 ms=3.5, mfc="none", color=f"C{index}", label=name,
             )  # fmt: skip
         axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends, title=model)
@@ -93,6 +95,16 @@ def _group_residuals(axes: Axes, mine: Rows, one: Fitted) -> None:
     axes.legend(fontsize=6.5, loc="upper left", ncols=2, frameon=False)
 
 
+def _apart(counts: Sequence[int]) -> list[str]:
+    """Labels of ticks; none where it would touch the one before."""
+    labels, last = [], 0
+    for count in counts:
+        near = count < _APART * last
+        labels.append("" if near else str(count))
+        last = last if near else count
+    return labels
+
+
 def learning(panels: Sequence[tuple[str, Mapping[str, Mapping], str]], path: Path) -> None:
     """MAPE by the number of ops measured; a panel is a title, a curve and "ops" or "networks"."""
     figure = _figure(9, 3.0 * -(-len(panels) // 3))
@@ -100,16 +112,16 @@ def learning(panels: Sequence[tuple[str, Mapping[str, Mapping], str]], path: Pat
         axes = figure.add_subplot(-(-len(panels) // 3), 3, place + 1)
         counts = [int(count) for count in curve]
         for model, colour in _CURVES.items():
-            values = [min(one[model][part]["mape"], 3.0) for one in curve.values()]
+            values = [min(one[model][part]["mape"], _TOP) for one in curve.values()]
             axes.plot(counts, values, "o-", ms=3, lw=2 if model == "ours" else 1, color=colour,
                       label=model)  # fmt: skip
-        axes.set(xscale="log", yscale="log", xticks=counts, ylim=(0.01, 3.2))
+        axes.set(xscale="log", yscale="log", ylim=(0.02, _TOP))
         axes.set_xticks([], minor=True)
-        axes.set_xticklabels([str(count) for count in counts], fontsize=7)
+        axes.set_xticks(counts, _apart(counts), fontsize=7)
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.set_title(title, fontsize=10)
         if place % 3 == 0:
-            axes.set_ylabel("MAPE")
+            axes.set_ylabel(f"MAPE, at most {_TOP:.0%} drawn")
         if place >= len(panels) - 3:
             axes.set_xlabel("ops measured")
     figure.axes[0].legend(fontsize=7, ncols=2, frameon=False)

@@ -11,25 +11,27 @@ _CONSOLE = Console(width=80, highlight=False)
 
 
 def percent(value: float | None, digits: int = 1, sign: str = "") -> str:
-    """A share as people read it; a dash for none."""
-    return "–" if value is None else f"{value:{sign}.{digits}%}"
+    """A share as people read it; a dash for none, and no digits behind thousands."""
+    if value is None:
+        return "–"
+    return f"{value:{sign}.{0 if abs(value) >= 10 else digits}%}"
 
 
 def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table whose first column is text and whose others are numbers."""
-    made = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    made = Table(box=None, pad_edge=False)
     made.add_column(heads[0], no_wrap=True)
     for head in heads[1:]:
         made.add_column(head, justify="right", no_wrap=True)
     for row in rows:
         made.add_row(*row)
-    _CONSOLE.print()
+    _CONSOLE.print(f"\n{title}")
     _CONSOLE.print(made)
 
 
 def models(title: str, found: Mapping) -> None:
     """One line per model: its ops, and the totals of networks; then ours against the forest."""
-    heads = ("", "op MAPE", "median", "±10 %", "network", "max", "±10 %", "bias", "rank")
+    heads = ("", "op MAPE", "median", "±10%", "network", "max", "±10%", "bias", "rank")
     table(f"{title} ({_asked(found['models'])})", heads, [
         (name, *_of_ops(one["ops"]), percent(one["networks"]["mape"]),
          percent(one["networks"]["max"], 0), percent(one["networks"]["within10"], 0),

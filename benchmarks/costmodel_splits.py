@@ -20,6 +20,7 @@ Known = Mapping[str, Array]  # of ops or of cells: conv, fc, depth, neurons, bat
 Choice = Callable[[Known], Array]
 SEEDS = range(5)
 DEEP = 64
+MANY = 100  # held-out ops from which on intervals are judged
 
 
 class Case(NamedTuple):
@@ -39,6 +40,10 @@ def run_splits(folder: Path, _: Path) -> dict:
         if sum(len(case.asked.seconds) for case in cases):
             out[label] = extrapolated(cases, found.train.call_s)
             show.models(label, out[label])
+    show.coverage(
+        "Ops of the splits with at least 100 of them",
+        {label: one["coverage"] for label, one in out.items() if "coverage" in one},
+    )
     return out
 
 
@@ -51,7 +56,6 @@ def _random(found: Own) -> dict:
     out = judge.compared(rows, judge.keys_of(rows), splits)
     out["coverage"] = judge.covered(rows, splits, networks=False)
     show.models("S1: a fifth of the shapes held out, own ops", out)
-    show.coverage("", {"own ops": out["coverage"]})
     return out
 
 
@@ -144,7 +148,7 @@ def _from_grid(found: Own) -> Iterator[tuple[str, list[Case]]]:
 
 def _sets(found: Own) -> Iterator[tuple[str, Cells, Rows]]:
     """The random networks with the ops that were timed of them, and the groups."""
-    every = [one for one in (found.dev_cells, found.test) if one is not None]
+    every = found.random()
     nothing = found.train.rows.only(np.zeros(len(found.train.rows.seconds), dtype=bool))
     if every:
         yield "random", own.merged(every), found.dev.rows if found.dev else nothing
@@ -154,11 +158,11 @@ def _sets(found: Own) -> Iterator[tuple[str, Cells, Rows]]:
 
 def _topologies(found: Own) -> Iterator[tuple[str, list[Case]]]:
     """S5: networks with one ConvLayer or none, then deep and mixed ones."""
-    every = [one for one in (found.dev_cells, found.test) if one is not None]
-    if found.dev is None or not every:
+    if found.dev is None or found.dev_cells is None:
         return
     rows, _ = judge.joined(found.train.rows, found.dev.rows)
-    cells, trained = own.merged(every), own.merged([found.trained, *every[:1]])
+    cells = own.merged(found.random())
+    trained = own.merged([found.trained, found.dev_cells])
     of_ops, of_cells = own.of_rows(rows), own.of_cells(cells)
     train = _most("conv", 1)
     known = (rows.only(train(of_ops)), trained.only(train(own.of_cells(trained))))
@@ -192,6 +196,9 @@ def extrapolated(cases: Sequence[Case], call_s: float) -> dict:
     out["models"]["flops"] = {"ops": None, "networks": judge.errors(flops, measured)}
     names = np.concatenate([case.asked.names for case in cases])
     out["ours minus forest"] = judge.difference(whole["ours"], whole["forest"], measured, names)
+    if len(timed) >= MANY:
+        pairs = [(case.train, case.ops) for case in cases]
+        out["coverage"] = judge.covered_in(pairs, networks=True)
     return out
 
 

@@ -231,6 +231,7 @@ def k_centre(rows: Rows, count: int, seed: int) -> Mask:
         near = np.flatnonzero(groups == groups[place])
         apart = np.linalg.norm(points[near] - points[place], axis=1)
         distance[near] = np.minimum(distance[near], apart)
+        distance[place] = -np.inf  # never again, where equal ops are all that is left
     return chosen
 
 

@@ -11,7 +11,7 @@ import costmodel_plots as plots
 import costmodel_show as show
 import numpy as np
 from costmodel_cells import Cells, Own
-from costmodel_models import MODELS, Array, whole_flops
+from costmodel_models import MODELS, Array, Predict, whole_flops
 
 from nnprof.profiler.costmodel import assemble, fit, work
 from nnprof.profiler.costmodel import model as models
@@ -21,7 +21,7 @@ from nnprof.profiler.costmodel.predict import Prediction, predict, predict_specs
 RESULTS = Path(__file__).parent / "results"
 FROZEN = RESULTS / "costmodel-own-frozen.json"
 COUNTS = (12, 20, 40, 80, 120)
-SEEDS = range(3)
+SEEDS = range(2)
 QUIET = 0.05  # relative spread of the processes up to which a cell counts as quiet
 TARGET = 0.10
 
@@ -43,10 +43,10 @@ def run_own(folder: Path, plotted: Path) -> dict:
                          "networks": len(found.train.networks)},
         "frozen on": [source.name for source in fitted["frozen"].sources],
     }  # fmt: skip
-    points = {}
+    points, learned = {}, {name: learn(train) for name, learn in MODELS.items()}
     for name, cells in sets.items():
         if cells is not None:
-            out[name], points[name] = _judged_cells(cells, found, fitted)
+            out[name], points[name] = _judged_cells(cells, found, fitted, learned)
             show.networks(f"Own grid, {name}", out[name])
             _say_noise(out[name])
     out["ops of other Runs"] = _ops(found)
@@ -61,13 +61,12 @@ def run_own(folder: Path, plotted: Path) -> dict:
 
 
 def _judged_cells(
-    cells: Cells, found: Own, fitted: Mapping[str, CostModel]
+    cells: Cells, found: Own, fitted: Mapping[str, CostModel], learned: Mapping[str, Predict]
 ) -> tuple[dict, dict[str, Array]]:
     """Every model on these networks, and the seconds that each predicts, with the measured."""
-    learned = {name: learn(found.train.rows) for name, learn in MODELS.items()}
     seconds = {name: predicted(model, cells) for name, model in fitted.items()}
-    for name, learn in learned.items():
-        seconds[name] = cells.of(learn, found.train.call_s)
+    for name, known in learned.items():
+        seconds[name] = cells.of(known, found.train.call_s)
     seconds["flops"] = whole_flops(found.trained.table)(cells.table)
     seconds |= _published(cells)
     lacking = cells.lacking(found.train.rows)

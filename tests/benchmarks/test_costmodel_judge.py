@@ -87,6 +87,13 @@ def test_k_centre_covers_groups(judge: ModuleType) -> None:
     assert set(rows.groups[chosen]) == {"gemm", "softmax"}
 
 
+def test_k_centre_ends_among_equals(judge: ModuleType) -> None:
+    """Ops that are measured twice are chosen, too, where nothing else is left."""
+    once = _rows([16, 32])
+    rows = fit.rows([*once.works, *once.works], [*once.seconds, *once.seconds])
+    assert judge.k_centre(rows, 7, seed=0).sum() == 7
+
+
 def test_difference_of_equals_is_none(judge: ModuleType) -> None:
     """A model against itself differs by nothing; one that is 10 % worse by 10 %, without doubt."""
     measured = np.linspace(1, 2, 30)

@@ -169,8 +169,10 @@ def _cycles(steps: tuple[tuple[Array | float, Array], ...], columns: Array, most
     """Cycles of all steps for each value summed; `most` vectors of columns in a step."""
     vectors = np.ceil(columns / VECTOR)
     whole, left = vectors // most, vectors % most
-    parts = [count * (whole * _step(rows, most) + _step(rows, left)) for rows, count in steps]
-    return np.add.reduce(parts)
+    cycles = np.zeros(len(columns))
+    for rows, count in steps:
+        cycles += count * (whole * _step(rows, most) + _step(rows, left))
+    return cycles
 
 
 _CONV_VECTORS, _GEMM_VECTORS = 4, 2

@@ -92,7 +92,9 @@ def _group_residuals(axes: Axes, mine: Rows, one: Fitted) -> None:
                   mfc="none", color=f"C{index % 10}", label=one.names[index])  # fmt: skip
     axes.set(xscale="log", ylim=(-1.08, 1.9), yticks=(-1, -0.5, 0, 0.5, 1))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.legend(fontsize=6.5, loc="upper left", ncols=2, frameon=False)
+    axes.legend(
+        fontsize=6.5, loc="upper left", ncols=2, frameon=False, columnspacing=0.6, handletextpad=0
+    )
 
 
 def _apart(counts: Sequence[int]) -> list[str]:

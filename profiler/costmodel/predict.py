@@ -89,12 +89,13 @@ def network_seconds(model: CostModel, ops: Table, batch: int) -> Array:
 def _cold_seconds(model: CostModel, ops: Table) -> Array:
     """Seconds of the terms that depend on the whole network, which an op of many does not know."""
     total, touched = np.zeros(ops.networks), ops.touched()
+    asked = ops.columns["touched"][ops.row] == 0
     for code, name in enumerate(ops.names):
         for term in model.terms_of(name):
             if term.feature not in features.COLD:
                 continue
             cold = touched > features.COLD[term.feature]
-            at = (ops.codes[ops.row] == code) & cold[ops.network]
+            at = (ops.codes[ops.row] == code) & cold[ops.network] & asked
             weights = ops.columns["bytes_weights"][ops.row[at]]
             total += term.coefficient * np.bincount(ops.network[at], weights, ops.networks)
     return total

@@ -3,10 +3,10 @@
 The steps, per group of ops:
 
 1. Candidate sets of features (`SETS`), simplest first, without features that fewer than 3 shapes
-   show. The simplest whose cross-validated error is within half a standard error of the best is
-   taken. (A whole one, the usual rule, kept too simple ones on two of two training sets of our own;
-   see docs/cost-model-results.md.) Folds hold all measurements of a shape together, so that no
-   shape is predicted from itself.
+   show (FLOPs of no kind may be lost that way). The simplest whose cross-validated error is within
+   half a standard error of the best is taken. (A whole one, the usual rule, kept too simple ones on
+   two of two training sets of our own; see docs/cost-model-results.md.) Folds hold all measurements
+   of a shape together, so that no shape is predicted from itself.
 2. Coefficients ≥ 0 with the least relative error (`nnls`).
 3. With few rows or shapes the coefficients are pulled towards those of the kind, or of the
    device (`mapped`): what the group cannot tell is borrowed, and said to be.
@@ -96,8 +96,8 @@ SETS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "view": (("launch",),),
 }
-# What few rows are fitted with: no amount counted twice, for others' rates stand in.
-_SIMPLE = {kind: sets[0] for kind, sets in SETS.items()} | {"conv-blocked": _BLOCKS}
+# What few rows are fitted with: one rate for all FLOPs, no amount counted twice.
+_SIMPLE = {kind: sets[0] for kind, sets in SETS.items()} | {"conv-blocked": _A1}
 
 
 def kind_of(group: str) -> str:
@@ -375,10 +375,12 @@ def _view(found: Mapping[str, Fitted], count: int) -> Fitted:
 
 def _own(mine: Rows) -> Fitted:
     kind = kind_of(str(mine.groups[0]))
-    if _is_rich(mine):
-        names = choose(mine, [_shown(names, mine) for names in SETS[kind]])
-    else:
-        names = _SIMPLE[kind]
+    sets = [_shown(names, mine) for names in SETS[kind]] if _is_rich(mine) else []
+    whole = [
+        shown for shown, names in zip(sets, SETS[kind], strict=False)
+        if all(name in shown or features.FEATURES[name].resource != "flop" for name in names)
+    ]  # fmt: skip
+    names = choose(mine, whole) if whole else _SIMPLE[kind]
     matrix = features.matrix(names, mine.columns)
     found = nnls(matrix, mine.seconds, mine.weights)
     kept = found > 0
@@ -388,7 +390,10 @@ def _own(mine: Rows) -> Fitted:
 
 
 def _shown(names: Sequence[str], mine: Rows) -> tuple[str, ...]:
-    """Those of which there is some in at least `FEW_SHAPES` shapes; fewer identify nothing."""
+    """Those of which there is some in at least `FEW_SHAPES` shapes; fewer identify nothing.
+
+    A set that lost FLOPs of some kind that way is of no use: elsewhere they would be free.
+    """
     amounts = features.matrix(tuple(names), mine.columns)
     shown = [len(set(mine.shapes[amounts[:, at] > 0])) for at in range(len(names))]
     return tuple(name for name, count in zip(names, shown, strict=True) if count >= FEW_SHAPES)

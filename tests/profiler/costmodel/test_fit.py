@@ -58,6 +58,20 @@ def test_one_wild_row_does_not_move_the_rest() -> None:
     np.testing.assert_allclose(found, TRUTH, rtol=0.05)
 
 
+def test_work_of_a_kind_that_was_not_seen_is_not_free() -> None:
+    """Convolutions of one channel in tell a rate that those of 32 channels have, too."""
+
+    def blocked(channels: int, depth: int, side: int, batch: int) -> Work:
+        one = work.conv((channels, side, side), (depth, side - 4, side - 4), 5, 1)
+        return work.at_batch(work.in_blocks(one), batch)
+
+    seen = [blocked(1, depth, side, batch) for depth in (16, 48, 80) for side in (12, 20, 28)
+            for batch in (1, 16, 128)]  # fmt: skip
+    found = fit.fit(measured(seen))
+    asked = measured([blocked(32, 64, 20, 8)])
+    assert 0.5 < fit.seconds_of(found, asked.works)[0] / asked.seconds[0] < 2
+
+
 def test_batches_of_a_shape_stay_in_one_fold() -> None:
     """Otherwise a shape would be predicted from itself."""
     works = [work.at_batch(work.gemm(64, 32 + size), batch) for size in range(9)

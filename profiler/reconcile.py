@@ -27,6 +27,7 @@ from statistics import median, stdev
 
 from msgspec.structs import replace
 
+from nnprof.profiler import counts
 from nnprof.types import OpPass, OpTime
 
 # Doubts: relative to the op's time, and absolute.
@@ -84,7 +85,32 @@ def combine(passes: Sequence[OpPass], clean_s: float) -> OpPass | None:
         _estimate(by_place[index], reach_s.get(index, 0.0), cold, off, runtime)
         for index in sorted(by_place)
     )
+    ops = _bounded_views(ops, by_place)
     return OpPass(method="combined", latency_s=sum(op.seconds for op in ops), ops=ops)
+
+
+def _bounded_views(
+    ops: tuple[OpTime, ...], by_place: Mapping[int, Mapping[str, Sequence[OpTime]]]
+) -> tuple[OpTime, ...]:
+    """With ops that only give a tensor another shape at most as long as the shortest op alone.
+
+    Only the runtime's profiler sees them, and it charges the first node of a graph more. All that
+    they do is start, which the shortest op does as well.
+    """
+    alone_s = [
+        median(op.seconds for op in found["isolated"])
+        for found in by_place.values()
+        if "isolated" in found
+    ]
+    if not alone_s:
+        return ops
+    most_s = min(alone_s)
+    return tuple(
+        replace(op, seconds=most_s, low_s=min(op.low_s or 0.0, most_s))
+        if op.op in counts.VIEWS and op.seconds > most_s
+        else op
+        for op in ops
+    )
 
 
 def _profiler_cost_s(places: Iterable[Mapping[str, Sequence[OpTime]]]) -> float:

@@ -96,8 +96,8 @@ SETS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "view": (("launch",),),
 }
-# What few rows are fitted with: one rate for all FLOPs, no amount counted twice.
-_SIMPLE = {kind: sets[0] for kind, sets in SETS.items()} | {"conv-blocked": _A1}
+# What few rows are fitted with, no amount counted twice: the first that loses no FLOPs.
+_SIMPLE = {kind: sets[:1] for kind, sets in SETS.items()} | {"conv-blocked": (_BLOCKS, _A1)}
 
 
 def kind_of(group: str) -> str:
@@ -347,7 +347,8 @@ def fit(rows_: Rows) -> dict[str, Fitted]:
             of_kind = np.array([kind_of(group) == kind_of(name) for group in groups])
             found[name] = _pulled(mine, *_kind_prior(rows_.only(of_kind)))
         elif rich:
-            found[name] = _pulled(mine, *_device_prior(rows_, found, kind_of(name)))
+            simple = _simple(kind_of(name), mine)
+            found[name] = _pulled(mine, *_device_prior(rows_, found, simple))
         else:
             found[name] = _own(mine)
     return found
@@ -375,12 +376,11 @@ def _view(found: Mapping[str, Fitted], count: int) -> Fitted:
 
 def _own(mine: Rows) -> Fitted:
     kind = kind_of(str(mine.groups[0]))
-    sets = [_shown(names, mine) for names in SETS[kind]] if _is_rich(mine) else []
-    whole = [
-        shown for shown, names in zip(sets, SETS[kind], strict=False)
-        if all(name in shown or features.FEATURES[name].resource != "flop" for name in names)
-    ]  # fmt: skip
-    names = choose(mine, whole) if whole else _SIMPLE[kind]
+    whole = []
+    if _is_rich(mine):
+        shown = [_shown(names, mine, FEW_SHAPES) for names in SETS[kind]]
+        whole = [one for one, all_ in zip(shown, SETS[kind], strict=True) if _keeps(one, all_)]
+    names = choose(mine, whole) if whole else _simple(kind, mine)
     matrix = features.matrix(names, mine.columns)
     found = nnls(matrix, mine.seconds, mine.weights)
     kept = found > 0
@@ -389,14 +389,21 @@ def _own(mine: Rows) -> Fitted:
     return Fitted(names, found[kept], out, None)
 
 
-def _shown(names: Sequence[str], mine: Rows) -> tuple[str, ...]:
-    """Those of which there is some in at least `FEW_SHAPES` shapes; fewer identify nothing.
-
-    A set that lost FLOPs of some kind that way is of no use: elsewhere they would be free.
-    """
+def _shown(names: Sequence[str], mine: Rows, shapes: int) -> tuple[str, ...]:
+    """Those of which there is some in at least so many shapes."""
     amounts = features.matrix(tuple(names), mine.columns)
     shown = [len(set(mine.shapes[amounts[:, at] > 0])) for at in range(len(names))]
-    return tuple(name for name, count in zip(names, shown, strict=True) if count >= FEW_SHAPES)
+    return tuple(name for name, count in zip(names, shown, strict=True) if count >= shapes)
+
+
+def _keeps(shown: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether no FLOPs were lost: what was not shown would be free elsewhere."""
+    return all(name in shown or features.FEATURES[name].resource != "flop" for name in names)
+
+
+def _simple(kind: str, mine: Rows) -> tuple[str, ...]:
+    kept = (names for names in _SIMPLE[kind] if _keeps(_shown(names, mine, 1), names))
+    return next(kept, _SIMPLE[kind][-1])
 
 
 def _pulled(mine: Rows, names: tuple[str, ...], prior: Array) -> Fitted:
@@ -408,14 +415,14 @@ def _pulled(mine: Rows, names: tuple[str, ...], prior: Array) -> Fitted:
 
 def _kind_prior(of_kind: Rows) -> tuple[tuple[str, ...], Array]:
     """The simplest model of all groups of a kind taken together."""
-    names = _SIMPLE[kind_of(str(of_kind.groups[0]))]
+    names = _simple(kind_of(str(of_kind.groups[0])), of_kind)
     found = nnls(features.matrix(names, of_kind.columns), of_kind.seconds, of_kind.weights)
     kept = found > 0
     return tuple(name for name, keep in zip(names, kept, strict=True) if keep), found[kept]
 
 
 def _device_prior(
-    rows_: Rows, found: Mapping[str, Fitted], kind: str
+    rows_: Rows, found: Mapping[str, Fitted], simple: Sequence[str]
 ) -> tuple[tuple[str, ...], Array]:
     """What the other groups say of the device: a launch, a byte, a FLOP.
 
@@ -434,7 +441,7 @@ def _device_prior(
         "byte": _fast(seconds[~computing], moved[~computing]),
         "flop": _fast(seconds[computing], columns["flops"][computing]),
     }
-    names = tuple(name for name in _SIMPLE[kind] if features.FEATURES[name].unit in rates)
+    names = tuple(name for name in simple if features.FEATURES[name].unit in rates)
     prior = np.array([rates[features.FEATURES[name].unit] for name in names])
     kept = prior > 0
     return tuple(name for name, keep in zip(names, kept, strict=True) if keep), prior[kept]

@@ -128,3 +128,16 @@ def test_cost_of_the_profiler_is_taken_off() -> None:
     assert found[3].method == "runtime"
     assert found[3].seconds == pytest.approx(0.5e-6, abs=1e-9)
     assert found[2].seconds == pytest.approx(100e-6, rel=1e-3)
+
+
+def test_a_view_takes_no_longer_than_the_shortest_op() -> None:
+    """What the profiler says of a reshape is mostly itself; a start is all that it costs."""
+    view = replace(_op(0, 6e-6, "runtime"), op="Reshape")
+    others = [_op(index, 4e-6, "runtime") for index in (1, 2)]
+    runtime = OpPass(method="runtime", latency_s=1.0, ops=(view, *others))
+    alone = OpPass(
+        method="isolated", latency_s=1.0, ops=(_op(1, 1e-6, "isolated"), _op(2, 2e-6, "isolated"))
+    )
+    found = combine([runtime, alone]).ops
+    assert found[0].seconds == pytest.approx(1e-6)
+    assert found[0].low_s <= found[0].seconds <= found[0].high_s

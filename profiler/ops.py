@@ -68,7 +68,8 @@ def all_passes(
     try:
         passes.append(_isolated(session, plan, known, call_s, cache_bytes))
         # Beginnings take half the network's time on average, and each runs twice a round.
-        if len(nodes) * latency_s * measure.LEAST_ROUNDS <= _OVER_BUDGET * plan.op_s:
+        small = len(nodes) * latency_s * measure.LEAST_ROUNDS <= _OVER_BUDGET * plan.op_s
+        if small and any(node.op not in counts.VIEWS for node in nodes):
             passes.append(_differential(session, plan, nodes, call_s))
     except Unavailable:
         # A runtime that offers no parts says why among the session's facts.

@@ -34,8 +34,6 @@ from nnprof.types import OpPass, OpTime
 _RUNTIME = (0.02, 2e-6)  # its unit is 1 µs, and 2 µs is what it reads for any small node
 _RUNTIME_LESS_COST_S = 1e-6  # where that cost is known and taken off
 _SMALL_S = 10e-6  # ops that take less alone tell it
-_RUNTIME_LESS_COST = (0.02, 1e-6)
-_SMALL_S = 10e-6  # ops alone in less tell the profiler's cost of a node
 _ISOLATED = (0.10, 1e-7)
 # In a network that overflows a core's own cache, weights are cold when their turn comes again.
 # Where they stayed warm alone, their share in an op's bytes adds to the doubt, up to this.

@@ -62,7 +62,9 @@ def test_json_is_all_of_stdout(tmp_path: Path) -> None:
         *("bench", NETWORK, *FAKE, "--batch", "1,8", "--quick", "--format", "json"),
         folder=tmp_path,
     )
-    jsonschema.validate(json.loads(done.stdout), json.loads(results.json_schema()))
+    run = json.loads(done.stdout)
+    jsonschema.validate(run, json.loads(results.json_schema()))
+    assert [cell["workload"]["batch"] for cell in run["measurements"]] == [1, 8]
 
 
 def test_failed_cell_is_exit_code_1(tmp_path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import onnx
 import pytest
 
-from nnprof.exporters.onnx import export
+from nnprof.exporters.onnx import export, load_model
 from nnprof.networks.families import parse_network
 from nnprof.profiler import ops
 from nnprof.profiler.backends.onnxruntime import BACKEND
@@ -76,3 +79,20 @@ def test_no_beginning_ends_with_a_view() -> None:
     assert len(views) == 1
     assert [op.index for op in found.ops] == [i for i in range(len(nodes)) if i not in views]
     assert sum(op.seconds for op in found.ops) == pytest.approx(found.latency_s)
+
+
+def test_a_network_of_views_alone_has_no_differences(tmp_path: Path) -> None:
+    """There is nothing to time alone nor to cut, and the runtime's own pass remains."""
+    value = onnx.helper.make_tensor_value_info
+    node = onnx.helper.make_node("Flatten", ["x"], ["y"])
+    graph = onnx.helper.make_graph(
+        [node], "views", [value("x", 1, [1, 2, 3])], [value("y", 1, [1, 6])]
+    )
+    opset = [onnx.helper.make_opsetid("", 17)]
+    path = tmp_path / "views.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    model = load_model(path)
+    session = BACKEND.open(Workload(model=model, batch=1), Target())
+    found = ops.all_passes(session, Plan(op_s=0.01), {}, 1e-6, 2e-6, 1 << 20)
+    assert "runtime" in [one.method for one in found]
+    assert "differential" not in [one.method for one in found]

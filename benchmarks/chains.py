@@ -33,9 +33,12 @@ Node = Callable[[int, str, str], tuple[onnx.NodeProto, list[onnx.TensorProto]]]
 
 
 def weights(name: str, *shape: int) -> onnx.TensorProto:
-    """Random constants that keep the size of what flows through."""
+    """Random constants that keep the size of what flows through.
+
+    Each name has its own: ONNX Runtime packs equal weights once, so that layers would share them.
+    """
     scale = 1 / np.sqrt(np.prod(shape[1:]) if len(shape) > 1 else 1)
-    values = np.random.default_rng(0).standard_normal(shape) * scale
+    values = np.random.default_rng(list(name.encode())).standard_normal(shape) * scale
     return numpy_helper.from_array(values.astype(np.float32), name)
 
 

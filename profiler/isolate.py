@@ -62,7 +62,8 @@ def key_of(node: onnx.NodeProto, tensors: Arrays, weights: Arrays) -> str:
 def carve(model: onnx.ModelProto, index: int, tensors: Arrays, copies: int = 1) -> onnx.ModelProto:
     """Node `index` as a model of its own; what flowed into it becomes its input.
 
-    With several copies they all read that input, but each has weights and outputs of its own.
+    With several copies they all read that input, but each has weights and outputs of its own. The
+    weights are the same values in another order: ONNX Runtime packs equal ones once for all.
     """
     node = model.graph.node[index]
     alone = _cut(model, [node], [name for name in node.output if name], tensors)
@@ -78,12 +79,20 @@ def carve(model: onnx.ModelProto, index: int, tensors: Arrays, copies: int = 1) 
         ):
             for one in source:
                 copy = target.add()
-                copy.CopyFrom(one)
+                copy.CopyFrom(_rolled(one, number) if source is weights else one)
                 copy.name = f"{one.name}#{number}"
         latest = alone.graph.node[-1]
         for names in (latest.input, latest.output):
             names[:] = [f"{name}#{number}" if name in own else name for name in names]
     return alone
+
+
+def _rolled(weights: onnx.TensorProto, places: int) -> onnx.TensorProto:
+    """The same values so many places on; those that say what is to be done (a shape) stay."""
+    if len(weights.dims) < 2:
+        return weights
+    values = numpy_helper.to_array(weights)
+    return numpy_helper.from_array(np.roll(values, places), weights.name)
 
 
 def beginning(model: onnx.ModelProto, last: int, tensors: Arrays) -> onnx.ModelProto:

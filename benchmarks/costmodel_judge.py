@@ -152,7 +152,8 @@ def joined(train: Rows, test: Rows) -> tuple[Rows, Array]:
     """Both in one, and which are of the second."""
     both = Rows(
         train.works + test.works,
-        *(np.concatenate((one, two)) for one, two in zip(train[1:], test[1:], strict=True)),
+        *(np.concatenate((one, two)) for one, two in zip(train[1:5], test[1:5], strict=True)),
+        train.streams,
     )
     return both, np.arange(len(both.seconds)) >= len(train.seconds)
 
@@ -167,7 +168,8 @@ def keys_of(rows: Rows) -> Array:
 def take(rows: Rows, at: Array) -> Rows:
     """The rows at these places, which may repeat."""
     works = tuple(rows.works[index] for index in at)
-    return Rows(works, rows.seconds[at], rows.shapes[at], rows.networks[at], rows.weights[at])
+    return rows._replace(works=works, seconds=rows.seconds[at], shapes=rows.shapes[at],
+                         networks=rows.networks[at], weights=rows.weights[at])  # fmt: skip
 
 
 def spent(parts: Sequence[Outcome]) -> dict[str, float]:
@@ -271,15 +273,27 @@ def covered_in(pairs: Sequence[tuple[Rows, Rows]], *, networks: bool) -> dict:
     inside, width, unknown = [], [], 0
     for known, asked in pairs:
         found = fit.fit(known)
-        factors = fit.factors(found, known, by_network=networks)
         predicted = fit.seconds_of(found, asked.works)
-        factor = np.array([factors.get(str(name)) or np.nan for name in asked.groups])
+        factor = _factors(found, known, asked, networks=networks)
         ratio = np.abs(np.log(predicted / asked.seconds))
         given = np.isfinite(ratio) & np.isfinite(factor)
         inside += list(ratio[given] <= np.log(factor[given]))
         width += list(factor[given])
         unknown += int((~given).sum())
     return interval(inside, width, unknown)
+
+
+def _factors(found: Mapping[str, fit.Fitted], known: Rows, asked: Rows, *, networks: bool) -> Array:
+    """The factor of each op's interval, wider where it leaves what is known; NaN without one."""
+    factors = fit.factors(found, known, by_network=networks)
+    growths = fit.growths(known, factors)
+    result = np.full(len(asked.seconds), np.nan)
+    for name, factor in factors.items():
+        at = asked.groups == name
+        if factor and at.any():
+            far = fit.beyond(found[name], known.only(known.groups == name), asked.only(at).works)
+            result[at] = factor * np.exp(growths[name] * far.octaves + far.untold)
+    return result
 
 
 def interval(inside: Sequence[bool], factors: Sequence[float], unknown: int = 0) -> dict:

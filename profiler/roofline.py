@@ -123,6 +123,15 @@ def load(environment: Mapping[str, Any], threads: int) -> Roofline | None:
         return None
 
 
+def stated(environment: Mapping[str, Any], threads: int) -> Roofline | None:
+    """The limits that a Run's environment states; where it does not, those kept for its machine."""
+    told = environment.get("roofline")
+    if told is not None:
+        return msgspec.convert(told, type=Roofline)
+    known = "device" in environment and "backend" in environment
+    return load(environment, threads) if known else None
+
+
 def kept_file(kind: str, environment: Mapping[str, Any], threads: int) -> Path:
     """Where something measured once is kept for this machine, runtime and number of threads."""
     import platformdirs

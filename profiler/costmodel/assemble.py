@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from statistics import median
@@ -105,6 +105,8 @@ def read(paths: Sequence[Path]) -> Measured:
 def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
     """The same for Runs in memory."""
     cells = _cells(runs)
+    first, environment = cells[0], runs[0].environment
+    roof = roofline.stated(environment, first.target.threads)
     timed = [_timed(cell) for cell in cells]
     works = [work.of_nodes(ops) for ops in timed]
     rows = fit.rows(
@@ -112,6 +114,7 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
         [op.seconds for ops in timed for op in ops],
         [cell.workload.model.name for cell, ops in zip(cells, timed, strict=True) for _ in ops],
         [_spread(op, cell) for cell, ops in zip(cells, timed, strict=True) for op in ops],
+        roof.bandwidths if roof else (),
     )
     asked: tuple[Cellular, ...] = ()
     if len(rows.seconds):
@@ -121,8 +124,6 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
     else:
         networks = _without_ops(cells)
     floors = [process.floor_s for cell in cells for process in cell.processes]
-    first, environment = cells[0], runs[0].environment
-    known = "device" in environment and "backend" in environment
     return Measured(
         rows=rows,
         networks=networks,
@@ -131,7 +132,7 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
         precision=first.workload.precision,
         device=dict(environment.get("device") or {}),
         sources=sources,
-        roof=roofline.load(environment, first.target.threads) if known else None,
+        roof=roof,
         idle=_idle(works, rows),
         notes=(*_shapeless(cells), *_left_out(networks)),
         asked=asked,
@@ -503,11 +504,13 @@ def _parts(
     call = Term(group=NETWORK, feature="call", coefficient=found.added.call_s)
     terms = [call] if found.added.call_s > 0 else []
     factors, groups = fit.factors(found.groups, measured.rows), []
+    growths = fit.growths(measured.rows, factors) if prior is None else {}
     for name, one in found.groups.items():
         mine = measured.rows.only(measured.rows.groups == name)
         terms += _seen_by(prior, _terms(name, one, mine, found.added.launches))
         if len(mine.seconds):
-            groups.append(_group(name, _scaled(one, found.added), mine, factors.get(name)))
+            group = _group(name, _scaled(one, found.added), mine, factors.get(name))
+            groups.append(replace(group, growth=growths.get(name)))
         elif name in measured.idle:
             groups.append(Group(name=name, ops=tuple(sorted(measured.idle[name]))))
         else:
@@ -518,19 +521,13 @@ def _parts(
 
 
 def _seen_by(prior: CostModel | None, terms: list[Term]) -> list[Term]:
-    """The terms with the range that the prior has seen, too: it tells the shape of the law."""
+    """The terms with the most that the prior has seen, too: it tells the shape of the law."""
     old = {(term.group, term.feature): term for term in prior.terms} if prior else {}
     return [
-        replace(term, smallest=_of_both(min, term.smallest, before.smallest),
-                largest=_of_both(max, term.largest, before.largest))
-        if (before := old.get((term.group, term.feature))) else term
+        replace(term, largest=max(term.largest or 0.0, before.largest))
+        if (before := old.get((term.group, term.feature))) and before.largest else term
         for term in terms
     ]  # fmt: skip
-
-
-def _of_both(pick: Callable[..., float], one: float | None, other: float | None) -> float | None:
-    known = [value for value in (one, other) if value is not None]
-    return pick(known) if known else None
 
 
 def _lowering(works: Sequence[Work], prior: str = "fused") -> str:
@@ -610,7 +607,6 @@ def _of_networks(measured: Measured, name: str, peaks: Peaks | None) -> CostMode
     works = [op for cell in cells for op in cell.works]
     terms = []
     for group, feature, value, key in found:
-        smallest, largest = _reach(group, feature, works)
         term = Term(
             group=group,
             feature=feature,
@@ -618,8 +614,7 @@ def _of_networks(measured: Measured, name: str, peaks: Peaks | None) -> CostMode
             low=joint.low[key],
             high=joint.high[key],
             identified=joint.high[key] - joint.low[key] < _SPANS * value,
-            smallest=smallest,
-            largest=largest,
+            largest=_most(group, feature, works),
         )
         terms.append(term)
     known = np.isfinite(joint.out)
@@ -640,16 +635,12 @@ def _of_networks(measured: Measured, name: str, peaks: Peaks | None) -> CostMode
     return audited(_untimed(measured, name, peaks, tuple(terms), groups, whole))
 
 
-def _reach(
-    group: str, feature: str, works: Sequence[Work]
-) -> tuple[float, float] | tuple[None, None]:
-    """The smallest and largest amount of a feature in the ops of a group, zeros left out."""
+def _most(group: str, feature: str, works: Sequence[Work]) -> float | None:
+    """The largest amount of a feature in the ops of a group; None where there is none."""
     mine = [op for op in works if op.group == group]
     if not mine:
-        return None, None
-    amounts = features.FEATURES[feature].of(fit.columns_of(mine))
-    present = amounts[amounts > 0]
-    return (float(present.min()), float(present.max())) if len(present) else (None, None)
+        return None
+    return float(features.FEATURES[feature].of(fit.columns_of(mine)).max()) or None
 
 
 def _untimed(
@@ -692,8 +683,9 @@ def _terms(group: str, one: Fitted, mine: Rows, launches: float) -> list[Term]:
     result = []
     for index, feature in enumerate(one.names):
         value, present = float(one.coefficients[index]), amounts[:, index][amounts[:, index] > 0]
-        # What a prior says of amounts that no row has is kept: other ops will have them.
-        if value <= 0 or not (len(present) or one.prior is not None):
+        # What is said of amounts that no row has is kept: other ops will have them.
+        held = one.prior is not None or feature in one.expected
+        if value <= 0 or not (len(present) or held):
             continue
         scale = launches if feature == "launch" else 1.0
         reach = float(high[index] - low[index])
@@ -702,10 +694,9 @@ def _terms(group: str, one: Fitted, mine: Rows, launches: float) -> list[Term]:
                 group=group,
                 feature=feature,
                 coefficient=value * scale,
-                low=float(low[index]) * scale,
-                high=float(high[index]) * scale,
+                low=float(low[index]) * scale if len(present) else None,
+                high=float(high[index]) * scale if len(present) else None,
                 identified=len(present) > 0 and not few and reach < _SPANS * value,
-                smallest=float(present.min()) if len(present) else None,
                 largest=float(present.max()) if len(present) else None,
             )
         )
@@ -720,9 +711,11 @@ def _scaled(one: Fitted, added: Overhead) -> Fitted:
 
 def _group(name: str, one: Fitted, mine: Rows, factor: float | None) -> Group:
     amounts = features.matrix(one.names, mine.columns)
-    kept = (one.coefficients > 0) & (amounts > 0).any(axis=0)
+    expected = np.array([name in one.expected for name in one.names], dtype=bool)
+    kept = (one.coefficients > 0) & ((amounts > 0).any(axis=0) | expected)
     amounts, coefficients = amounts[:, kept], one.coefficients[kept]
-    inverse, most = fit.leverage(amounts / np.maximum(amounts @ coefficients, 1e-12)[:, None])
+    relative = amounts / np.maximum(amounts @ coefficients, 1e-12)[:, None]
+    inverse, most = fit.leverage(relative, one.held(kept))
     columns = mine.columns
     domain = {
         column: (float(values.min()), float(values.max()))

@@ -25,9 +25,8 @@ Columns = Mapping[str, Array]
 # Rows × columns of the tiles that libraries cut products into.
 TILES = ((128, 32), (128, 64), (128, 128), (32, 32))
 PAST_MIB = (1, 4, 32)  # beyond caches of these sizes memory is slower
-# In a network that touches more than this, weights have left a core's cache between two inferences.
-COLD_MIB = {f"weights_cold_{mib}m": mib for mib in (1, 2, 4)}
-COLD = {name: float(mib << 20) for name, mib in COLD_MIB.items()}
+# Caches that weights are driven out of by the rest of a network, by feature.
+MISSED = {f"weights_missed_{mib}m": mib << 20 for mib in (1, 2, 4)}
 
 
 class Feature(NamedTuple):
@@ -93,21 +92,20 @@ def _past(mib: int) -> dict[str, Feature]:
     }
 
 
-def _over(mib: int) -> Feature:
-    """All weights of ops with more than a cache of so many MiB: going round, they miss it all."""
-    size = float(mib << 20)
-    return _bytes(
-        f"bytes of weights of ops with over {mib} MiB",
-        lambda c: np.where(c["bytes_weights"] > size, c["bytes_weights"], 0.0),
-    )
+def missed(name: str, touched: Array, weights: Array) -> Array:
+    """Bytes of weights that are no longer in a cache when an inference comes to them again.
+
+    All are there while one inference touches no more than the cache holds, and none when it touches
+    twice as much; between, so much of them is missing as it touches more than the cache.
+    """
+    size = float(MISSED[name])
+    return np.asarray(weights * np.clip((touched - size) / size, 0.0, 1.0))
 
 
-def _cold(mib: int) -> Feature:
-    """Weights that the rest of the network has driven out of a cache of so many MiB."""
-    size = float(mib << 20)
+def _missed(name: str) -> Feature:
     return _bytes(
-        f"bytes of weights in networks that touch over {mib} MiB",
-        lambda c: np.where(c["touched"] > size, c["bytes_weights"], 0.0),
+        f"bytes of weights that leave {MISSED[name] >> 20} MiB",
+        lambda c: missed(name, c["touched"], c["bytes_weights"]),
     )
 
 
@@ -260,8 +258,7 @@ FEATURES: dict[str, Feature] = {
     "passes_few": Feature("value", "values summed up, channel in by channel in", _passes_few),
     "gemm_steps": _flops("FLOPs in whole steps of 12×32", _gemm_flops),
     "image_steps": _flops("FLOPs in whole steps of 12×32, image by image", _image_flops),
-    **{name: _cold(mib) for name, mib in COLD_MIB.items()},
-    "weights_over_1m": _over(1),
+    **{name: _missed(name) for name in MISSED},
     "image_lines": Feature("line", "lines made, of every channel", _image_lines),
     "vectors": _flops("FLOPs in whole vectors of 16 columns", _vectors),
     **{name: one for mib in PAST_MIB for name, one in _past(mib).items()},
@@ -316,3 +313,31 @@ def matrix(names: tuple[str, ...], columns: Columns) -> Array:
     for index, name in enumerate(names):
         result[:, index] = FEATURES[name].of(columns)
     return result
+
+
+# --- beyond what was measured ---------------------------------------------------------------------
+
+MATTERS = 0.10  # of an op's time; terms with less are not spoken of
+PRIOR_SD = 0.7  # of the logarithm of a coefficient that no measurement tells
+_UNTOLD = 1.645 * PRIOR_SD  # what 90 % of them are off by
+
+
+def beyond(amounts: Array, parts: Array, most: Array) -> Array:
+    """Ops × terms: times the most that was measured, 0 for terms that do not matter to the op.
+
+    From the amounts of the features and the seconds of each part, ops × terms; and the most of each
+    feature in what was measured, 0 where there was none.
+    """
+    matters = parts > MATTERS * parts.sum(axis=1, keepdims=True)
+    return np.where(matters & (most > 0), amounts / np.where(most > 0, most, 1.0), 0.0)
+
+
+def octaves(amounts: Array, parts: Array, most: Array) -> Array:
+    """Of each op: doublings beyond the measurements, of the term that leaves them the farthest."""
+    return np.asarray(np.log2(beyond(amounts, parts, most).max(axis=1, initial=1.0)))
+
+
+def untold(parts: Array, most: Array) -> Array:
+    """What is added to the logarithm of an op's interval for terms that only a prior tells."""
+    share = parts[:, most <= 0].sum(axis=1) / np.maximum(parts.sum(axis=1), 1e-12)
+    return np.asarray(_UNTOLD * share)

@@ -30,18 +30,21 @@ from nnprof.profiler.costmodel.work import Work
 
 Array = NDArray[np.float64]
 Columns = Mapping[str, Array]
+Streams = tuple[tuple[int, float], ...]
 
 HUBER = 0.10  # relative residual beyond which a row counts less (reference: 0.10-0.15)
 FEW_ROWS = 15  # fewer than this are pulled towards the prior
 FEW_SHAPES = 3
 FEW_POINTS = 6  # fewer than this scale another device's model as a whole
 FOLDS = 5
-PRIOR_SD = 0.7  # of log coefficients around the prior
+PRIOR_SD = features.PRIOR_SD  # of log coefficients around the prior
 COVERAGE = 0.90
 RESAMPLES = 200
 _VIEWS = frozenset(name.lower() for name in counts.VIEWS)
 _CALIBRATION = 30  # residuals that a conformal factor of its own takes
 _ROUNDS = 12
+_SLOWER = 1.1  # times a bandwidth, at which a larger stream has left a cache
+_REPEATS = 5  # draws of the folds that sets are compared over
 _REACH = 0.5  # standard errors that a simpler set may be worse by
 
 _A1 = ("launch", "tiles", "flops", "bytes_in", "bytes_out", "bytes_weights")
@@ -51,7 +54,7 @@ _TILED = tuple(f"{kind}_{m}x{n}" for kind in ("tiles", "image_tiles") for m, n i
 _OUT_PAST = tuple(f"bytes_out_past_{mib}m" for mib in features.PAST_MIB)
 _MOVED_PAST = tuple(f"bytes_moved_past_{mib}m" for mib in features.PAST_MIB)
 _WEIGHTS_PAST = tuple(f"bytes_weights_past_{mib}m" for mib in features.PAST_MIB)
-_COLD = tuple(features.COLD_MIB)
+_MISSED = tuple(features.MISSED)
 _ROWS = ("launch", "gemm_steps", "bytes_in", "bytes_out")
 _BLOCKS = ("launch", "conv_steps", "conv_steps_few", "bytes_in", "bytes_out")
 _PLAIN = ("launch", "bytes_in", "bytes_out")
@@ -73,7 +76,7 @@ SETS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "gemm": (
         _GEMM,
-        (*_ROWS, *_COLD, "weights_over_1m"),
+        (*_ROWS, *_MISSED),
         (
             *_GEMM,
             "serial",
@@ -125,6 +128,8 @@ class Rows(NamedTuple):
         shapes: the same for ops that differ in the batch only; what folds and resamples keep whole.
         networks: what they were measured in.
         weights: by which each counts.
+        streams: (bytes moved, bytes per second) of the device by size, as measured; empty where
+            that was not done.
     """
 
     works: tuple[Work, ...]
@@ -132,12 +137,13 @@ class Rows(NamedTuple):
     shapes: NDArray[np.str_]
     networks: NDArray[np.str_]
     weights: Array
+    streams: Streams = ()
 
     def only(self, chosen: NDArray[np.bool_]) -> Rows:
         """Those rows."""
         works = tuple(one for one, keep in zip(self.works, chosen, strict=True) if keep)
         return Rows(works, self.seconds[chosen], self.shapes[chosen], self.networks[chosen],
-                    self.weights[chosen])  # fmt: skip
+                    self.weights[chosen], self.streams)  # fmt: skip
 
     @property
     def groups(self) -> NDArray[np.str_]:
@@ -161,6 +167,7 @@ def rows(
     seconds: Iterable[float],
     networks: Iterable[str] = (),
     spreads: Iterable[float] = (),
+    streams: Streams = (),
 ) -> Rows:
     """Measured ops; those of no time at all are left out.
 
@@ -170,7 +177,7 @@ def rows(
     names = np.array(list(networks) or [""] * len(every), dtype=str)
     spread = np.array(list(spreads) or [0.0] * len(every), dtype=float)
     shapes = np.array([shape_of(one) for one in every], dtype=str)
-    made = Rows(every, times, shapes, names, 1 / (1 + (spread / HUBER) ** 2))
+    made = Rows(every, times, shapes, names, 1 / (1 + (spread / HUBER) ** 2), streams)
     return made.only(times > 0)
 
 
@@ -190,27 +197,37 @@ def shape_of(one: Work) -> str:
 # --- coefficients ---------------------------------------------------------------------------------
 
 
-def nnls(matrix: Array, seconds: Array, weights: Array | None = None) -> Array:
+def nnls(
+    matrix: Array,
+    seconds: Array,
+    weights: Array | None = None,
+    held: Array | None = None,
+) -> Array:
     """Coefficients ≥ 0 with the least relative error, robust against outliers.
 
     Minimises Σ wᵢ ρ(xᵢc / yᵢ - 1) with Huber's ρ, by iteratively reweighted non-negative least
     squares (Lawson & Hanson 1974). Columns are scaled, so that units do not matter.
+
+    Each row h of `held` is one more measurement, h·c = HUBER / PRIOR_SD: a normal prior (`_held`).
     """
     from scipy.optimize import nnls as solve
 
     relative = matrix / seconds[:, None]
-    scale = np.sqrt((relative**2).mean(axis=0))
+    base = np.ones(len(seconds)) if weights is None else weights
+    held = np.zeros((0, matrix.shape[1])) if held is None else held
+    goal = np.concatenate((np.ones(len(seconds)), np.full(len(held), HUBER / PRIOR_SD)))
+    stacked = np.vstack((relative, held))
+    scale = np.sqrt((stacked**2).mean(axis=0))
     used = scale > 0
     result = np.zeros(matrix.shape[1])
     if not used.any():
         return result
-    columns = relative[:, used] / scale[used]
-    base = np.ones(len(seconds)) if weights is None else weights
+    columns, firm = stacked[:, used] / scale[used], np.ones(len(held))
     weight = base
     for _ in range(_ROUNDS):
-        root = np.sqrt(weight)
-        found, _rest = solve(columns * root[:, None], root, maxiter=100 * columns.shape[1])
-        residual = np.abs(columns @ found - 1)
+        root = np.sqrt(np.concatenate((weight, firm)))
+        found, _rest = solve(columns * root[:, None], goal * root, maxiter=100 * columns.shape[1])
+        residual = np.abs(columns[: len(seconds)] @ found - 1)
         fresh = base * np.minimum(1.0, HUBER / np.maximum(residual, 1e-12))
         done = np.allclose(fresh, weight, rtol=1e-3)
         weight = fresh
@@ -256,15 +273,33 @@ def mapped(
 # --- features -------------------------------------------------------------------------------------
 
 
-def folds(shapes: NDArray[np.str_], count: int = FOLDS) -> NDArray[np.int64]:
+def folds(shapes: NDArray[np.str_], count: int = FOLDS, seed: int = 0) -> NDArray[np.int64]:
     """A fold for each row; all rows of a shape are in one. Deterministic."""
     distinct = sorted(set(shapes))
-    order = np.random.default_rng(0).permutation(len(distinct))
+    order = np.random.default_rng(seed).permutation(len(distinct))
     place = {shape: int(order[index]) % count for index, shape in enumerate(distinct)}
     return np.array([place[shape] for shape in shapes], dtype=np.int64)
 
 
 Solver = Callable[[Array, Array, Array], Array]
+
+
+def memory(kind: str, streams: Streams) -> dict[str, float]:
+    """What a byte beyond each cache costs more than one within, seconds, of ops that move values.
+
+    The steps between the measured bandwidths (`roofline`). An op that computes hides some of that
+    behind its arithmetic, so nothing is expected of it.
+    """
+    if not streams or kind not in ("pool", "other"):
+        return {}
+    found = {}
+    for mib in features.PAST_MIB:
+        size = mib << 20
+        within = [rate for moved, rate in streams if moved <= size]
+        beyond = [rate for moved, rate in streams if moved > size]
+        if within and beyond and beyond[0] < within[-1] / _SLOWER:
+            found[f"bytes_moved_past_{mib}m"] = 1 / beyond[0] - 1 / within[-1]
+    return found
 
 
 def held_out(matrix: Array, rows_: Rows, fold: NDArray[np.int64], solve: Solver) -> Array:
@@ -278,14 +313,43 @@ def held_out(matrix: Array, rows_: Rows, fold: NDArray[np.int64], solve: Solver)
     return predicted
 
 
-def choose(rows_: Rows, sets: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+def choose(
+    rows_: Rows, sets: Sequence[tuple[str, ...]], expected: Mapping[str, float] = {}
+) -> tuple[str, ...]:
     """The simplest set of features within `_REACH` standard errors of the best."""
-    columns, fold = rows_.columns, folds(rows_.shapes)
+    columns = rows_.columns
     scores = [
-        _score(held_out(features.matrix(names, columns), rows_, fold, nnls), rows_)
-        for names in sets
+        _repeated(features.matrix(names, columns), rows_, _near(names, expected)) for names in sets
     ]
     return sets[_simplest(scores)]
+
+
+def _repeated(matrix: Array, rows_: Rows, solve: Solver) -> tuple[float, float]:
+    """Score of a set, and its standard error: means over several ways to draw the folds.
+
+    With few shapes one way alone decides by chance (Kim 2009, "Estimating classification error
+    rate: repeated cross-validation").
+    """
+    drawn = (folds(rows_.shapes, seed=seed) for seed in range(_REPEATS))
+    each = [_score(held_out(matrix, rows_, fold, solve), rows_) for fold in drawn]
+    mean, error = np.mean(each, axis=0).tolist()
+    return mean, error
+
+
+def _held(names: Sequence[str], expected: Mapping[str, float]) -> Array:
+    """A row for each feature of which something is expected.
+
+    It weighs as much as a measurement whose noise is Huber's when it is off by as many times HUBER
+    as the coefficient is off by times PRIOR_SD.
+    """
+    rows_ = np.diag([HUBER / PRIOR_SD / expected.get(name, np.inf) for name in names])
+    return np.asarray(rows_[[name in expected for name in names]])
+
+
+def _near(names: Sequence[str], expected: Mapping[str, float]) -> Solver:
+    """`nnls` near what is expected of these features."""
+    held = _held(names, expected)
+    return lambda x, y, w: nnls(x, y, w, held)
 
 
 def _score(out: Array, rows_: Rows) -> tuple[float, float]:
@@ -316,17 +380,26 @@ class Fitted(NamedTuple):
         names: features; `coefficients`: seconds per unit of each.
         out: each training row as predicted from other shapes; NaN with a single shape.
         prior: what the coefficients were pulled towards, None where the rows sufficed.
+        expected: what single features are held near by measurements of something else.
     """
 
     names: tuple[str, ...]
     coefficients: Array
     out: Array
     prior: Array | None
+    expected: Mapping[str, float] = {}
 
     def solver(self) -> Solver:
         """How the coefficients are found from other rows."""
         prior = self.prior
-        return nnls if prior is None else lambda x, y, w: mapped(x, y, prior, w)
+        if prior is None:
+            return _near(self.names, self.expected)
+        return lambda x, y, w: mapped(x, y, prior, w)
+
+    def held(self, kept: NDArray[np.bool_]) -> Array:
+        """Rows that stand for what is expected of the kept features (`nnls`)."""
+        names = [name for name, keep in zip(self.names, kept, strict=True) if keep]
+        return _held(names, self.expected)
 
 
 def fit(rows_: Rows) -> dict[str, Fitted]:
@@ -376,17 +449,18 @@ def _view(found: Mapping[str, Fitted], count: int) -> Fitted:
 
 def _own(mine: Rows) -> Fitted:
     kind = kind_of(str(mine.groups[0]))
-    whole = []
+    expected, whole = memory(kind, mine.streams), []
     if _is_rich(mine):
         shown = [_shown(names, mine, FEW_SHAPES) for names in SETS[kind]]
         whole = [one for one, all_ in zip(shown, SETS[kind], strict=True) if _keeps(one, all_)]
-    names = choose(mine, whole) if whole else _simple(kind, mine)
+    whole = [tuple(dict.fromkeys((*names, *expected))) for names in whole or [_simple(kind, mine)]]
+    names = choose(mine, whole, expected) if len(whole) > 1 else whole[0]
     matrix = features.matrix(names, mine.columns)
-    found = nnls(matrix, mine.seconds, mine.weights)
+    found = _near(names, expected)(matrix, mine.seconds, mine.weights)
     kept = found > 0
     names = tuple(name for name, keep in zip(names, kept, strict=True) if keep)
-    out = held_out(matrix[:, kept], mine, folds(mine.shapes), nnls)
-    return Fitted(names, found[kept], out, None)
+    out = held_out(matrix[:, kept], mine, folds(mine.shapes), _near(names, expected))
+    return Fitted(names, found[kept], out, None, expected)
 
 
 def _shown(names: Sequence[str], mine: Rows, shapes: int) -> tuple[str, ...]:
@@ -407,10 +481,13 @@ def _simple(kind: str, mine: Rows) -> tuple[str, ...]:
 
 
 def _pulled(mine: Rows, names: tuple[str, ...], prior: Array) -> Fitted:
+    expected = memory(kind_of(str(mine.groups[0])), mine.streams)
+    more = [name for name in expected if name not in names]
+    names, prior = (*names, *more), np.append(prior, [expected[name] for name in more])
     matrix = features.matrix(names, mine.columns)
     found = mapped(matrix, mine.seconds, prior, mine.weights)
     out = held_out(matrix, mine, folds(mine.shapes), lambda x, y, w: mapped(x, y, prior, w))
-    return Fitted(names, found, out, prior)
+    return Fitted(names, found, out, prior, expected)
 
 
 def _kind_prior(of_kind: Rows) -> tuple[tuple[str, ...], Array]:
@@ -500,15 +577,10 @@ def fit_networks(
     groups = sorted({work.group for work in works})
     # A shape has to stand for a network here: `choose` and `folds` read it.
     whole = Rows((), seconds, names, names, np.ones(len(seconds)))
-    fold = folds(names)
-    tried = []
-    for level in range(max(len(SETS[kind_of(group)]) for group in groups)):
-        keys, matrix = _summed(works, owner, len(networks), groups, level)
-        out = held_out(matrix, whole, fold, nnls)
-        tried.append((keys, matrix, out))
-    scores = [_score(out, whole) for _, _, out in tried]
-    keys, matrix, out = tried[_simplest(scores)]
-    found = nnls(matrix, seconds)
+    levels = range(max(len(SETS[kind_of(group)]) for group in groups))
+    tried = [_summed(works, owner, len(networks), groups, level) for level in levels]
+    keys, matrix = tried[_simplest([_repeated(matrix, whole, nnls) for _, matrix in tried])]
+    found, out = nnls(matrix, seconds), held_out(matrix, whole, folds(names), nnls)
     fitted = {}
     for group in groups:
         at = [index for index, key in enumerate(keys) if key[0] == group and found[index] > 0]
@@ -593,9 +665,13 @@ def factor(logs: Array, coverage: float = COVERAGE) -> float | None:
 
     The ⌈(n + 1) · coverage⌉-th smallest (Vovk et al. 2005; Lei et al. 2018). None for too few rows.
     """
-    known = np.sort(np.abs(logs[~np.isnan(logs)]))
-    place = math.ceil((len(known) + 1) * coverage)
-    return math.exp(float(known[place - 1])) if 0 < place <= len(known) else None
+    found = _quantile(np.abs(logs[~np.isnan(logs)]), coverage)
+    return None if found is None else math.exp(found)
+
+
+def _quantile(scores: Array, coverage: float = COVERAGE) -> float | None:
+    place = math.ceil((len(scores) + 1) * coverage)
+    return float(np.sort(scores)[place - 1]) if 0 < place <= len(scores) else None
 
 
 def bootstrap(one: Fitted, mine: Rows, resamples: int = RESAMPLES) -> tuple[Array, Array]:
@@ -613,14 +689,16 @@ def bootstrap(one: Fitted, mine: Rows, resamples: int = RESAMPLES) -> tuple[Arra
     return np.quantile(drawn, 0.025, axis=0), np.quantile(drawn, 0.975, axis=0)
 
 
-def leverage(relative: Array) -> tuple[Array, float]:
+def leverage(relative: Array, held: Array) -> tuple[Array, float]:
     """R⁻¹ of the relative features' QR, and the largest leverage ‖x R⁻¹‖² of a training row.
 
-    Columns that hardly differ are kept apart by a ridge of 1e-3 of their size.
+    `held` are rows beside the training rows (`nnls`). Columns that hardly differ are kept apart by
+    a ridge of 1e-3 of their size.
     """
-    size = np.sqrt((relative**2).sum(axis=0))
+    stacked = np.vstack((relative, held))
+    size = np.sqrt((stacked**2).sum(axis=0))
     size[size == 0] = 1.0
-    stacked = np.vstack((relative, np.diag(1e-3 * size)))
+    stacked = np.vstack((stacked, np.diag(1e-3 * size)))
     inverse = np.linalg.inv(np.linalg.qr(stacked, mode="r"))
     return inverse, float(((relative @ inverse) ** 2).sum(axis=1).max(initial=0.0))
 
@@ -651,3 +729,63 @@ def factors(
         name: factor(one if np.sum(~np.isnan(one)) >= _CALIBRATION else every)
         for name, one in logs.items()
     }
+
+
+# --- beyond the measurements ----------------------------------------------------------------------
+
+_SMALLER = (1 / 2, 2 / 3)  # of a group's rows, the shortest, that the others are predicted from
+_LEAST_GROWTH = 0.05  # of a factor's logarithm; on our own ops beyond batch 16 and 64
+_LEAST_OCTAVES = 0.25  # beyond the measurements that tell how errors grow there
+
+
+class Beyond(NamedTuple):
+    """How far ops leave the measurements: `features.octaves` and `features.untold`."""
+
+    octaves: Array
+    untold: Array
+
+
+def beyond(one: Fitted, seen: Rows, asked: Sequence[Work]) -> Beyond:
+    """How far these ops of a group leave the rows that it was fitted on."""
+    most = features.matrix(one.names, seen.columns).max(axis=0, initial=0.0)
+    amounts = features.matrix(one.names, columns_of(asked))
+    parts = amounts * one.coefficients
+    return Beyond(features.octaves(amounts, parts, most), features.untold(parts, most))
+
+
+def growths(rows_: Rows, factors_: Mapping[str, float | None]) -> dict[str, float]:
+    """By how much the logarithm of a factor must grow for each doubling beyond the measurements.
+
+    The shorter ops of each group are fitted as if they were all, and the longer ones predicted: of
+    what their errors exceed the factor by, per doubling, the conformal quantile. Of all groups
+    together where few rows tell; at least `_LEAST_GROWTH`.
+    """
+    each: dict[str, list[float]] = {name: [] for name in factors_}
+    for share in _SMALLER:
+        small = _shorter(rows_, share)
+        found = fit(rows_.only(small))
+        for name in set(found) & set(each):
+            mine = rows_.groups == name
+            long = rows_.only(mine & ~small)
+            if kind_of(name) == "view" or not len(long.seconds):
+                continue
+            far = beyond(found[name], rows_.only(mine & small), long.works)
+            off = np.abs(np.log(seconds_of(found, long.works) / long.seconds))
+            more = off - math.log(factors_[name] or 1.0) - far.untold
+            told = far.octaves >= _LEAST_OCTAVES
+            each[name] += (np.maximum(more[told], 0.0) / far.octaves[told]).tolist()
+    every = [one for scores in each.values() for one in scores]
+    told = {name: one if len(one) >= _CALIBRATION else every for name, one in each.items()}
+    return {
+        name: max(_quantile(np.array(one)) or 0.0, _LEAST_GROWTH) for name, one in told.items()
+    }
+
+
+def _shorter(rows_: Rows, share: float) -> NDArray[np.bool_]:
+    """That share of each group's rows which took the least time."""
+    groups, chosen = rows_.groups, np.zeros(len(rows_.seconds), dtype=bool)
+    for name in np.unique(groups):
+        at = np.flatnonzero(groups == name)
+        kept = math.ceil(share * len(at))
+        chosen[at[np.argsort(rows_.seconds[at], kind="stable")[:kept]]] = True
+    return chosen

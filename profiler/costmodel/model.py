@@ -47,7 +47,7 @@ class Term(_Value, frozen=True, kw_only=True):
         low, high: 95 % interval from a bootstrap over distinct ops; None where there is none.
         identified: whether the data tell this term from the others. If not, the sum of the group
             is still what was fitted, but this number means nothing by itself.
-        smallest, largest: the feature in the training data, zeros left out; None where unknown.
+        largest: the most of the feature in an op of the training data; None where there is none.
         share: of the time of the training networks, or of the training ops where there are none.
         flag: what the speed-of-light audit says, "" when it passes.
         label: what a table calls it, where the feature's own words do not do.
@@ -59,7 +59,6 @@ class Term(_Value, frozen=True, kw_only=True):
     low: float | None = None
     high: float | None = None
     identified: bool = True
-    smallest: float | None = None
     largest: float | None = None
     share: float | None = None
     flag: str = ""
@@ -83,6 +82,8 @@ class Group(_Value, frozen=True, kw_only=True):
         noise: relative spread of the measurements, median.
         factor: in 90 % of cases the measured time lies in predicted ÷ factor … × factor
             (conformal).
+        growth: what the logarithm of the factor gains with each doubling beyond the most that was
+            measured.
         leverage: largest in training of x'(X'X)⁻¹x, where x are the op's features over its
             predicted seconds; `inverse` is the upper triangle of R⁻¹ (X = QR), row by row.
         pooled: fitted together with its kind, having too few rows of its own.
@@ -96,6 +97,7 @@ class Group(_Value, frozen=True, kw_only=True):
     error: float | None = None
     noise: float | None = None
     factor: float | None = None
+    growth: float | None = None
     leverage: float | None = None
     inverse: tuple[float, ...] = ()
     pooled: bool = False

@@ -18,7 +18,6 @@ from nnprof.profiler.costmodel.work import Table, Work
 Array = NDArray[np.float64]
 
 _BEYOND = 2.0  # times the largest amount in training at which a term is said to extrapolate
-_MATTERS = 0.10  # of the op's time; terms with less are not spoken of
 _SHARE = 0.10  # of the network's time; ops of a group with less in all cannot move it much
 _LEVER = 1.01  # over the largest leverage in training
 
@@ -79,25 +78,25 @@ def op_seconds(model: CostModel, ops: Table) -> Array:
 
 def network_seconds(model: CostModel, ops: Table, batch: int) -> Array:
     """Seconds of one inference of each network; NaN where it has an op that the model lacks."""
-    total = _summed(op_seconds(model, ops), ops) + _cold_seconds(model, ops)
+    total = _summed(op_seconds(model, ops), ops) + _missed_seconds(model, ops)
     launches = np.bincount(ops.network, minlength=ops.networks).astype(float)
     for term in model.terms_of(NETWORK):
         total += _overhead(term, batch, launches)
     return total
 
 
-def _cold_seconds(model: CostModel, ops: Table) -> Array:
+def _missed_seconds(model: CostModel, ops: Table) -> Array:
     """Seconds of the terms that depend on the whole network, which an op of many does not know."""
     total, touched = np.zeros(ops.networks), ops.touched()
     asked = ops.columns["touched"][ops.row] == 0
     for code, name in enumerate(ops.names):
         for term in model.terms_of(name):
-            if term.feature not in features.COLD:
+            if term.feature not in features.MISSED:
                 continue
-            cold = touched > features.COLD[term.feature]
-            at = (ops.codes[ops.row] == code) & cold[ops.network] & asked
-            weights = ops.columns["bytes_weights"][ops.row[at]]
-            total += term.coefficient * np.bincount(ops.network[at], weights, ops.networks)
+            at = (ops.codes[ops.row] == code) & asked
+            network, weights = ops.network[at], ops.columns["bytes_weights"][ops.row[at]]
+            missed = features.missed(term.feature, touched[network], weights)
+            total += term.coefficient * np.bincount(network, missed, ops.networks)
     return total
 
 
@@ -189,6 +188,13 @@ class _Grouped(NamedTuple):
         outside = _outside({} if told or group is None else group.domain, columns)
         return cls(group, terms, at, amounts, parts, outside)
 
+    @classmethod
+    def of_table(cls, model: CostModel, ops: Table, code: int) -> _Grouped:
+        """All distinct ops of the group of that code."""
+        at = ops.codes == code
+        chosen = {column: values[at] for column, values in ops.columns.items()}
+        return cls.of_columns(model, ops.names[code], np.flatnonzero(at).tolist(), chosen)
+
     def summed(self) -> list[Part]:
         """The group's time, term by term."""
         return [
@@ -209,7 +215,9 @@ class _Grouped(NamedTuple):
             return f"{self.group.name}: {self.outside[1]} beyond what the model was made for"
         if self.parts.sum() < _SHARE * total_s:
             return ""
-        return self._outside_words() or self._levered_words(self.group)
+        return (
+            self._outside_words() or self._untold_words(total_s) or self._levered_words(self.group)
+        )
 
     def leaves(self) -> NDArray[np.bool_]:
         """Of each op: whether it leaves what was measured of the group."""
@@ -219,11 +227,37 @@ class _Grouped(NamedTuple):
         beyond = (self._beyond() > _BEYOND).any(axis=1)
         return np.asarray(beyond | (levers > _LEVER))
 
+    def _most(self) -> Array:
+        """Of each term, the most that was measured; 0 where there was none."""
+        return np.array([term.largest or 0.0 for term in self.terms])
+
     def _beyond(self) -> Array:
         """Ops by terms: times the most that was measured, 0 for terms that do not matter."""
-        matters = self.parts > _MATTERS * self.parts.sum(axis=1, keepdims=True)
-        most = np.array([term.largest or np.inf for term in self.terms])
-        return np.where(matters, self.amounts / most, 0.0)
+        return features.beyond(self.amounts, self.parts, self._most())
+
+    def widening(self) -> Array:
+        """What the logarithm of each op's factor gains for leaving the measurements.
+
+        Nothing where the model does not tell what was measured.
+        """
+        if self.group is None or not self._most().any():
+            return np.zeros(len(self.at))
+        far = features.octaves(self.amounts, self.parts, self._most())
+        return (self.group.growth or 0.0) * far + features.untold(self.parts, self._most())
+
+    def untold_s(self) -> Array:
+        """Ops by terms: seconds of terms that no measured op has any of."""
+        most = self._most()
+        return np.where((most <= 0) & most.any(), self.parts, 0.0)
+
+    def _untold_words(self, total_s: float) -> str:
+        """Which term that matters to the network is known from something else than its ops."""
+        seconds = self.untold_s().sum(axis=0)
+        if seconds.sum() < _SHARE * total_s:
+            return ""
+        term = self.terms[int(seconds.argmax())]
+        words = features.FEATURES[term.feature].words
+        return f"{term.group}: no op that was measured has any {words}"
 
     def _outside_words(self) -> str:
         """Which term that matters is asked for far more than was seen."""
@@ -284,29 +318,37 @@ def network_factors(model: CostModel, ops: Table) -> Array:
 
     That of whole networks where some were held out. Else the mean of the ops' factors in the
     logarithm, by their time, as if all erred together; a group without a factor has the largest.
+    Ops beyond the measurements make it wider by their share of the time.
     """
-    if model.network.factor:
-        return np.full(ops.networks, model.network.factor)
     logs = {group.name: math.log(group.factor) for group in model.groups if group.factor}
-    if not logs:
+    if not (model.network.factor or logs):
         return np.full(ops.networks, np.nan)
-    most = max(logs.values())
+    most, wider = max(logs.values(), default=0.0), np.zeros(len(ops.ops))
+    seconds = op_seconds(model, ops)
+    for code in range(len(ops.names)):
+        wider[ops.codes == code] = _Grouped.of_table(model, ops, code).widening()
     names = [model.same.get(name, name) for name in ops.names]
     each = np.array([logs.get(name, most) for name in names])[ops.codes]
-    return np.exp(_weighted(each, op_seconds(model, ops), ops))
+    if model.network.factor:
+        each = np.full(len(ops.ops), math.log(model.network.factor))
+    return np.exp(_weighted(each + wider, seconds, ops))
 
 
 def extrapolating(model: CostModel, ops: Table, batch: int) -> NDArray[np.bool_]:
     """Networks that leave what was measured: those of which `predict` says so."""
     seconds, total = op_seconds(model, ops), network_seconds(model, ops, batch)
     result = np.full(ops.networks, bool(_batch_words(model, batch)))
-    for code, name in enumerate(ops.names):
-        at = ops.codes == code
-        chosen = {column: values[at] for column, values in ops.columns.items()}
-        one = _Grouped.of_columns(model, name, np.flatnonzero(at).tolist(), chosen)
-        leaves, outside = np.zeros(len(ops.ops)), np.zeros(len(ops.ops))
-        leaves[at], outside[at] = one.leaves(), one.outside[0]
+    for code in range(len(ops.names)):
+        at, one = ops.codes == code, _Grouped.of_table(model, ops, code)
+        leaves, outside, untold = (np.zeros(len(ops.ops)) for _ in range(3))
+        leaves[at], outside[at], untold[at] = (
+            one.leaves(),
+            one.outside[0],
+            one.untold_s().sum(axis=1),
+        )
         result |= _summed(outside, ops) > 0
+        if untold.any():
+            result |= _summed(untold, ops) >= _SHARE * total
         if leaves.any():
             spent = _summed(np.where(at, seconds, 0.0), ops)
             result |= (spent >= _SHARE * total) & (_summed(leaves, ops) > 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
     from nnprof.profiler.costmodel.predict import Prediction
 
+_ASSUMED = "assumed"  # a term that no measured op has any of
 # What a call is, which is no feature of an op.
 _NETWORK_WORDS = {"call": "one call", "launch": "one per op", "tiles": "image tiles"}
 
@@ -50,7 +52,7 @@ def _unit(term: Term) -> str:
 
 def _range(term: Term) -> str:
     if term.low is None or term.high is None:
-        return ""
+        return "" if term.identified else _ASSUMED
     ends = (rate(term, term.low), rate(term, term.high))
     return "…".join(ends if _unit(term) not in ("GFLOP/s", "GB/s") else reversed(ends))
 
@@ -94,7 +96,7 @@ def terms(made: CostModel) -> Table:
 
 def groups(made: CostModel) -> Table:
     """How well each group of ops is known."""
-    table = _table("op", "rows", "shapes", "error", "noise", "90 % within")
+    table = _table("op", "rows", "shapes", "error", "noise", "90 % within", "per doubling")
     for group in made.groups:
         if not group.rows:
             continue
@@ -105,6 +107,7 @@ def groups(made: CostModel) -> Table:
             _percent(group.error),
             _percent(group.noise),
             f"÷× {group.factor:.2f}" if group.factor else "",
+            f"× {math.exp(group.growth):.2f}" if group.growth is not None else "",
         )
     return table
 
@@ -149,6 +152,14 @@ def check_lines(made: CostModel) -> list[str]:
         )
     if any(group.pooled for group in made.groups):
         lines.append("* too few rows of its own: pulled towards its kind or the device.")
+    if any(_range(term) == _ASSUMED for term in made.terms):
+        lines.append(
+            f"{_ASSUMED}: no measured op has any; from the measured bandwidths, or as other ops."
+        )
+    if any(group.growth is not None for group in made.groups):
+        lines.append(
+            "per doubling: so much wider with each doubling beyond the most that was measured."
+        )
     return lines
 
 

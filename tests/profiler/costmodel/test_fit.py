@@ -144,6 +144,70 @@ def test_conformal_factors_cover_what_they_promise() -> None:
     assert 0.87 <= np.mean(shares) <= 0.93
 
 
+# A stream of so many bytes moves so many a second: half as many beyond 1 MiB, a quarter beyond 32.
+STREAMS = ((1 << 18, 4e10), (1 << 20, 4e10), (1 << 22, 2e10), (1 << 25, 2e10), (1 << 28, 1e10))
+
+
+def copies(sizes: list[int]) -> Rows:
+    """Ops that read and write so many bytes each, as fast as the streams."""
+    works = [Work(group="copy", op="Copy", bytes_in=size, bytes_out=size) for size in sizes]
+    moved = 2.0 * np.array(sizes)
+    past = [np.maximum(moved - (mib << 20), 0) for mib in (1, 32)]
+    seconds = LAUNCH_S + moved / 4e10 + past[0] / 4e10 + past[1] / 2e10
+    return fit.rows(works, seconds.tolist(), streams=STREAMS)
+
+
+def test_memory_beyond_the_ops_is_known_from_the_bandwidth() -> None:
+    """Copies within the caches tell what copies beyond them take, where streams were measured."""
+    small, large = copies([2**size for size in range(4, 19)] * 2), copies([1 << 25, 1 << 27])
+    found = fit.fit(small)["copy"]
+    assert found.expected == pytest.approx(
+        {"bytes_moved_past_1m": 2.5e-11, "bytes_moved_past_32m": 5e-11}
+    )
+    told = fit.seconds_of({"copy": found}, large.works)
+    np.testing.assert_allclose(told, large.seconds, rtol=0.05)
+    blind = fit.seconds_of(fit.fit(small._replace(streams=())), large.works)
+    assert (blind < 0.5 * large.seconds).all()
+
+
+def test_rows_outweigh_what_is_expected() -> None:
+    """Copies that hide the memory's slowness are believed, not the bandwidth."""
+    sizes = [2**size for size in range(4, 28)] * 2
+    rows = copies(sizes)
+    hidden = rows._replace(seconds=LAUNCH_S + 2.0 * np.array(sizes) / 4e10)
+    told = fit.seconds_of(fit.fit(hidden), hidden.works)
+    np.testing.assert_allclose(told, hidden.seconds, rtol=0.1)
+
+
+def test_ops_that_compute_are_expected_to_hide_memory() -> None:
+    """Nothing is added to a convolution or a product for it."""
+    assert fit.memory("conv", STREAMS) == fit.memory("gemm", STREAMS) == {}
+
+
+def test_intervals_grow_as_errors_do_beyond_the_measurements() -> None:
+    """Where large ops are slower than small ones tell, each doubling widens; else at least 5 %."""
+    plain = measured(products(120), noise=0.02)
+    bent = plain._replace(seconds=plain.seconds * (plain.seconds / plain.seconds.min()) ** 0.3)
+    growth = {}
+    for name, rows in (("plain", plain), ("bent", bent)):
+        factors = fit.factors(fit.fit(rows), rows)
+        growth[name] = fit.growths(rows, factors)["gemm"]
+    assert growth["plain"] == 0.05
+    assert growth["bent"] > 0.1
+
+
+def test_nothing_is_wider_inside_the_measurements() -> None:
+    """An op that was measured leaves nothing; four times the largest is two doublings."""
+    rows = measured(products(40))
+    found = fit.fit(rows)["gemm"]
+    inside = fit.beyond(found, rows, rows.works)
+    assert not inside.octaves.any()
+    assert not inside.untold.any()
+    largest = max(rows.works, key=lambda one: one.flops)
+    grown = work.at_batch(largest._replace(batch=1.0), 4)
+    assert fit.beyond(found, rows, [grown]).octaves[0] == pytest.approx(2, abs=0.05)
+
+
 def test_too_few_residuals_give_no_factor() -> None:
     """Eight cannot hold 90 %; nine can."""
     assert fit.factor(np.full(8, 0.1)) is None

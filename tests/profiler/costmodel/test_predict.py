@@ -46,8 +46,8 @@ def test_one_network_costs_what_it_costs_among_many(
     conv: int, fc: int, depth: int, batch: int
 ) -> None:
     """The breakdown and the vectorised path give the same time, and the parts add up to it."""
-    cold = Term(group="gemm", feature="weights_cold_1m", coefficient=1e-10)
-    made = msgspec.structs.replace(MADE, terms=(*MADE.terms, cold))
+    missed = Term(group="gemm", feature="weights_missed_1m", coefficient=1e-10)
+    made = msgspec.structs.replace(MADE, terms=(*MADE.terms, missed))
     spec = mattsson(conv=conv, fc=fc, depth=depth)
     alone = predict(made, work.of_spec(spec, "fused", batch), batch)
     many = predict_specs(made, [mattsson(), spec, mattsson(conv=3)], batch)
@@ -55,6 +55,9 @@ def test_one_network_costs_what_it_costs_among_many(
     assert sum(part.seconds for part in alone.terms) == pytest.approx(alone.seconds)
     layers = sum(part.seconds for part in alone.layers)
     assert layers + 1e-5 + 1e-6 * len(alone.layers) == pytest.approx(alone.seconds)
+
+
+PAST = Term(group="conv", feature="bytes_moved_past_1m", coefficient=1e-10, identified=False)
 
 
 @given(
@@ -67,7 +70,8 @@ def test_a_family_is_told_what_each_network_is_told(
     shapes: list[tuple[int, int, int]], batch: int, ranged: bool
 ) -> None:
     """Seconds, interval and flag of many at once are those of each alone; also by a box."""
-    made = MADE
+    groups = tuple(msgspec.structs.replace(group, growth=0.1) for group in MADE.groups)
+    made = msgspec.structs.replace(MADE, terms=(*MADE.terms, PAST), groups=groups)
     if not ranged:  # as the published model: no term says what it has seen, but groups do
         terms = tuple(msgspec.structs.replace(term, largest=None) for term in MADE.terms)
         groups = tuple(
@@ -130,6 +134,39 @@ def test_beyond_what_was_measured_is_flagged_with_the_term() -> None:
     assert small.extrapolates == ()
     assert "conv" in large.extrapolates[0]
     assert "FLOPs" in large.extrapolates[0]
+
+
+def test_the_interval_widens_beyond_what_was_measured() -> None:
+    """By the group's growth for each doubling, and by the op's share of the network's time."""
+    groups = tuple(
+        msgspec.structs.replace(group, growth=0.2 if group.name == "conv" else None)
+        for group in MADE.groups
+    )
+    made = msgspec.structs.replace(MADE, groups=groups, network=Whole(factor=1.1))
+
+    def factor(batch: int) -> float:
+        one = predict(made, work.of_spec(mattsson(conv=5), "fused", batch), batch)
+        assert one.high_s is not None
+        return one.high_s / one.seconds
+
+    assert factor(1) == pytest.approx(1.1)
+    assert factor(1024) > factor(512) > factor(256) > 1.1
+    # Hardly anything but convolutions: each doubling is nearly e to the 0.2.
+    assert factor(1024) / factor(512) == pytest.approx(math.exp(0.2), rel=0.05)
+
+
+def test_a_term_that_nothing_measured_tells_is_flagged() -> None:
+    """A byte of memory that only a bandwidth tells: said so, and the interval is wider for it."""
+    flops = Term(group="conv", feature="flops", coefficient=1e-11, largest=1e12)
+    others = tuple(term for term in MADE.terms if term.group != "conv")
+    past = msgspec.structs.replace(PAST, coefficient=1e-9)
+    made = msgspec.structs.replace(MADE, terms=(*others, flops, past))
+    spec = mattsson(conv=2)
+    found = [predict(made, work.of_spec(spec, "fused", batch), batch) for batch in (1, 256)]
+    assert found[0].extrapolates == ()
+    assert any("no op that was measured" in text for text in found[1].extrapolates)
+    widths = [one.high_s / one.seconds for one in found if one.high_s]
+    assert widths[1] > 1.3 * widths[0]
 
 
 def test_the_interval_is_that_of_whole_networks_where_it_is_known() -> None:

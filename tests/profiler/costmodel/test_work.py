@@ -110,11 +110,16 @@ def test_steps_of_a_matrix_product() -> None:
     assert features.FEATURES["gemm_steps"].of(columns)[0] == 64 * 300 * cycles
 
 
-def test_weights_are_cold_where_the_network_is_large() -> None:
-    """A small network's weights stay in the cache; those of a large one do not."""
-    small = work.of_spec(parse_network("784 fc16 fc10"), "fused", 1)
-    large = work.of_spec(parse_network("784 fc2000 fc10"), "fused", 1)
-    for ops, cold in ((small, False), (large, True)):
-        columns = {name: np.array([getattr(ops[0], name)]) for name in work.COLUMNS}
-        found = features.FEATURES["weights_cold_2m"].of(columns)[0]
-        assert found == (ops[0].bytes_weights if cold else 0)
+def test_weights_leave_a_cache_as_the_network_overflows_it() -> None:
+    """All stay in a cache that holds the network; half go at 1.5 times its size, all at twice."""
+    columns = {name: np.full(4, getattr(Work("gemm", "Gemm"), name)) for name in work.COLUMNS}
+    columns["bytes_weights"][:] = 1000.0
+    columns["touched"] = np.array([1.0, 2.0, 3.0, 9.0]) * (1 << 20)
+    missed = features.FEATURES["weights_missed_2m"].of(columns)
+    assert missed.tolist() == [0, 0, 500, 1000]
+    small, large = (
+        work.of_spec(parse_network(text), "fused", 1)[0]
+        for text in ("784 fc16 fc10", "784 fc2000 fc10")
+    )
+    assert small.touched < 1 << 20
+    assert large.touched > large.bytes_weights > 4 << 20

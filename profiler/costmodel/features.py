@@ -25,8 +25,9 @@ Columns = Mapping[str, Array]
 # Rows × columns of the tiles that libraries cut products into.
 TILES = ((128, 32), (128, 64), (128, 128), (32, 32))
 PAST_MIB = (1, 4, 32)  # beyond caches of these sizes memory is slower
-# Caches that weights are driven out of by the rest of a network, by feature.
-MISSED = {f"weights_missed_{mib}m": mib << 20 for mib in (1, 2, 4)}
+# What the rest of a network drives out of a cache, by feature: the column, and the cache's bytes.
+MISSED = {f"weights_missed_{mib}m": ("bytes_weights", mib << 20) for mib in (1, 2, 4)}
+MISSED |= {f"bytes_out_missed_{mib}m": ("bytes_out", mib << 20) for mib in PAST_MIB}
 
 
 class Feature(NamedTuple):
@@ -92,20 +93,22 @@ def _past(mib: int) -> dict[str, Feature]:
     }
 
 
-def missed(name: str, touched: Array, weights: Array) -> Array:
-    """Bytes of weights that are no longer in a cache when an inference comes to them again.
+def missed(name: str, touched: Array, amount: Array) -> Array:
+    """Bytes that are no longer in a cache when an inference comes to them again.
 
     All are there while one inference touches no more than the cache holds, and none when it touches
     twice as much; between, so much of them is missing as it touches more than the cache.
     """
-    size = float(MISSED[name])
-    return np.asarray(weights * np.clip((touched - size) / size, 0.0, 1.0))
+    size = float(MISSED[name][1])
+    return np.asarray(amount * np.clip((touched - size) / size, 0.0, 1.0))
 
 
 def _missed(name: str) -> Feature:
+    column, size = MISSED[name]
+    what = "of weights" if column == "bytes_weights" else "written"
     return _bytes(
-        f"bytes of weights that leave {MISSED[name] >> 20} MiB",
-        lambda c: missed(name, c["touched"], c["bytes_weights"]),
+        f"bytes {what} that the network drives out of {size >> 20} MiB",
+        lambda c: missed(name, c["touched"], c[column]),
     )
 
 
@@ -116,6 +119,15 @@ def _vectors(c: Columns) -> Array:
 def _image_lines(c: Columns) -> Array:
     """Lines of every channel of an image."""
     return _where(c["c_out"] > 0, c["batch"] * c["c_out"] * c["h_out"])
+
+
+_LINE = 64  # bytes of a cache line
+
+
+def _ragged(c: Columns) -> Array:
+    """Bytes written where a channel's plane is no whole number of lines: its ends are shared."""
+    plane = c["h_out"] * c["w_out"] * c["bytes_out"] / np.maximum(c["elements_out"], 1)
+    return _where(plane % _LINE > 0, c["bytes_out"])
 
 
 def _winograd(side: int) -> Feature:
@@ -259,6 +271,7 @@ FEATURES: dict[str, Feature] = {
     "gemm_steps": _flops("FLOPs in whole steps of 12×32", _gemm_flops),
     "image_steps": _flops("FLOPs in whole steps of 12×32, image by image", _image_flops),
     **{name: _missed(name) for name in MISSED},
+    "bytes_out_ragged": _bytes("bytes written in planes of no whole cache lines", _ragged),
     "image_lines": Feature("line", "lines made, of every channel", _image_lines),
     "vectors": _flops("FLOPs in whole vectors of 16 columns", _vectors),
     **{name: one for mib in PAST_MIB for name, one in _past(mib).items()},

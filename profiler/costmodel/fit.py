@@ -40,6 +40,7 @@ FOLDS = 5
 PRIOR_SD = features.PRIOR_SD  # of log coefficients around the prior
 COVERAGE = 0.90
 RESAMPLES = 200
+_MOVING = ("other", "reorder", "view")  # kinds that compute next to nothing
 _VIEWS = frozenset(name.lower() for name in counts.VIEWS)
 _CALIBRATION = 30  # residuals that a conformal factor of its own takes
 _ROUNDS = 12
@@ -54,7 +55,8 @@ _TILED = tuple(f"{kind}_{m}x{n}" for kind in ("tiles", "image_tiles") for m, n i
 _OUT_PAST = tuple(f"bytes_out_past_{mib}m" for mib in features.PAST_MIB)
 _MOVED_PAST = tuple(f"bytes_moved_past_{mib}m" for mib in features.PAST_MIB)
 _WEIGHTS_PAST = tuple(f"bytes_weights_past_{mib}m" for mib in features.PAST_MIB)
-_MISSED = tuple(features.MISSED)
+_WEIGHTS_MISSED = tuple(name for name in features.MISSED if "weights" in name)
+_OUT_MISSED = tuple(name for name in features.MISSED if "out" in name)
 _ROWS = ("launch", "gemm_steps", "bytes_in", "bytes_out")
 _BLOCKS = ("launch", "conv_steps", "conv_steps_few", "bytes_in", "bytes_out")
 _PLAIN = ("launch", "bytes_in", "bytes_out")
@@ -67,7 +69,7 @@ SETS: dict[str, tuple[tuple[str, ...], ...]] = {
         (*_A2, *_TILED, "serial", "winograd2", "winograd4", *_OUT_PAST),
     ),
     # The code is known, so there is one set; it was chosen on 40 networks measured for that.
-    "conv-blocked": ((*_BLOCKS, "vectors_few", "passes_few", *_OUT_PAST),),
+    "conv-blocked": ((*_BLOCKS, "vectors_few", "passes_few", *_OUT_MISSED),),
     # Unfolded and multiplied, image by image.
     "conv-plain": (
         ("launch", "flops", "im2col"),
@@ -76,7 +78,7 @@ SETS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "gemm": (
         _GEMM,
-        (*_ROWS, *_MISSED),
+        (*_ROWS, *_WEIGHTS_MISSED),
         (
             *_GEMM,
             "serial",
@@ -97,6 +99,12 @@ SETS: dict[str, tuple[tuple[str, ...], ...]] = {
         (*_PLAIN, *_MOVED_PAST),
         (*_PLAIN, "values", "tiles", *_MOVED_PAST),
     ),
+    # Copies into blocks of channels and out of them.
+    "reorder": (
+        ("launch", "bytes_moved"),
+        (*_PLAIN, "bytes_out_ragged"),
+        (*_PLAIN, "bytes_out_ragged", *_MOVED_PAST),
+    ),
     "view": (("launch",),),
 }
 # What few rows are fitted with, no amount counted twice: the first that loses no FLOPs.
@@ -111,6 +119,8 @@ def kind_of(group: str) -> str:
         return group[:4]
     if group in _VIEWS:
         return "view"
+    if group.startswith("reorder"):
+        return "reorder"
     return "pool" if "pool" in group else "other"
 
 
@@ -186,7 +196,7 @@ def shape_of(one: Work) -> str:
 
     Of an op that computes next to nothing the batch is kept: it is all that such ops differ in.
     """
-    if kind_of(one.group) in ("other", "view"):
+    if kind_of(one.group) in _MOVING:
         return f"{one.group} {one.bytes_in:.6g} {one.bytes_out:.6g}"
     batch = max(one.batch, 1.0)
     sizes = (one.m / batch, one.n, one.k, one.products, one.h_in, one.window, one.stride,
@@ -290,7 +300,7 @@ def memory(kind: str, streams: Streams) -> dict[str, float]:
     The steps between the measured bandwidths (`roofline`). An op that computes hides some of that
     behind its arithmetic, so nothing is expected of it.
     """
-    if not streams or kind not in ("pool", "other"):
+    if not streams or kind not in ("pool", *_MOVING):
         return {}
     found = {}
     for mib in features.PAST_MIB:
@@ -416,7 +426,7 @@ def fit(rows_: Rows) -> dict[str, Fitted]:
             continue
         mine = rows_.only(groups == name)
         kin = [other for other in rich if kind_of(other) == kind_of(name)]
-        if kin and kind_of(name) not in ("other", "view"):
+        if kin and kind_of(name) not in _MOVING:
             of_kind = np.array([kind_of(group) == kind_of(name) for group in groups])
             found[name] = _pulled(mine, *_kind_prior(rows_.only(of_kind)))
         elif rich:
@@ -776,9 +786,7 @@ def growths(rows_: Rows, factors_: Mapping[str, float | None]) -> dict[str, floa
             each[name] += (np.maximum(more[told], 0.0) / far.octaves[told]).tolist()
     every = [one for scores in each.values() for one in scores]
     told = {name: one if len(one) >= _CALIBRATION else every for name, one in each.items()}
-    return {
-        name: max(_quantile(np.array(one)) or 0.0, _LEAST_GROWTH) for name, one in told.items()
-    }
+    return {name: max(_quantile(np.array(one)) or 0.0, _LEAST_GROWTH) for name, one in told.items()}
 
 
 def _shorter(rows_: Rows, share: float) -> NDArray[np.bool_]:

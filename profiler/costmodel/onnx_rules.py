@@ -155,4 +155,4 @@ def _copy(shape: Sequence[int], *, out: bool) -> Work:
     tile = tuple(shape[1:])
     blocks = (work.padded(tile[0]), *tile[1:])
     op, before, after = ("ReorderOutput", blocks, tile) if out else ("ReorderInput", tile, blocks)
-    return work.at_batch(work.plain(op, before, after), shape[0])
+    return work.at_batch(work.reorder(op, before, after), shape[0])

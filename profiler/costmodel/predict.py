@@ -94,8 +94,9 @@ def _missed_seconds(model: CostModel, ops: Table) -> Array:
             if term.feature not in features.MISSED:
                 continue
             at = (ops.codes[ops.row] == code) & asked
-            network, weights = ops.network[at], ops.columns["bytes_weights"][ops.row[at]]
-            missed = features.missed(term.feature, touched[network], weights)
+            network = ops.network[at]
+            amount = ops.columns[features.MISSED[term.feature][0]][ops.row[at]]
+            missed = features.missed(term.feature, touched[network], amount)
             total += term.coefficient * np.bincount(network, missed, ops.networks)
     return total
 
@@ -133,7 +134,7 @@ def predict(model: CostModel, ops: Sequence[Work], batch: int, network: str = ""
             each[one.at] = one.parts.sum(axis=1)
     known = ~np.isnan(each)
     total = float(each[known].sum()) + sum(part.seconds for part in overhead)
-    factor = float(network_factors(model, work.table([ops]))[0]) if known.all() else math.nan
+    factor = _factor(model, groups) if known.all() else math.nan
     return Prediction(
         network=network,
         batch=batch,
@@ -320,18 +321,35 @@ def network_factors(model: CostModel, ops: Table) -> Array:
     logarithm, by their time, as if all erred together; a group without a factor has the largest.
     Ops beyond the measurements make it wider by their share of the time.
     """
-    logs = {group.name: math.log(group.factor) for group in model.groups if group.factor}
-    if not (model.network.factor or logs):
+    logs = np.array(_logs(model, ops.names))[ops.codes]
+    if np.isnan(logs).any():
         return np.full(ops.networks, np.nan)
-    most, wider = max(logs.values(), default=0.0), np.zeros(len(ops.ops))
-    seconds = op_seconds(model, ops)
     for code in range(len(ops.names)):
-        wider[ops.codes == code] = _Grouped.of_table(model, ops, code).widening()
-    names = [model.same.get(name, name) for name in ops.names]
-    each = np.array([logs.get(name, most) for name in names])[ops.codes]
+        logs[ops.codes == code] += _Grouped.of_table(model, ops, code).widening()
+    return np.exp(_weighted(logs, op_seconds(model, ops), ops))
+
+
+def _logs(model: CostModel, names: Sequence[str]) -> list[float]:
+    """Logarithm of the factor of ops of these groups, inside what was measured; NaN without one."""
     if model.network.factor:
-        each = np.full(len(ops.ops), math.log(model.network.factor))
-    return np.exp(_weighted(each + wider, seconds, ops))
+        return [math.log(model.network.factor)] * len(names)
+    known = {group.name: math.log(group.factor) for group in model.groups if group.factor}
+    most = max(known.values(), default=math.nan)
+    return [known.get(model.same.get(name, name), most) for name in names]
+
+
+def _factor(model: CostModel, groups: Sequence[_Grouped]) -> float:
+    """`network_factors` of one network that is at hand by groups."""
+    names = [one.group.name if one.group else "" for one in groups]
+    spent = [one.parts.sum(axis=1) for one in groups]
+    total = sum(float(each.sum()) for each in spent)
+    if not total:
+        return math.nan
+    log = sum(
+        float(each @ (one.widening() + base))
+        for each, one, base in zip(spent, groups, _logs(model, names), strict=True)
+    )
+    return math.exp(log / total)
 
 
 def extrapolating(model: CostModel, ops: Table, batch: int) -> NDArray[np.bool_]:

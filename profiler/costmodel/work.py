@@ -227,6 +227,8 @@ def of_node(node: Ran, *, blocked: bool = False) -> Work:
         return work._replace(
             batch=float(rows), m=float(rows), n=float(n), k=k, flops=2 * rows * n * k
         )
+    if image and node.op.startswith("Reorder"):
+        return work._replace(c_out=float(out[1]), h_out=float(out[2]), w_out=float(out[3]))
     if image and "pool" in work.group:
         if blocked and out[1] % BLOCK:
             work = plainly(work)
@@ -525,12 +527,19 @@ def _out(state: _State) -> _Step:
     if not state.blocked:
         return (), state
     blocks = (padded(state.shape[0]), *state.shape[1:])
-    return (plain("ReorderOutput", blocks, state.shape),), _State(state.shape)
+    return (reorder("ReorderOutput", blocks, state.shape),), _State(state.shape)
 
 
 def _in(state: _State) -> _Step:
     blocks = (padded(state.shape[0]), *state.shape[1:])
-    return (plain("ReorderInput", state.shape, blocks),), state._replace(blocked=True, open=False)
+    copy = reorder("ReorderInput", state.shape, blocks)
+    return (copy,), state._replace(blocked=True, open=False)
+
+
+def reorder(op: str, before: Shape, after: Shape) -> Work:
+    """A copy of an image into blocks of channels or out of them."""
+    c_out, h_out, w_out = map(float, after)
+    return plain(op, before, after)._replace(c_out=c_out, h_out=h_out, w_out=w_out)
 
 
 def reshape(shape: Shape) -> Work:

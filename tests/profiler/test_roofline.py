@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from nnprof.profiler import roofline
@@ -70,3 +71,13 @@ def test_a_view_is_bound_by_its_launch() -> None:
     )  # fmt: skip
     limits = Roofline(flops_per_s=1e9, bandwidths=((1 << 40, 1e9),), launch_s=1e-7)
     assert limits.limit(op) == (1e-7, "launch")
+
+
+def test_a_run_states_its_own_limits() -> None:
+    """What stands in a Run counts, wherever it is read; else what was kept; imported, neither."""
+    roofline.save(LIMITS, ENVIRONMENT, 1)
+    stated = msgspec.structs.replace(LIMITS, launch_s=2e-7)
+    told = {**ENVIRONMENT, "roofline": msgspec.to_builtins(stated)}
+    assert roofline.stated(told, 1) == stated
+    assert roofline.stated({**ENVIRONMENT, "roofline": None}, 1) == LIMITS
+    assert roofline.stated({"imported": "a table"}, 1) is None

@@ -46,8 +46,11 @@ def test_one_network_costs_what_it_costs_among_many(
     conv: int, fc: int, depth: int, batch: int
 ) -> None:
     """The breakdown and the vectorised path give the same time, and the parts add up to it."""
-    missed = Term(group="gemm", feature="weights_missed_1m", coefficient=1e-10)
-    made = msgspec.structs.replace(MADE, terms=(*MADE.terms, missed))
+    missed = (
+        Term(group="gemm", feature="weights_missed_1m", coefficient=1e-10),
+        Term(group="conv", feature="bytes_out_missed_4m", coefficient=1e-10),
+    )
+    made = msgspec.structs.replace(MADE, terms=(*MADE.terms, *missed))
     spec = mattsson(conv=conv, fc=fc, depth=depth)
     alone = predict(made, work.of_spec(spec, "fused", batch), batch)
     many = predict_specs(made, [mattsson(), spec, mattsson(conv=3)], batch)

@@ -123,3 +123,13 @@ def test_weights_leave_a_cache_as_the_network_overflows_it() -> None:
     )
     assert small.touched < 1 << 20
     assert large.touched > large.bytes_weights > 4 << 20
+
+
+def test_planes_of_no_whole_lines_are_ragged() -> None:
+    """20×20 values fill 25 cache lines; 26×26 end within one, at any batch and depth."""
+    for side, ragged in ((20, False), (26, True), (16, False), (14, True)):
+        copy = work.reorder("ReorderOutput", (32, side, side), (17, side, side))
+        one = work.at_batch(copy, 3)
+        columns = {name: np.array([getattr(one, name)]) for name in work.COLUMNS}
+        found = features.FEATURES["bytes_out_ragged"].of(columns)[0]
+        assert found == (one.bytes_out if ragged else 0)

@@ -205,7 +205,8 @@ def sweep(run: Run, path: Path) -> Iterator[Step]:
         random.Random(f"{plan.seed}.{round_number}").shuffle(keys)  # noqa: S311
         for key in keys:
             try:
-                done[key] = _one_more(cells[key], done.get(key), plan, floors, known)
+                more = _one_more(cells[key], done.get(key), plan, floors, known)
+                done[key] = _judged(more, run.environment.get("device") or {})
             except NnprofError as error:
                 failed[key] = _failure(cells[key], error)
                 if key in done:
@@ -360,7 +361,7 @@ def _one_more(
         ),
         facts=answer.facts,
     )
-    return _judged(_joined(sofar, fresh) if sofar else fresh)
+    return _joined(sofar, fresh) if sofar else fresh
 
 
 def _joined(sofar: Measurement, fresh: Measurement) -> Measurement:
@@ -377,13 +378,15 @@ def _joined(sofar: Measurement, fresh: Measurement) -> Measurement:
     )
 
 
-def _judged(measurement: Measurement) -> Measurement:
+def _judged(measurement: Measurement, device: Mapping[str, Any]) -> Measurement:
     """With the best estimate of its ops, and, at its end, why it ended and what to know of it."""
     runtime = [one for one in measurement.op_passes if one.method == "runtime"]
     alone = measurement.plan.op_method == "runtime"
     best = runtime[0] if runtime else None
     if not alone:
-        best = reconcile.combine(measurement.op_passes, stats.latency_s(measurement))
+        clean_s = stats.latency_s(measurement)
+        cache_bytes = ops.core_cache_bytes(device, measurement.target.threads)
+        best = reconcile.combine(measurement.op_passes, clean_s, cache_bytes)
     measurement = replace(measurement, ops=best, stopped=_verdict(measurement))
     return replace(measurement, checks=checks.find(measurement) if measurement.finished else ())
 

@@ -6,8 +6,10 @@ Three methods see the same op, each with an error of its own:
   is taken off where ops that were timed alone show how much it is; good for ops of milliseconds;
 * isolated: exact for an op that finds its data where it found them in the network; its weights are
   made cold where the network would have let them go cold, its inputs and outputs are always warm;
-* differential: the network up to the op less the network up to the one before; true to caches and
-  layout, but a difference of two long times is uncertain by their noise.
+* differential: the network up to the op less the network up to the one before; true to layout, but
+  a difference of two long times is uncertain by their noise, and the beginning of a network that
+  overflows a core's cache may fit into it: its weights are warmer, and the op with which they begin
+  to leave pays for all of them.
 
 The estimate is their mean weighted by 1/error² (the minimum-variance mean), where the error is the
 spread over processes and the method's own doubt, below, together. Doubts are relative to one value
@@ -15,7 +17,7 @@ for all methods; relative to each one's own they would favour whichever came out
 
 Nothing is scaled to fit: the sum of the estimates may differ from the clean time, and the residual
 says by how much. The clean time serves in one way: a pass in which the whole network took longer or
-shorter than that is doubted by as much.
+shorter than that is doubted by as much (the profiler's, if its ops do not add up to it either).
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median, stdev
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -36,9 +39,10 @@ _RUNTIME_LESS_COST_S = 1e-6  # where that cost is known and taken off
 _SMALL_S = 10e-6  # ops that take less alone tell it
 _ISOLATED = (0.10, 1e-7)
 # In a network that overflows a core's own cache, weights are cold when their turn comes again.
-# Where they stayed warm alone, their share in an op's bytes adds to the doubt, up to this.
+# Where they were warmer, or colder, than there, their share in an op's bytes adds to the doubt.
 _COLD_WEIGHTS = 0.5
 _CORE_CACHE_BYTES = 1 << 20  # typical: 256 KiB to 2 MiB
+_STAY, _LEAVE = 0.75, 2.0  # times the cache that an inference touches until all stay, or all leave
 _DIFFERENTIAL = (0.01, 1e-7)
 _WHOLE = ("runtime", "differential")  # methods whose passes run the whole network, too
 _PREFIX_NOISE = 0.004  # of each of the two times that a difference is made of
@@ -47,13 +51,16 @@ _FEW = 0.05  # relative spread assumed where a single process was seen
 CALL = "call"  # the op that is no op: what a call costs with nothing to do
 
 
-def combine(passes: Sequence[OpPass], clean_s: float) -> OpPass | None:
+def combine(
+    passes: Sequence[OpPass], clean_s: float, cache_bytes: int = _CORE_CACHE_BYTES
+) -> OpPass | None:
     """The best estimate of each op, in order of execution; None where nothing was measured.
 
     Args:
         passes: of all methods and processes of one cell. All have the same ops in the same order;
             an isolated pass may lack some.
         clean_s: the clean latency of the network.
+        cache_bytes: of the core's own caches (`ops.core_cache_bytes`).
     """
     # By place: names of nodes that the runtime inserts differ from session to session.
     by_place: dict[int, dict[str, list[OpTime]]] = defaultdict(lambda: defaultdict(list))
@@ -72,15 +79,15 @@ def combine(passes: Sequence[OpPass], clean_s: float) -> OpPass | None:
         if "runtime" in found:
             less = [replace(op, seconds=op.seconds - cost_s) for op in found["runtime"]]
             found["runtime"] = less
-    cold = _footprint(passes) > _CORE_CACHE_BYTES
+    warmth = _warmth(max((one.ops for one in passes), key=len), cache_bytes)
     off = {
-        method: median(abs(one.latency_s / clean_s - 1) for one in passes if one.method == method)
+        method: median(_off(one, clean_s, cost_s) for one in passes if one.method == method)
         for method in _WHOLE
         if any(one.method == method for one in passes)
     }
     runtime = (_RUNTIME[0], _RUNTIME_LESS_COST_S) if cost_s else _RUNTIME
     ops = tuple(
-        _estimate(by_place[index], reach_s.get(index, 0.0), cold, off, runtime)
+        _estimate(by_place[index], reach_s.get(index, 0.0), warmth.get(index, _ALIKE), off, runtime)
         for index in sorted(by_place)
     )
     ops = _bounded_views(ops, by_place)
@@ -122,9 +129,59 @@ def _profiler_cost_s(places: Iterable[Mapping[str, Sequence[OpTime]]]) -> float:
     return max(0.0, median(more)) if more else 0.0
 
 
-def _footprint(passes: Sequence[OpPass]) -> int:
-    """Bytes that one inference touches, each op on its own counted; 0 where not known."""
-    return max((sum(_bytes(op) for op in one.ops) for one in passes), default=0)
+def _off(one: OpPass, clean_s: float, cost_s: float) -> float:
+    """How far the whole network was from the clean time in a pass, relative.
+
+    What the runtime's profiler does between nodes is in its latency but in no op: it is believed,
+    too, where its ops add up without the cost that is taken off them.
+    """
+    apart = abs(one.latency_s / clean_s - 1)
+    if one.method != "runtime" or not cost_s:
+        return apart
+    return min(apart, abs(sum(op.seconds - cost_s for op in one.ops) / clean_s - 1))
+
+
+class _Warmth(NamedTuple):
+    """How warm an op's weights are in the network, and were in what it was timed by.
+
+    Attributes:
+        share: weights among the op's bytes; `share_before` of the ops before it.
+        gone: of its weights when their turn comes in the network, 0 to 1.
+        upto, before: the same in the beginning of the network that ends with it, or before it.
+    """
+
+    share: float
+    share_before: float
+    gone: float
+    upto: float
+    before: float
+
+
+_ALIKE = _Warmth(0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def _warmth(ops: Sequence[OpTime], cache_bytes: int) -> dict[int, _Warmth]:
+    """By place; each op's bytes counted on their own."""
+    whole = _gone(sum(map(_bytes, ops)), cache_bytes)
+    found, touched, weights = {}, 0, 0
+    for op in ops:
+        before, share_before = touched, weights / max(touched, 1)
+        touched, weights = touched + _bytes(op), weights + (op.bytes_weights or 0)
+        found[op.index] = _Warmth(
+            share=(op.bytes_weights or 0) / max(_bytes(op), 1),
+            share_before=share_before,
+            gone=whole,
+            upto=_gone(touched, cache_bytes),
+            before=_gone(before, cache_bytes),
+        )
+    return found
+
+
+def _gone(touched: int, cache_bytes: int) -> float:
+    """How much of the weights an inference that touches so much leaves behind; half if unsure."""
+    if touched <= _STAY * cache_bytes:
+        return 0.0
+    return 1.0 if touched >= _LEAVE * cache_bytes else 0.5
 
 
 def _bytes(op: OpTime) -> int:
@@ -134,7 +191,7 @@ def _bytes(op: OpTime) -> int:
 def _estimate(
     found: Mapping[str, Sequence[OpTime]],
     reach_s: float,
-    cold: bool,
+    warmth: _Warmth,
     off: Mapping[str, float],
     runtime: tuple[float, float],
 ) -> OpTime:
@@ -143,7 +200,7 @@ def _estimate(
     Args:
         found: its times by method.
         reach_s: the network's time up to and with it.
-        cold: whether its weights have left the core's cache by the time they are needed again.
+        warmth: of its weights, there and here.
         off: by method, how far the whole network was from the clean time in its passes.
         runtime: the doubt of the runtime's profiler, relative and absolute.
     """
@@ -154,7 +211,7 @@ def _estimate(
         if method == "runtime":
             doubt = math.hypot(runtime[0] * level_s, runtime[1])
         else:
-            doubt = _doubt(method, level_s, reach_s, _weight_share(ops[0]) if cold else 0.0)
+            doubt = _doubt(method, level_s, reach_s, warmth, rotated=bool(ops[0].rotated_bytes))
         doubt = math.hypot(doubt, off.get(method, 0.0) * level_s)
         weights.append(1 / math.hypot(_spread([op.seconds for op in ops]), doubt) ** 2)
     total = sum(weights)
@@ -179,18 +236,18 @@ def _spread(seconds: Sequence[float]) -> float:
     return stdev(seconds) / math.sqrt(len(seconds))
 
 
-def _weight_share(op: OpTime) -> float:
-    """Weights among its bytes, unless they were cold when it ran alone, too."""
-    return 0.0 if op.rotated_bytes else (op.bytes_weights or 0) / max(_bytes(op), 1)
-
-
-def _doubt(method: str, seconds: float, reach_s: float, weight_share: float) -> float:
+def _doubt(method: str, seconds: float, reach_s: float, warmth: _Warmth, *, rotated: bool) -> float:
     if method == "isolated":
-        relative = _ISOLATED[0] + _COLD_WEIGHTS * weight_share
+        apart = warmth.share * abs(warmth.gone - rotated)
+        relative = _ISOLATED[0] + _COLD_WEIGHTS * apart
         return math.hypot(relative * seconds, _ISOLATED[1])
     if method == "differential":
-        noise = _PREFIX_NOISE * math.hypot(reach_s, reach_s - seconds)
-        return math.hypot(math.hypot(_DIFFERENTIAL[0] * seconds, _DIFFERENTIAL[1]), noise)
+        before_s = max(reach_s - seconds, 0.0)
+        noise = _PREFIX_NOISE * math.hypot(reach_s, before_s)
+        warmer = seconds * warmth.share * (warmth.gone - warmth.upto)
+        leaving = before_s * warmth.share_before * (warmth.upto - warmth.before)
+        state = _COLD_WEIGHTS * math.hypot(warmer, leaving)
+        return math.hypot(_DIFFERENTIAL[0] * seconds, _DIFFERENTIAL[1], noise, state)
     return 1e-9  # the floor: measured on its own, thousands of calls
 
 

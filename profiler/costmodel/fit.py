@@ -784,9 +784,11 @@ def growths(rows_: Rows, factors_: Mapping[str, float | None]) -> dict[str, floa
             more = off - math.log(factors_[name] or 1.0) - far.untold
             told = far.octaves >= _LEAST_OCTAVES
             each[name] += (np.maximum(more[told], 0.0) / far.octaves[told]).tolist()
-    every = [one for scores in each.values() for one in scores]
-    told = {name: one if len(one) >= _CALIBRATION else every for name, one in each.items()}
-    return {name: max(_quantile(np.array(one)) or 0.0, _LEAST_GROWTH) for name, one in told.items()}
+    every = [score for one in each.values() for score in one]
+    scores = {name: one if len(one) >= _CALIBRATION else every for name, one in each.items()}
+    return {
+        name: max(_quantile(np.array(one)) or 0.0, _LEAST_GROWTH) for name, one in scores.items()
+    }
 
 
 def _shorter(rows_: Rows, share: float) -> NDArray[np.bool_]:

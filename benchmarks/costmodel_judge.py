@@ -168,8 +168,8 @@ def keys_of(rows: Rows) -> Array:
 def take(rows: Rows, at: Array) -> Rows:
     """The rows at these places, which may repeat."""
     works = tuple(rows.works[index] for index in at)
-    return rows._replace(works=works, seconds=rows.seconds[at], shapes=rows.shapes[at],
-                         networks=rows.networks[at], weights=rows.weights[at])  # fmt: skip
+    return Rows(works, rows.seconds[at], rows.shapes[at], rows.networks[at], rows.weights[at],
+                rows.streams)  # fmt: skip
 
 
 def spent(parts: Sequence[Outcome]) -> dict[str, float]:

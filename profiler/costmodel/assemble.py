@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nnprof.errors import UsageError
 from nnprof.networks.families import parse_network
 from nnprof.profiler import checks, counts, reconcile, results, roofline, stats
-from nnprof.profiler.costmodel import features, fit, work
+from nnprof.profiler.costmodel import features, fit, predict, work
 from nnprof.profiler.costmodel.fit import Fitted, Rows
 from nnprof.profiler.costmodel.model import (
     NETWORK,
@@ -115,6 +115,7 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
         [cell.workload.model.name for cell, ops in zip(cells, timed, strict=True) for _ in ops],
         [_spread(op, cell) for cell, ops in zip(cells, timed, strict=True) for op in ops],
         roof.bandwidths if roof else (),
+        [one for ops in timed for one in _shares(ops)],
     )
     asked: tuple[Cellular, ...] = ()
     if len(rows.seconds):
@@ -295,6 +296,12 @@ def _spread(op: OpTime, cell: Measurement) -> float:
     return (high - low) / (2 * _DEVIATIONS) / op.seconds
 
 
+def _shares(ops: Sequence[OpTime]) -> list[float]:
+    """Of each op, its share of their time."""
+    total_s = sum(op.seconds for op in ops) or 1.0
+    return [op.seconds / total_s for op in ops]
+
+
 def _seconds_at(ops: Sequence[OpTime], index: int) -> float | None:
     return next((op.seconds for op in ops if op.index == index), None)
 
@@ -403,14 +410,15 @@ def _with_views(found: dict[str, Fitted]) -> dict[str, Fitted]:
     return {**found, "reshape": Fitted(names, least, np.zeros(0), least)}
 
 
-def _whole(measured: Measured, found: Mapping[str, Fitted], added: Overhead) -> Whole:
+def _whole(measured: Measured, fitted: _Found, made: CostModel) -> Whole:
+    found, added = fitted.groups, fitted.added
     if measured.asked:
         cells: Sequence[Cellular] = measured.asked
         predicted = np.array([_seconds(found, added, cell.works) for cell in cells])
-        how = "measured whole to see how far off predictions are"
+        wider, how = _wider(made, cells), "measured whole to see how far off predictions are"
     else:
         cells, predicted = measured.networks, held_out_networks(measured)
-        how = "networks left out in turn"
+        wider, how = np.zeros(len(cells)), "networks left out in turn"
     seconds = np.array([cell.seconds for cell in cells])
     known = np.isfinite(predicted)
     plain = np.array([
@@ -427,9 +435,15 @@ def _whole(measured: Measured, found: Mapping[str, Fitted], added: Overhead) -> 
         error=float(np.mean(np.abs(off))),
         bias=float(np.median(plain)) if len(plain) else None,
         noise=noise,
-        factor=fit.factor(np.log(predicted[known] / seconds[known])),
+        factor=fit.factor(np.maximum(np.abs(np.log1p(off)) - wider[known], 0.0)),
         how=how,
     )
+
+
+def _wider(made: CostModel, cells: Sequence[Cellular]) -> Array:
+    """What the interval of each network gains for leaving the measurements, in the logarithm."""
+    alone = replace(made, network=Whole(factor=1.0))
+    return np.log(predict.network_factors(alone, work.table([cell.works for cell in cells])))
 
 
 def _seconds(found: Mapping[str, Fitted], added: Overhead, works: Sequence[Work]) -> float:
@@ -488,12 +502,13 @@ def model(
         groups=groups,
         peaks=peaks or _peaks(measured),
         sources=measured.sources,
-        network=_whole(measured, found.groups, found.added) if prior is None else Whole(),
         calibration=found.calibration,
         batches=(min(batches), max(batches)),
         notes=(*_notes(groups, found, lowering), *measured.notes),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
     )
+    if prior is None:
+        result = replace(result, network=_whole(measured, found, result))
     return fitted_in(audited(_shared(result, measured), rows))
 
 
@@ -742,8 +757,7 @@ def _group(name: str, one: Fitted, mine: Rows, factor: float | None) -> Group:
 
 def _rows_noise(mine: Rows) -> float | None:
     """Median standard error of the times; None where none is known."""
-    noise = float(np.median(fit.HUBER * np.sqrt(1 / mine.weights - 1)))
-    return noise if noise > 0 else None
+    return float(np.median(mine.spreads)) or None
 
 
 _DOMAIN = ("batch", "m", "n", "k", "window", "h_in", "bytes_out")

@@ -33,6 +33,7 @@ Columns = Mapping[str, Array]
 Streams = tuple[tuple[int, float], ...]
 
 HUBER = 0.10  # relative residual beyond which a row counts less (reference: 0.10-0.15)
+HALF_SHARE = 0.02  # of its network's time, at which an op counts half
 FEW_ROWS = 15  # fewer than this are pulled towards the prior
 FEW_SHAPES = 3
 FEW_POINTS = 6  # fewer than this scale another device's model as a whole
@@ -140,6 +141,7 @@ class Rows(NamedTuple):
         weights: by which each counts.
         streams: (bytes moved, bytes per second) of the device by size, as measured; empty where
             that was not done.
+        spreads: relative spread of each one's repeats; empty where nobody asks for it.
     """
 
     works: tuple[Work, ...]
@@ -148,12 +150,14 @@ class Rows(NamedTuple):
     networks: NDArray[np.str_]
     weights: Array
     streams: Streams = ()
+    spreads: Array = np.zeros(0)
 
     def only(self, chosen: NDArray[np.bool_]) -> Rows:
         """Those rows."""
         works = tuple(one for one, keep in zip(self.works, chosen, strict=True) if keep)
         return Rows(works, self.seconds[chosen], self.shapes[chosen], self.networks[chosen],
-                    self.weights[chosen], self.streams)  # fmt: skip
+                    self.weights[chosen], self.streams,
+                    self.spreads[chosen] if len(self.spreads) else self.spreads)  # fmt: skip
 
     @property
     def groups(self) -> NDArray[np.str_]:
@@ -178,16 +182,21 @@ def rows(
     networks: Iterable[str] = (),
     spreads: Iterable[float] = (),
     streams: Streams = (),
+    shares: Iterable[float] = (),
 ) -> Rows:
     """Measured ops; those of no time at all are left out.
 
-    A row counts 1 / (1 + spread²/HUBER²) with the relative spread of its repeats.
+    A row counts 1 / (1 + spread²/HUBER²) with the relative spread of its repeats, and, of an op
+    with a share of its network's time, share / (share + HALF_SHARE): to be wrong by a tenth on what
+    takes a hundredth of a network is no loss.
     """
     every, times = tuple(works), np.array(list(seconds), dtype=float)
     names = np.array(list(networks) or [""] * len(every), dtype=str)
     spread = np.array(list(spreads) or [0.0] * len(every), dtype=float)
     shapes = np.array([shape_of(one) for one in every], dtype=str)
-    made = Rows(every, times, shapes, names, 1 / (1 + (spread / HUBER) ** 2), streams)
+    share = np.array(list(shares) or [np.inf] * len(every), dtype=float)
+    counts_ = 1 / (1 + (spread / HUBER) ** 2) / (1 + HALF_SHARE / np.maximum(share, 1e-12))
+    made = Rows(every, times, shapes, names, counts_, streams, spread)
     return made.only(times > 0)
 
 

@@ -219,7 +219,10 @@ def cell_with(op: OpTime, passes: tuple[OpPass, ...] = ()) -> Measurement:
 
 
 def test_the_spread_of_an_op_is_its_standard_error() -> None:
-    """A 95 % interval of ±19.6 % is a standard error of 10 %, which is Huber's: it counts half."""
+    """A 95 % interval of ±19.6 % is a standard error of 10 %, which is Huber's: it counts half.
+
+    Half of what an op counts that is all of its network.
+    """
     run = run_of(lines())
     assert run.measurements[0].ops
     op = run.measurements[0].ops.ops[0]
@@ -227,14 +230,22 @@ def test_the_spread_of_an_op_is_its_standard_error() -> None:
     rows = assemble.gathered(
         [msgspec.structs.replace(run, measurements=(cell_with(wide),))], ()
     ).rows
-    assert rows.weights[0] == pytest.approx(0.5)
+    assert rows.spreads[0] == pytest.approx(0.1)
+    assert rows.weights[0] == pytest.approx(0.5 / 1.02)
 
 
 def test_the_spread_of_an_imported_op_is_that_of_its_repetitions() -> None:
-    """Its smallest and largest time stand in for the interval; without them it counts fully."""
+    """Its smallest and largest time stand in for the interval; without them there is none."""
     with_ends = assemble.gathered([run_of(lines(extremes=0.196))], ()).rows
-    np.testing.assert_allclose(with_ends.weights, 0.5, rtol=1e-6)
-    assert (assemble.gathered([run_of(lines())], ()).rows.weights == 1).all()
+    np.testing.assert_allclose(with_ends.spreads, 0.1, rtol=1e-6)
+    assert not assemble.gathered([run_of(lines())], ()).rows.spreads.any()
+
+
+def test_ops_count_by_their_share_of_the_network() -> None:
+    """An op of a fiftieth of its network's time counts half, one of a hundredth a third."""
+    works = [work.gemm(64, 32)] * 3
+    rows = fit.rows(works, [1.0, 1.0, 1.0], shares=[1.0, 0.02, 0.01])
+    np.testing.assert_allclose(rows.weights, [1 / 1.02, 1 / 2, 1 / 3])
 
 
 # --- what is found --------------------------------------------------------------------------------

@@ -150,10 +150,13 @@ def compared(
 
 def joined(train: Rows, test: Rows) -> tuple[Rows, Array]:
     """Both in one, and which are of the second."""
-    both = Rows(
-        train.works + test.works,
-        *(np.concatenate((one, two)) for one, two in zip(train[1:5], test[1:5], strict=True)),
-        train.streams,
+    both = train._replace(
+        works=train.works + test.works,
+        seconds=np.concatenate((train.seconds, test.seconds)),
+        shapes=np.concatenate((train.shapes, test.shapes)),
+        networks=np.concatenate((train.networks, test.networks)),
+        weights=np.concatenate((train.weights, test.weights)),
+        spreads=np.concatenate((train.spreads, test.spreads)),
     )
     return both, np.arange(len(both.seconds)) >= len(train.seconds)
 
@@ -167,9 +170,14 @@ def keys_of(rows: Rows) -> Array:
 
 def take(rows: Rows, at: Array) -> Rows:
     """The rows at these places, which may repeat."""
-    works = tuple(rows.works[index] for index in at)
-    return Rows(works, rows.seconds[at], rows.shapes[at], rows.networks[at], rows.weights[at],
-                rows.streams)  # fmt: skip
+    return rows._replace(
+        works=tuple(rows.works[index] for index in at),
+        seconds=rows.seconds[at],
+        shapes=rows.shapes[at],
+        networks=rows.networks[at],
+        weights=rows.weights[at],
+        spreads=rows.spreads[at] if len(rows.spreads) else rows.spreads,
+    )
 
 
 def spent(parts: Sequence[Outcome]) -> dict[str, float]:

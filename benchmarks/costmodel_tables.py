@@ -13,13 +13,16 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from nnprof.profiler.costmodel import fit
+from nnprof.profiler.costmodel import fit, kernels
 from nnprof.profiler.costmodel.fit import Rows
 from nnprof.profiler.costmodel.work import Work, gemm
+from nnprof.types import Target
 
 TX1_BACKENDS = ("nvidia-cudnn", "nvidia-cuda", "nvidia-fp16-cudnn", "nvidia-fp16-cuda", "cpu")
 TX2_WIDTHS = {"12.50%": 256, "25%": 512, "50%": 1024, "100%": 2048}
-PHONES = ("pixel4", "s10", "mi8se", "a03s", "iphone7", "iphonexs")
+# GPU of each phone.
+PHONES = {"pixel4": "Adreno 640", "s10": "Mali-G76", "mi8se": "Adreno 616",
+          "a03s": "PowerVR GE8320", "iphone7": "Apple A10", "iphonexs": "Apple A12"}  # fmt: skip
 
 
 class OpTable(NamedTuple):
@@ -131,35 +134,27 @@ def tx2(at: Path) -> dict[str, NetworkTable]:
     return found
 
 
-def phone(at: Path, name: str, *, convolutions: bool = True) -> tuple[Rows, np.ndarray]:
-    """Ops of 102 networks on a phone's GPU, and the name of the kernel that ran each."""
+def phone(at: Path, name: str, *, by_kernel: bool = True) -> tuple[Rows, np.ndarray]:
+    """Convolutions of 102 networks on a phone's GPU, and the name of the kernel that ran each.
+
+    `by_kernel`: in groups by the kernel that the rules of TensorFlow Lite's delegate tell.
+    """
     table = pd.read_csv(at / "mobilegpu_qed_tflite_cnn_ops_gpu.csv.gz")
-    if convolutions:
-        table = table[table.operation == "CONV_2D"]
+    table = table[table.operation == "CONV_2D"]
     table = table[table[f"{name}|gpu|float"] > 0]
-    works = [_tflite(row.operation, ast.literal_eval(row.feature)) for row in table.itertuples()]
+    works = [_tflite(ast.literal_eval(text)) for text in table.feature]
+    if by_kernel:
+        lowering = kernels.lowering_of(Target(backend="tflite-gpu", device=PHONES[name]))
+        works = [kernels.picked(one, lowering) for one in works]
     rows = fit.rows(works, table[f"{name}|gpu|float"] * 1e-6, table.model)
-    kernels = table[f"{name}|gpu|kernel"].astype(str).str.replace(r"_\d+.*$", "", regex=True)
-    return rows, kernels.to_numpy()
+    told = table[f"{name}|gpu|kernel"].astype(str).str.replace(r"_\d+.*$", "", regex=True)
+    return rows, told.to_numpy()
 
 
-def _tflite(operation: str, text: dict[str, str | int]) -> Work:
-    """One op; the delegate computes in 2-byte values by default."""
+def _tflite(text: dict[str, str | int]) -> Work:
+    """One convolution; the delegate computes in 2-byte values by default."""
     number = {key: int(value) for key, value in text.items() if str(value).isdigit()}
-    c_in, side = number["Input_channel"], number.get("Input_shape", 1)
-    made, depth = number.get("Output_shape", 1), number.get("Filter", 0)
-    kernel, stride = number.get("Kernel", 1), number.get("Stride", 1)
-    if operation in ("CONV_2D", "CONV_2D_GROUP"):
-        return square_conv(1, c_in, side, depth, made, kernel, stride, number.get("Group", 1), 2)
-    if operation == "DEPTHWISE_CONV_2D":
-        return square_conv(1, c_in, side, c_in, made, kernel, stride, c_in, 2)
-    if operation == "FULLY_CONNECTED":
-        return scaled(gemm(c_in, depth), 1, 2)
-    depth = depth or c_in
-    made = 1 if operation == "MEAN" else made
-    pooled = made * made * depth
-    return Work(
-        group=operation.lower(), op=operation, c_in=c_in, h_in=side, w_in=side, c_out=depth,
-        h_out=made, w_out=made, window=kernel**2, stride=stride, flops=pooled * kernel**2,
-        bytes_in=2 * c_in * side**2, bytes_out=2 * pooled, elements_out=pooled,
+    return square_conv(
+        1, number["Input_channel"], number["Input_shape"], number["Filter"],
+        number["Output_shape"], number["Kernel"], number["Stride"], number["Group"], 2,
     )  # fmt: skip

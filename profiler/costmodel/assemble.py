@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nnprof.errors import UsageError
 from nnprof.networks.families import parse_network
 from nnprof.profiler import checks, counts, reconcile, results, roofline, stats
-from nnprof.profiler.costmodel import features, fit, predict, work
+from nnprof.profiler.costmodel import features, fit, kernels, predict, work
 from nnprof.profiler.costmodel.fit import Fitted, Rows
 from nnprof.profiler.costmodel.model import (
     NETWORK,
@@ -108,7 +108,8 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
     first, environment = cells[0], runs[0].environment
     roof = roofline.stated(environment, first.target.threads)
     timed = [_timed(cell) for cell in cells]
-    works = [work.of_nodes(ops) for ops in timed]
+    rules = kernels.lowering_of(first.target)
+    works = [work.of_nodes(ops, rules) for ops in timed]
     rows = fit.rows(
         (one for ops in works for one in ops),
         [op.seconds for ops in timed for op in ops],
@@ -116,11 +117,12 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
         [_spread(op, cell) for cell, ops in zip(cells, timed, strict=True) for op in ops],
         roof.bandwidths if roof else (),
         [one for ops in timed for one in _shares(ops)],
+        kernels.library_of(first.target),
     )
     asked: tuple[Cellular, ...] = ()
     if len(rows.seconds):
         networks = tuple(_cell(*each, _doubt(each[0])) for each in zip(cells, works, strict=True))
-        asked = _asked(cells, networks, _lowering(rows.works))
+        asked = _asked(cells, networks, rules or _lowering(rows.works), _value_bytes(rows))
         networks = tuple(cell for cell in networks if cell.doubt != "untimed" or not asked)
     else:
         networks = _without_ops(cells)
@@ -203,12 +205,16 @@ def _lowered(cell: Measurement) -> Cellular:
     notation = cell.workload.model.network
     if notation is None:
         return _cell(cell, (), "nameless")
-    works = work.of_spec(parse_network(notation), "fused", cell.workload.batch)
+    rules = kernels.lowering_of(cell.target) or "fused"
+    works = work.of_spec(parse_network(notation), rules, cell.workload.batch)
     return _cell(cell, works, "" if checks.is_clean(cell) else "unclean")
 
 
 def _asked(
-    cells: Sequence[Measurement], networks: Sequence[Cellular], lowering: str
+    cells: Sequence[Measurement],
+    networks: Sequence[Cellular],
+    lowering: str,
+    value_bytes: float,
 ) -> tuple[Cellular, ...]:
     """The networks whose ops were not timed, with those that the rules give them.
 
@@ -217,10 +223,11 @@ def _asked(
     untimed = [cell for cell, one in zip(cells, networks, strict=True) if one.doubt == "untimed"]
     notations = [cell.workload.model.network for cell in untimed]
     found = tuple(
-        _cell(cell, work.of_spec(parse_network(notation), lowering, cell.workload.batch), "")
+        _cell(cell, work.of_spec(
+            parse_network(notation), lowering, cell.workload.batch, value_bytes), "")
         for cell, notation in zip(untimed, notations, strict=True)
         if notation is not None
-    )
+    )  # fmt: skip
     enough = len({cell.name for cell in found}) >= LEAST_ASKED
     return found if enough and len(found) == len(untimed) else ()
 
@@ -300,6 +307,14 @@ def _shares(ops: Sequence[OpTime]) -> list[float]:
     """Of each op, its share of their time."""
     total_s = sum(op.seconds for op in ops) or 1.0
     return [op.seconds / total_s for op in ops]
+
+
+def _value_bytes(rows: Rows) -> float:
+    """Bytes of a value, as most ops have them."""
+    columns = rows.columns
+    written = columns["elements_out"] > 0
+    each = columns["bytes_out"][written] / columns["elements_out"][written]
+    return float(np.median(each)) if len(each) else work.VALUE_BYTES
 
 
 def _seconds_at(ops: Sequence[OpTime], index: int) -> float | None:
@@ -489,7 +504,9 @@ def model(
     found = _free(measured) if prior is None else _calibrated(measured, prior)
     terms, groups = _parts(measured, found, prior)
     same_runtime = prior is not None and prior.target.backend == measured.target.backend
-    lowering = _lowering(rows.works, prior.lowering if prior and same_runtime else "fused")
+    lowering = kernels.lowering_of(measured.target) or _lowering(
+        rows.works, prior.lowering if prior and same_runtime else "fused"
+    )
     batches = [cell.batch for cell in measured.networks]
     result = CostModel(
         name=name or str(measured.device.get("model") or measured.target.device),
@@ -497,6 +514,7 @@ def model(
         device={key: measured.device.get(key) for key in ("name", "model", "caches")},
         precision=measured.precision,
         lowering=lowering,
+        value_bytes=_value_bytes(rows),
         same=_same(found.groups),
         terms=terms,
         groups=groups,
@@ -614,7 +632,8 @@ def _of_networks(measured: Measured, name: str, peaks: Peaks | None) -> CostMode
     cells = measured.whole
     seconds = np.array([cell.seconds for cell in cells])
     names = np.array([cell.name for cell in cells])
-    joint = fit.fit_networks([cell.works for cell in cells], seconds, names)
+    library = measured.rows.library
+    joint = fit.fit_networks([cell.works for cell in cells], seconds, names, library)
     found = [(NETWORK, "call", joint.call_s, ("", "call"))]
     for group, one in joint.groups.items():
         for feature, value in zip(one.names, one.coefficients.tolist(), strict=True):
@@ -671,6 +690,7 @@ def _untimed(
         name=name or str(measured.device.get("model") or measured.target.device),
         target=measured.target,
         precision=measured.precision,
+        lowering=kernels.lowering_of(measured.target) or "fused",
         terms=terms,
         groups=groups,
         peaks=peaks or Peaks(),

@@ -53,6 +53,7 @@ _A1 = ("launch", "tiles", "flops", "bytes_in", "bytes_out", "bytes_weights")
 _A2 = ("launch", "tiles", "flops_1x1", "flops_3x3", "flops_wide", "bytes_in", "bytes_out",
        "bytes_weights", "im2col")  # fmt: skip
 _TILED = tuple(f"{kind}_{m}x{n}" for kind in ("tiles", "image_tiles") for m, n in features.TILES)
+_TILED_GEMM = tuple(f"tiles_{m}x{n}" for m, n in features.TILES)
 _OUT_PAST = tuple(f"bytes_out_past_{mib}m" for mib in features.PAST_MIB)
 _MOVED_PAST = tuple(f"bytes_moved_past_{mib}m" for mib in features.PAST_MIB)
 _WEIGHTS_PAST = tuple(f"bytes_weights_past_{mib}m" for mib in features.PAST_MIB)
@@ -71,24 +72,18 @@ SETS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     # The code is known, so there is one set; it was chosen on 40 networks measured for that.
     "conv-blocked": ((*_BLOCKS, "vectors_few", "passes_few", *_OUT_MISSED),),
+    # Transformed, multiplied, transformed back (Lavin & Gray 2016; Jia et al., CoDL).
+    "conv-winograd": (
+        ("launch", "winograd4", "bytes_in", "bytes_out", "bytes_weights"),
+        (*_A2, *_TILED, "serial", "winograd4"),
+    ),
     # Unfolded and multiplied, image by image.
     "conv-plain": (
         ("launch", "flops", "im2col"),
         ("launch", "image_steps", "im2col"),
         ("launch", "tiles", "image_steps", "im2col", "bytes_in", "bytes_out", "bytes_weights"),
     ),
-    "gemm": (
-        _GEMM,
-        (*_ROWS, *_WEIGHTS_MISSED),
-        (
-            *_GEMM,
-            "serial",
-            *(f"tiles_{m}x{n}" for m, n in features.TILES),
-            "vectors",
-            *_WEIGHTS_PAST,
-            *_MOVED_PAST,
-        ),
-    ),
+    "gemm": (_GEMM, (*_GEMM, "serial", *_TILED_GEMM)),
     "pool": (
         _PLAIN,
         (*_PLAIN, "taps", "image_lines"),
@@ -108,8 +103,23 @@ SETS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "view": (("launch",),),
 }
+# Of code that is known: instead of `SETS`, by library.
+_KNOWN_SETS = {
+    "mlas": {
+        "gemm": (
+            _GEMM,
+            (*_ROWS, *_WEIGHTS_MISSED),
+            (*_GEMM, "serial", *_TILED_GEMM, "vectors", *_WEIGHTS_PAST, *_MOVED_PAST),
+        ),
+    },
+}
 # What few rows are fitted with, no amount counted twice: the first that loses no FLOPs.
 _SIMPLE = {kind: sets[:1] for kind, sets in SETS.items()} | {"conv-blocked": (_BLOCKS, _A1)}
+
+
+def sets_of(kind: str, library: str = "") -> tuple[tuple[str, ...], ...]:
+    """The candidate sets of a kind of ops, simplest first, for a library's code if it is known."""
+    return _KNOWN_SETS.get(library, {}).get(kind, SETS[kind])
 
 
 def kind_of(group: str) -> str:
@@ -142,6 +152,7 @@ class Rows(NamedTuple):
         streams: (bytes moved, bytes per second) of the device by size, as measured; empty where
             that was not done.
         spreads: relative spread of each one's repeats; empty where nobody asks for it.
+        library: whose code the ops are, "mlas" or "" for any other (`sets_of`).
     """
 
     works: tuple[Work, ...]
@@ -151,13 +162,19 @@ class Rows(NamedTuple):
     weights: Array
     streams: Streams = ()
     spreads: Array = np.zeros(0)
+    library: str = ""
 
     def only(self, chosen: NDArray[np.bool_]) -> Rows:
         """Those rows."""
         works = tuple(one for one, keep in zip(self.works, chosen, strict=True) if keep)
-        return Rows(works, self.seconds[chosen], self.shapes[chosen], self.networks[chosen],
-                    self.weights[chosen], self.streams,
-                    self.spreads[chosen] if len(self.spreads) else self.spreads)  # fmt: skip
+        return self._replace(
+            works=works,
+            seconds=self.seconds[chosen],
+            shapes=self.shapes[chosen],
+            networks=self.networks[chosen],
+            weights=self.weights[chosen],
+            spreads=self.spreads[chosen] if len(self.spreads) else self.spreads,
+        )
 
     @property
     def groups(self) -> NDArray[np.str_]:
@@ -183,6 +200,7 @@ def rows(
     spreads: Iterable[float] = (),
     streams: Streams = (),
     shares: Iterable[float] = (),
+    library: str = "",
 ) -> Rows:
     """Measured ops; those of no time at all are left out.
 
@@ -196,7 +214,7 @@ def rows(
     shapes = np.array([shape_of(one) for one in every], dtype=str)
     share = np.array(list(shares) or [np.inf] * len(every), dtype=float)
     counts_ = 1 / (1 + (spread / HUBER) ** 2) / (1 + HALF_SHARE / np.maximum(share, 1e-12))
-    made = Rows(every, times, shapes, names, counts_, streams, spread)
+    made = Rows(every, times, shapes, names, counts_, streams, spread, library)
     return made.only(times > 0)
 
 
@@ -309,7 +327,7 @@ def memory(kind: str, streams: Streams) -> dict[str, float]:
     The steps between the measured bandwidths (`roofline`). An op that computes hides some of that
     behind its arithmetic, so nothing is expected of it.
     """
-    if not streams or kind not in ("pool", *_MOVING):
+    if not streams or kind not in ("pool", "other", "reorder"):
         return {}
     found = {}
     for mib in features.PAST_MIB:
@@ -470,8 +488,9 @@ def _own(mine: Rows) -> Fitted:
     kind = kind_of(str(mine.groups[0]))
     expected, whole = memory(kind, mine.streams), []
     if _is_rich(mine):
-        shown = [_shown(names, mine, FEW_SHAPES) for names in SETS[kind]]
-        whole = [one for one, all_ in zip(shown, SETS[kind], strict=True) if _keeps(one, all_)]
+        sets = sets_of(kind, mine.library)
+        shown = [_shown(names, mine, FEW_SHAPES) for names in sets]
+        whole = [one for one, all_ in zip(shown, sets, strict=True) if _keeps(one, all_)]
     whole = [tuple(dict.fromkeys((*names, *expected))) for names in whole or [_simple(kind, mine)]]
     names = choose(mine, whole, expected) if len(whole) > 1 else whole[0]
     matrix = features.matrix(names, mine.columns)
@@ -584,7 +603,10 @@ class Joint(NamedTuple):
 
 
 def fit_networks(
-    networks: Sequence[Sequence[Work]], seconds: Array, names: NDArray[np.str_]
+    networks: Sequence[Sequence[Work]],
+    seconds: Array,
+    names: NDArray[np.str_],
+    library: str = "",
 ) -> Joint:
     """All groups' terms at once from whole networks, by relative error.
 
@@ -596,8 +618,13 @@ def fit_networks(
     groups = sorted({work.group for work in works})
     # A shape has to stand for a network here: `choose` and `folds` read it.
     whole = Rows((), seconds, names, names, np.ones(len(seconds)))
-    levels = range(max(len(SETS[kind_of(group)]) for group in groups))
-    tried = [_summed(works, owner, len(networks), groups, level) for level in levels]
+    sets = {group: sets_of(kind_of(group), library) for group in groups}
+    levels = range(max(map(len, sets.values())))
+    tried = [
+        _summed(works, owner, len(networks), {group: each[min(level, len(each) - 1)]
+                                              for group, each in sets.items()})
+        for level in levels
+    ]  # fmt: skip
     keys, matrix = tried[_simplest([_repeated(matrix, whole, nnls) for _, matrix in tried])]
     found, out = nnls(matrix, seconds), held_out(matrix, whole, folds(names), nnls)
     fitted = {}
@@ -625,17 +652,20 @@ def _resampled(matrix: Array, seconds: Array, names: NDArray[np.str_]) -> tuple[
 
 
 def _summed(
-    works: Sequence[Work], owner: NDArray[np.int64], count: int, groups: Sequence[str], level: int
+    works: Sequence[Work],
+    owner: NDArray[np.int64],
+    count: int,
+    chosen: Mapping[str, Sequence[str]],
 ) -> tuple[list[tuple[str, str]], Array]:
     """(group, feature) of each column, and networks × columns; the first is once per call."""
     keys: list[tuple[str, str]] = [("", "call")]
     columns: list[Array] = [np.ones(count)]
     every, of_group = columns_of(works), np.array([one.group for one in works])
-    for group in groups:
-        sets, at = SETS[kind_of(group)], of_group == group
-        chosen = {name: values[at] for name, values in every.items()}
-        for name in sets[min(level, len(sets) - 1)]:
-            amount = features.FEATURES[name].of(chosen)
+    for group, names in chosen.items():
+        at = of_group == group
+        mine = {name: values[at] for name, values in every.items()}
+        for name in names:
+            amount = features.FEATURES[name].of(mine)
             keys.append((group, name))
             columns.append(np.bincount(owner[at], weights=amount, minlength=count).astype(float))
     return keys, np.column_stack(columns)
@@ -684,13 +714,23 @@ def factor(logs: Array, coverage: float = COVERAGE) -> float | None:
 
     The ⌈(n + 1) · coverage⌉-th smallest (Vovk et al. 2005; Lei et al. 2018). None for too few rows.
     """
-    found = _quantile(np.abs(logs[~np.isnan(logs)]), coverage)
+    scores = np.abs(logs[~np.isnan(logs)])
+    found = _quantile(scores, np.ones(len(scores)), coverage)
     return None if found is None else math.exp(found)
 
 
-def _quantile(scores: Array, coverage: float = COVERAGE) -> float | None:
-    place = math.ceil((len(scores) + 1) * coverage)
-    return float(np.sort(scores)[place - 1]) if 0 < place <= len(scores) else None
+def _quantile(scores: Array, weights: Array, coverage: float = COVERAGE) -> float | None:
+    """The smallest score that has `coverage` of the weight at or below it; None if none has.
+
+    One more score of the mean weight is counted with the largest: the one that is asked for
+    (Tibshirani et al. 2019, weighted conformal prediction).
+    """
+    if not len(scores):
+        return None
+    order = np.argsort(scores)
+    share = np.cumsum(weights[order]) / (weights.sum() + weights.mean())
+    place = int(np.searchsorted(share, coverage - 1e-9))
+    return float(scores[order[place]]) if place < len(scores) else None
 
 
 def bootstrap(one: Fitted, mine: Rows, resamples: int = RESAMPLES) -> tuple[Array, Array]:
@@ -776,10 +816,11 @@ def growths(rows_: Rows, factors_: Mapping[str, float | None]) -> dict[str, floa
     """By how much the logarithm of a factor must grow for each doubling beyond the measurements.
 
     The shorter ops of each group are fitted as if they were all, and the longer ones predicted: of
-    what their errors exceed the factor by, per doubling, the conformal quantile. Of all groups
-    together where few rows tell; at least `_LEAST_GROWTH`.
+    what their errors exceed the factor by, per doubling, the quantile, where ops count as in the
+    fit: what hardly takes time in a network tells little. Of all groups together where few rows
+    tell; at least `_LEAST_GROWTH`.
     """
-    each: dict[str, list[float]] = {name: [] for name in factors_}
+    each: dict[str, list[Array]] = {name: [np.zeros((0, 2))] for name in factors_}
     for share in _SMALLER:
         small = _shorter(rows_, share)
         found = fit(rows_.only(small))
@@ -790,14 +831,13 @@ def growths(rows_: Rows, factors_: Mapping[str, float | None]) -> dict[str, floa
                 continue
             far = beyond(found[name], rows_.only(mine & small), long.works)
             off = np.abs(np.log(seconds_of(found, long.works) / long.seconds))
-            more = off - math.log(factors_[name] or 1.0) - far.untold
+            more = np.maximum(off - math.log(factors_[name] or 1.0) - far.untold, 0.0)
             told = far.octaves >= _LEAST_OCTAVES
-            each[name] += (np.maximum(more[told], 0.0) / far.octaves[told]).tolist()
-    every = [score for one in each.values() for score in one]
-    scores = {name: one if len(one) >= _CALIBRATION else every for name, one in each.items()}
-    return {
-        name: max(_quantile(np.array(one)) or 0.0, _LEAST_GROWTH) for name, one in scores.items()
-    }
+            each[name].append(np.column_stack((more[told] / far.octaves[told], long.weights[told])))
+    joint = {name: np.concatenate(parts) for name, parts in each.items()}
+    every = np.concatenate(list(joint.values()))
+    scores = {name: one if len(one) >= _CALIBRATION else every for name, one in joint.items()}
+    return {name: max(_quantile(*one.T) or 0.0, _LEAST_GROWTH) for name, one in scores.items()}
 
 
 def _shorter(rows_: Rows, share: float) -> NDArray[np.bool_]:

@@ -59,7 +59,8 @@ def of_text(text: str, made: CostModel, batches: Sequence[int]) -> tuple[str, Lo
 
 def of_spec(spec: NetworkSpec, made: CostModel, batches: Sequence[int]) -> Lowered:
     """By the model's rules."""
-    return Lowered({size: work.of_spec(spec, made.lowering, size) for size in batches}, "rules")
+    works = {size: work.of_spec(spec, made.lowering, size, made.value_bytes) for size in batches}
+    return Lowered(works, "rules")
 
 
 def of_file(model: Model, made: CostModel, batches: Sequence[int]) -> Lowered:
@@ -80,7 +81,10 @@ def of_file(model: Model, made: CostModel, batches: Sequence[int]) -> Lowered:
         except (Unavailable, UnknownName):
             pass  # a model of a device that is elsewhere: the rules stand in for its runtime
     return Lowered(
-        {size: onnx_rules.of_workload(one, made.lowering) for size, one in workloads.items()},
+        {
+            size: onnx_rules.of_workload(one, made.lowering, made.value_bytes)
+            for size, one in workloads.items()
+        },
         "rules",
     )
 

@@ -163,6 +163,7 @@ class CostModel(_Value, frozen=True, kw_only=True):
         device: facts of the device (name, model, clocks), as the Runs state them.
         precision: of the networks.
         lowering: how a network becomes ops where the runtime is not asked (`work.LOWERINGS`).
+        value_bytes: of a value in the ops that it was fitted on.
         terms: in the order of groups; zero terms are left out.
         groups: one per group that was seen; one without terms takes no time.
         same: groups that are predicted as another one, by its terms.
@@ -181,6 +182,7 @@ class CostModel(_Value, frozen=True, kw_only=True):
     device: dict[str, Any] = {}
     precision: str = "fp32"
     lowering: str = "fused"
+    value_bytes: float = 4.0
     terms: tuple[Term, ...]
     groups: tuple[Group, ...]
     same: dict[str, str] = {}

@@ -24,7 +24,7 @@ from typing import Any
 
 from nnprof.errors import UsageError
 from nnprof.profiler import counts, inputs, isolate, opgraph
-from nnprof.profiler.costmodel import work
+from nnprof.profiler.costmodel import kernels, work
 from nnprof.profiler.costmodel.work import BLOCK, Work
 from nnprof.profiler.ports import OpNode
 from nnprof.types import Workload
@@ -59,8 +59,10 @@ class _Fused:
         self.outputs.append(output)
 
 
-def of_workload(workload: Workload, lowering: str) -> tuple[Work, ...]:
-    """The ops of the workload's file at its batch.
+def of_workload(
+    workload: Workload, lowering: str, value_bytes: float = work.VALUE_BYTES
+) -> tuple[Work, ...]:
+    """The ops of the workload's file at its batch, in values of that size.
 
     Raises:
         UsageError: an op's shapes cannot be known without running it.
@@ -73,8 +75,11 @@ def of_workload(workload: Workload, lowering: str) -> tuple[Work, ...]:
     weights = set(isolate.weights_of(graph))
     fused = _fuse(graph.graph.node, described, weights)
     if lowering != "blocked16":
-        return tuple(work.placed(work.unplaced(fused.nodes, blocked=False)))
-    return tuple(work.placed(_blocked(fused, weights)))
+        plain = work.unplaced(fused.nodes, blocked=False)
+        works = [kernels.picked(one, lowering) for one in plain]
+    else:
+        works = _blocked(fused, weights)
+    return tuple(work.placed([work.in_values(one, value_bytes) for one in works]))
 
 
 def _fuse(nodes: Sequence[Any], described: Sequence[OpNode], weights: set[str]) -> _Fused:

@@ -112,7 +112,8 @@ def predict_specs(model: CostModel, specs: Iterable[NetworkSpec], batch: int) ->
 
     The ops come from the model's lowering rules; no ONNX file is made and no runtime asked.
     """
-    return network_seconds(model, work.of_specs(specs, model.lowering).at(batch), batch)
+    ops = work.of_specs(specs, model.lowering).at(batch, model.value_bytes)
+    return network_seconds(model, ops, batch)
 
 
 def predict(model: CostModel, ops: Sequence[Work], batch: int, network: str = "") -> Prediction:
@@ -321,6 +322,7 @@ def network_factors(model: CostModel, ops: Table) -> Array:
     logarithm, by their time, as if all erred together; a group without a factor has the largest.
     Ops beyond the measurements make it wider by their share of the time.
     """
+    ops = ops.apart()
     logs = np.array(_logs(model, ops.names))[ops.codes]
     if np.isnan(logs).any():
         return np.full(ops.networks, np.nan)
@@ -354,6 +356,7 @@ def _factor(model: CostModel, groups: Sequence[_Grouped]) -> float:
 
 def extrapolating(model: CostModel, ops: Table, batch: int) -> NDArray[np.bool_]:
     """Networks that leave what was measured: those of which `predict` says so."""
+    ops = ops.apart()
     seconds, total = op_seconds(model, ops), network_seconds(model, ops, batch)
     result = np.full(ops.networks, bool(_batch_words(model, batch)))
     for code in range(len(ops.names)):

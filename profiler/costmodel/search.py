@@ -124,7 +124,7 @@ class _Predicted(NamedTuple):
 def _predicted(model: CostModel, specs: Sequence[NetworkSpec], batch: int) -> _Predicted:
     if not specs:
         raise UsageError("The family has no such network.", "Widen the ranges.")
-    table = work.of_specs(specs, model.lowering).at(batch)
+    table = work.of_specs(specs, model.lowering).at(batch, model.value_bytes)
     return _Predicted(
         predict.network_seconds(model, table, batch),
         predict.network_factors(model, table),

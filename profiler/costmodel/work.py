@@ -12,6 +12,7 @@ runtimes differ:
   convolutions are padded to 16, and copies into and out of that layout are ops, too. What cannot
   run in blocks runs other code, so these are groups of their own: conv-blocked and conv-plain,
   maxpool and maxpool-plain.
+* tflite-gpu, tflite-gpu-adreno: as fused, in groups by kernel (`kernels`).
 """
 
 from __future__ import annotations
@@ -36,10 +37,11 @@ from nnprof.networks.spec import (
     infer_shapes,
 )
 from nnprof.profiler import opgraph
+from nnprof.profiler.costmodel import kernels
 from nnprof.profiler.ports import OpNode
 from nnprof.types import OpTime
 
-LOWERINGS = ("layers", "fused", "blocked16")
+LOWERINGS = ("layers", "fused", "blocked16", *kernels.LOWERINGS)
 BLOCK = 16  # channels of a block
 _ALIGNED = 4  # channels that do not divide by this cannot be copied into blocks
 _FUSED = ("relu", "tanh", "sigmoid")  # activations that a convolution or product takes in
@@ -47,6 +49,8 @@ Shape = tuple[int, ...]
 
 # Grows with the batch: what is multiplied when a network of batch 1 is asked at another.
 _GROWING = ("batch", "m", "flops", "bytes_in", "bytes_out", "elements_out")
+_BYTES = ("bytes_in", "bytes_out", "bytes_weights")
+VALUE_BYTES = 4.0  # of a value, where nothing else is said
 
 
 class Work(NamedTuple):
@@ -111,13 +115,32 @@ class Table(NamedTuple):
     row: NDArray[np.int64]
     networks: int
 
-    def at(self, batch: int) -> Table:
-        """A table of batch 1 at another batch."""
+    def at(self, batch: int, value_bytes: float = VALUE_BYTES) -> Table:
+        """A table of batch 1 at another batch, in values of that size."""
+        times = {
+            name: (batch if name in _GROWING else 1.0)
+            * (value_bytes / VALUE_BYTES if name in _BYTES else 1.0)
+            for name in self.columns
+        }
         grown = {
-            name: column * batch if name in _GROWING else column
+            name: column if times[name] == 1 else column * times[name]
             for name, column in self.columns.items()
         }
         return self._replace(columns=grown)
+
+    def apart(self) -> Table:
+        """The same with a row for each op of each network, which knows what its network touches."""
+        columns = {name: column[self.row] for name, column in self.columns.items()}
+        known = columns["touched"] > 0
+        columns["touched"] = np.where(known, columns["touched"], self.touched()[self.network])
+        rows = self.row.tolist()
+        return self._replace(
+            codes=self.codes[self.row],
+            ops=tuple(self.ops[row] for row in rows),
+            labels=tuple(self.labels[row] for row in rows),
+            columns=columns,
+            row=np.arange(len(self.row)),
+        )
 
     def touched(self) -> NDArray[np.float64]:
         """Bytes that one inference of each network reads and writes (`Work.touched`)."""
@@ -175,11 +198,15 @@ def group_of(op: str) -> str:
     return kind if kind in ("conv", "gemm") else op.lower()
 
 
-def of_nodes(nodes: Sequence[Ran]) -> tuple[Work, ...]:
-    """The ops of a graph that a runtime described, in order, without calls that are no ops."""
+def of_nodes(nodes: Sequence[Ran], lowering: str = "") -> tuple[Work, ...]:
+    """The ops of a graph that a runtime described, in order, without calls that are no ops.
+
+    `lowering` where the runtime's kernels have rules (`kernels`).
+    """
     nodes = [node for node in nodes if node.outputs]
     blocked = any(node.op in ("ReorderInput", "ReorderOutput") for node in nodes)
-    return tuple(placed(unplaced(nodes, blocked=blocked)))
+    works = unplaced(nodes, blocked=blocked)
+    return tuple(placed([kernels.picked(one, lowering) for one in works]))
 
 
 def unplaced(nodes: Sequence[Ran], *, blocked: bool) -> list[Work]:
@@ -190,6 +217,14 @@ def unplaced(nodes: Sequence[Ran], *, blocked: bool) -> list[Work]:
 def at_batch(one: Work, batch: int) -> Work:
     """An op of one tile at a batch."""
     return one._replace(**{name: getattr(one, name) * batch for name in _GROWING})
+
+
+def in_values(one: Work, value_bytes: float) -> Work:
+    """The op with values of that size."""
+    now = one.bytes_out / one.elements_out if one.elements_out else value_bytes
+    if now == value_bytes:
+        return one
+    return one._replace(**{name: getattr(one, name) * value_bytes / now for name in _BYTES})
 
 
 def placed(works: Sequence[Work]) -> list[Work]:
@@ -373,14 +408,16 @@ def _placed_table(works: Sequence[Work], rows: Sequence[int], lengths: Sequence[
     return _table(placed_works, place.tolist(), network.tolist(), len(lengths))
 
 
-def of_spec(spec: NetworkSpec, lowering: str, batch: int) -> tuple[Work, ...]:
+def of_spec(
+    spec: NetworkSpec, lowering: str, batch: int, value_bytes: float = VALUE_BYTES
+) -> tuple[Work, ...]:
     """The ops of one network at a batch, in order, named after their type and place."""
     counts: dict[str, int] = {}
     result = []
     for work in _walk(spec, lowering):
         counts[work.op] = counts.get(work.op, 0) + 1
         label = f"{work.op.lower()}{counts[work.op]}"
-        result.append(at_batch(work, batch)._replace(label=label))
+        result.append(in_values(at_batch(work, batch), value_bytes)._replace(label=label))
     return tuple(placed(result))
 
 
@@ -427,7 +464,7 @@ def _conv_step(lowering: str, layer: Conv, state: _State) -> _Step:
     after = infer_shapes(NetworkSpec(state.shape, (layer,)))[0]
     open_ = layer.activation == "linear"
     if lowering != "blocked16":
-        work = conv(state.shape, after, layer.kernel, layer.stride)
+        work = kernels.picked(conv(state.shape, after, layer.kernel, layer.stride), lowering)
         return _own_activation(lowering, (work,), layer.activation, _State(after, open=open_))
     channels = state.shape[0]
     works: tuple[Work, ...] = ()
@@ -460,14 +497,8 @@ def plainly(one: Work) -> Work:
 def in_blocks(one: Work) -> Work:
     """A convolution with its channels padded to blocks; few channels in are read as they are."""
     c_in = padded(int(one.c_in)) if one.c_in >= BLOCK else one.c_in
-    c_out = padded(int(one.c_out))
-    more_in, more_out = c_in / one.c_in, c_out / one.c_out
-    return one._replace(
-        group="conv-blocked", c_in=c_in, c_out=c_out, n=one.n * more_out, k=one.k * more_in,
-        flops=one.flops * more_in * more_out, bytes_in=one.bytes_in * more_in,
-        bytes_out=one.bytes_out * more_out, bytes_weights=one.bytes_weights * more_in * more_out,
-        elements_out=one.elements_out * more_out,
-    )  # fmt: skip
+    full = kernels.with_channels(one, c_in, padded(int(one.c_out)))
+    return full._replace(group="conv-blocked")
 
 
 def _dense_step(lowering: str, layer: Dense, state: _State) -> _Step:

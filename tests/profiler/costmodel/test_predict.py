@@ -61,6 +61,7 @@ def test_one_network_costs_what_it_costs_among_many(
 
 
 PAST = Term(group="conv", feature="bytes_moved_past_1m", coefficient=1e-10, identified=False)
+MISSED = Term(group="gemm", feature="weights_missed_1m", coefficient=3e-10, largest=1e5)
 
 
 @given(
@@ -72,9 +73,12 @@ PAST = Term(group="conv", feature="bytes_moved_past_1m", coefficient=1e-10, iden
 def test_a_family_is_told_what_each_network_is_told(
     shapes: list[tuple[int, int, int]], batch: int, ranged: bool
 ) -> None:
-    """Seconds, interval and flag of many at once are those of each alone; also by a box."""
+    """Seconds, interval and flag of many at once are those of each alone; also by a box.
+
+    Also where a term depends on all that the network touches.
+    """
     groups = tuple(msgspec.structs.replace(group, growth=0.1) for group in MADE.groups)
-    made = msgspec.structs.replace(MADE, terms=(*MADE.terms, PAST), groups=groups)
+    made = msgspec.structs.replace(MADE, terms=(*MADE.terms, PAST, MISSED), groups=groups)
     if not ranged:  # as the published model: no term says what it has seen, but groups do
         terms = tuple(msgspec.structs.replace(term, largest=None) for term in MADE.terms)
         groups = tuple(

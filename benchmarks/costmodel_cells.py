@@ -20,9 +20,9 @@ from costmodel_tables import NetworkTable
 from nnprof.networks.families import parse_network
 from nnprof.networks.spec import Conv, Dense, NetworkSpec
 from nnprof.profiler import results, stats
-from nnprof.profiler.costmodel import assemble, work
-from nnprof.profiler.costmodel.assemble import Measured
+from nnprof.profiler.costmodel import gather, work
 from nnprof.profiler.costmodel.fit import Rows
+from nnprof.profiler.costmodel.gather import Measured
 
 LOWERING = "blocked16"
 _PATTERNS = {
@@ -155,13 +155,13 @@ def own(folder: Path) -> Own:
     trained = whole["train"]
     assert trained
     return Own(
-        train=assemble.read([*found["train"], *found["calibrate"]]),
+        train=gather.read([*found["train"], *found["calibrate"]]),
         trained=trained,
-        dev=assemble.read(found["dev"]) if found["dev"] else None,
+        dev=gather.read(found["dev"]) if found["dev"] else None,
         dev_cells=whole["dev"],
         calibrate=whole["calibrate"],
         test=whole["test"],
-        groups=assemble.read(found["groups"]) if found["groups"] else None,
+        groups=gather.read(found["groups"]) if found["groups"] else None,
         group_cells=whole["groups"],
     )
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from costmodel_models import MODELS, Array, Learner, sizes
 
-from nnprof.profiler.costmodel import fit
+from nnprof.profiler.costmodel import fit, intervals, sets
 from nnprof.profiler.costmodel.fit import Rows
 
 LIMITS = (5, 10, 20)  # per cent
@@ -65,7 +65,7 @@ def random_splits(rows: Rows, seeds: Sequence[int], share: float = 0.2) -> list[
 
 def judgeable(rows: Rows) -> Mask:
     """Ops but views: these move nothing, and what is measured of them is mostly the profiler."""
-    return np.array([fit.kind_of(str(name)) != "view" for name in rows.groups], dtype=bool)
+    return np.array([sets.kind_of(str(name)) != "view" for name in rows.groups], dtype=bool)
 
 
 # --- errors ---------------------------------------------------------------------------------------
@@ -293,13 +293,15 @@ def covered_in(pairs: Sequence[tuple[Rows, Rows]], *, networks: bool) -> dict:
 
 def _factors(found: Mapping[str, fit.Fitted], known: Rows, asked: Rows, *, networks: bool) -> Array:
     """The factor of each op's interval, wider where it leaves what is known; NaN without one."""
-    factors = fit.factors(found, known, by_network=networks)
-    growths = fit.growths(known, factors)
+    factors = intervals.factors(found, known, by_network=networks)
+    growths = intervals.growths(known, factors)
     result = np.full(len(asked.seconds), np.nan)
     for name, factor in factors.items():
         at = asked.groups == name
         if factor and at.any():
-            far = fit.beyond(found[name], known.only(known.groups == name), asked.only(at).works)
+            far = intervals.beyond(
+                found[name], known.only(known.groups == name), asked.only(at).works
+            )
             result[at] = factor * np.exp(growths[name] * far.octaves + far.untold)
     return result
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from costmodel_tables import NetworkTable
 
-from nnprof.profiler.costmodel import features, fit
+from nnprof.profiler.costmodel import features, fit, intervals, joint, sets
 from nnprof.profiler.costmodel.fit import Rows
 from nnprof.profiler.costmodel.work import Work
 
@@ -62,7 +62,7 @@ def by_group(solve: Callable[[str, Rows], Callable[[Columns], Array]]) -> Learne
 
 
 def _form_2016(name: str, columns: Columns) -> Array:
-    amount = "flops" if fit.computes(name) else "bytes_out"
+    amount = "flops" if sets.computes(name) else "bytes_out"
     return np.column_stack((np.ones_like(columns["batch"]), columns[amount]))
 
 
@@ -77,7 +77,7 @@ def _paper_relative(name: str, mine: Rows) -> Callable[[Columns], Array]:
 
 
 def _simple(name: str, mine: Rows) -> Callable[[Columns], Array]:
-    names = _COMPUTES if fit.computes(name) else _MOVES
+    names = _COMPUTES if sets.computes(name) else _MOVES
     found = fit.nnls(features.matrix(names, mine.columns), mine.seconds)
     return lambda asked: features.matrix(names, asked) @ found
 
@@ -159,9 +159,9 @@ def _whole_learner(make: Callable) -> Whole:
 
 def whole_ours(train: NetworkTable) -> tuple[Callable[[NetworkTable], Array], float]:
     """Terms fitted on whole networks, and the factor of their 90 % interval (NaN for too few)."""
-    joint = fit.fit_networks(train.works, train.seconds, train.names)
-    factor = fit.factor(np.log(joint.out / train.seconds))
-    return lambda asked: joint.seconds(asked.works), factor or np.nan
+    found = joint.fit_networks(train.works, train.seconds, train.names)
+    factor = intervals.factor(np.log(found.out / train.seconds))
+    return lambda asked: found.seconds(asked.works), factor or np.nan
 
 
 WHOLE: dict[str, Whole] = {

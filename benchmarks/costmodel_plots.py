@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from nnprof.profiler.costmodel import features, fit
+from nnprof.profiler.costmodel import features, sets
 from nnprof.profiler.costmodel.fit import Fitted, Rows
 
 DPI = 110
@@ -64,7 +64,7 @@ def residuals(rows: Rows, fitted: Mapping[str, Fitted], path: Path) -> None:
     More than 100 % is drawn at 100 %.
     """
     groups = [
-        name for name in fitted if fit.kind_of(name) != "view" and (rows.groups == name).any()
+        name for name in fitted if sets.kind_of(name) != "view" and (rows.groups == name).any()
     ]
     columns = 3
     lines = -(-len(groups) // columns)

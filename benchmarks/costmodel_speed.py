@@ -14,7 +14,7 @@ from costmodel_own import FROZEN
 
 from nnprof.networks.families import mattsson
 from nnprof.networks.spec import NetworkSpec
-from nnprof.profiler.costmodel import assemble, fit, work
+from nnprof.profiler.costmodel import fit, gather, work
 from nnprof.profiler.costmodel import model as models
 from nnprof.profiler.costmodel.fit import Rows
 from nnprof.profiler.costmodel.predict import predict, predict_specs
@@ -29,7 +29,7 @@ BATCH = 1024
 def run_speed(folder: Path, _: Path) -> dict:
     """One network, and a family of 100,000, on one core; all in turns, round by round."""
     model = models.load(str(FROZEN))
-    trees = _forests(assemble.read(own.paths(folder, "train")).rows)
+    trees = _forests(gather.read(own.paths(folder, "train")).rows)
     one, family = mattsson(conv=3, fc=2), _family()
     sample = family[:: len(family) // SAMPLE]
     ops = work.of_spec(one, model.lowering, BATCH)

@@ -98,7 +98,8 @@ class Backend(Protocol):
     """A runtime.
 
     One that works by running programs, and so needs no worker on a board, has the attribute
-    `through_shell = True`, and runs them by `nnprof.profiler.shells.at(target.host)`.
+    `through_shell = True`, and runs them by `nnprof.profiler.shells.at(target.host)`. One whose
+    code on a processor the cost model knows has the attribute `library`, its name (`sets.sets_of`).
     """
 
     def probe(self, target: Target | None = None) -> dict[str, Any]:

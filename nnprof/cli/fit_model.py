@@ -52,10 +52,10 @@ def fit_model(
     form: Form = Format.table,
 ) -> None:
     """Fit a cost model to Runs, check it, and print its equations."""
-    from nnprof.profiler.costmodel import assemble, model
+    from nnprof.profiler.costmodel import assemble, gather, model
 
     source = model.load(prior) if prior else None
-    measured = assemble.read(runs)
+    measured = gather.read(runs)
     made = assemble.model(measured, name, _peaks(peak_gflops, peak_gbytes), source)
     model.save(made, output)
     if form is Format.json:

@@ -332,7 +332,9 @@ def check_placement(events: list[dict[str, Any]], name: str, first: str) -> dict
 
 
 class OnnxRuntime:
-    """The backend."""
+    """The backend. Its kernels on a processor are those of MLAS."""
+
+    library = "mlas"
 
     def probe(self, target: Target | None = None) -> dict[str, Any]:  # noqa: ARG002  runs here
         """Version and providers compiled in."""

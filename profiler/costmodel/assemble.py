@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 import numpy as np
-from msgspec import to_builtins
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from nnprof.errors import UsageError
-from nnprof.networks.families import parse_network
-from nnprof.profiler import checks, counts, reconcile, results, roofline, stats
-from nnprof.profiler.costmodel import features, fit, kernels, predict, work
+from nnprof.profiler import counts
+from nnprof.profiler.costmodel import (
+    audit,
+    features,
+    fit,
+    gather,
+    intervals,
+    joint,
+    kernels,
+    predict,
+    sets,
+    work,
+)
 from nnprof.profiler.costmodel.fit import Fitted, Rows
+from nnprof.profiler.costmodel.gather import FEW_NETWORKS, Cellular, Measured
 from nnprof.profiler.costmodel.model import (
     NETWORK,
     Calibration,
@@ -32,300 +40,13 @@ from nnprof.profiler.costmodel.model import (
     fitted_in,
 )
 from nnprof.profiler.costmodel.work import Work
-from nnprof.types import Measurement, OpTime, Run, Target
 
 Array = NDArray[np.float64]
 _ACTIVATIONS = ("relu", "sigmoid", "tanh")  # that the rules "fused" give to the op before
 _POOLS = ("averagepool", "globalaveragepool", "maxpool")
 _LEAST_NETWORKS = 5  # below this the floor is as measured, and launches are not touched
 _MOST_FOLDS = 12
-LEAST_ASKED = 19  # networks that an interval is calibrated with; fewer are too few for 90 %
-FEW_NETWORKS = 3  # below this no network is left out to see how it is predicted
-_DEVIATIONS = 1.96  # standard errors in half a 95 % interval
-_TOLERANCE = 1.05  # over a peak that is allowed before the audit speaks
 _SPANS = 2.0  # width of an interval over its coefficient at which a term is not identified
-
-
-class Cellular(NamedTuple):
-    """A measured network: its ops in order, and its time.
-
-    `noise` is the relative spread of its repeats, None where there was one. `doubt` says why its
-    time cannot be held against its ops, "" where it can.
-    """
-
-    name: str
-    batch: int
-    seconds: float
-    noise: float | None
-    works: tuple[Work, ...]
-    doubt: str = ""
-
-
-class Measured(NamedTuple):
-    """All that Runs say: rows of ops, whole networks, and the cost of a call.
-
-    `call_s` is 0 where no floor was measured. `idle` are ops, by group, that never took any time.
-    `asked` are networks of which only the time was measured, beside others whose ops were; they say
-    how far off predictions are, and nothing is fitted on them.
-    """
-
-    rows: Rows
-    networks: tuple[Cellular, ...]
-    call_s: float
-    target: Target
-    precision: str
-    device: dict[str, object]
-    sources: tuple[Source, ...]
-    roof: roofline.Roofline | None
-    idle: dict[str, set[str]]
-    notes: tuple[str, ...] = ()
-    asked: tuple[Cellular, ...] = ()
-
-    @property
-    def whole(self) -> tuple[Cellular, ...]:
-        """The networks whose time can be held against their ops."""
-        return tuple(cell for cell in self.networks if not cell.doubt)
-
-
-def read(paths: Sequence[Path]) -> Measured:
-    """What these Runs measured.
-
-    Raises:
-        BadFile: a file is no Run.
-        UsageError: they are of different targets, or hold nothing that can be fitted.
-    """
-    runs = [results.load(path) for path in paths]
-    sources = tuple(
-        Source(name=path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest()[:16])
-        for path in paths
-    )
-    return gathered(runs, sources)
-
-
-def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
-    """The same for Runs in memory."""
-    cells = _cells(runs)
-    first, environment = cells[0], runs[0].environment
-    roof = roofline.stated(environment, first.target.threads)
-    timed = [_timed(cell) for cell in cells]
-    rules = kernels.lowering_of(first.target)
-    works = [work.of_nodes(ops, rules) for ops in timed]
-    rows = fit.rows(
-        (one for ops in works for one in ops),
-        [op.seconds for ops in timed for op in ops],
-        [cell.workload.model.name for cell, ops in zip(cells, timed, strict=True) for _ in ops],
-        [_spread(op, cell) for cell, ops in zip(cells, timed, strict=True) for op in ops],
-        roof.bandwidths if roof else (),
-        [one for ops in timed for one in _shares(ops)],
-        kernels.library_of(first.target),
-    )
-    asked: tuple[Cellular, ...] = ()
-    if len(rows.seconds):
-        networks = tuple(_cell(*each, _doubt(each[0])) for each in zip(cells, works, strict=True))
-        asked = _asked(cells, networks, rules or _lowering(rows.works), _value_bytes(rows))
-        networks = tuple(cell for cell in networks if cell.doubt != "untimed" or not asked)
-    else:
-        networks = _without_ops(cells)
-    floors = [process.floor_s for cell in cells for process in cell.processes]
-    return Measured(
-        rows=rows,
-        networks=networks,
-        call_s=median(floors) if floors else 0.0,
-        target=first.target,
-        precision=first.workload.precision,
-        device=dict(environment.get("device") or {}),
-        sources=sources,
-        roof=roof,
-        idle=_idle(works, rows),
-        notes=(*_shapeless(cells), *_left_out(networks)),
-        asked=asked,
-    )
-
-
-def _cells(runs: Sequence[Run]) -> list[Measurement]:
-    """All cells of the Runs.
-
-    Raises:
-        UsageError: there is none, or they are not of one target and precision.
-    """
-    cells = [cell for run in runs for cell in run.measurements]
-    if not cells:
-        failed = sum(len(run.failures) for run in runs)
-        only = f", only {failed} failures" if failed else ""
-        raise UsageError(
-            f"The Runs hold no measurement{only}.", "Give Runs that nnprof bench wrote."
-        )
-    settings = [
-        {**to_builtins(cell.target), "precision": cell.workload.precision} for cell in cells
-    ]
-    for name in settings[0]:
-        found = sorted({str(one[name]) for one in settings})
-        if len(found) > 1:
-            raise UsageError(
-                f"The Runs are of different targets or precisions; {name}: {', '.join(found)}.",
-                "A model is of one device, backend, number of threads and precision: "
-                "fit one for each.",
-            )
-    return cells
-
-
-def _ops(cell: Measurement) -> list[OpTime]:
-    """The op times of a cell; what a call costs is none."""
-    return [op for op in (cell.ops.ops if cell.ops else ()) if op.node != reconcile.CALL]
-
-
-def _timed(cell: Measurement) -> list[OpTime]:
-    """Those whose shapes are known."""
-    return [op for op in _ops(cell) if op.outputs]
-
-
-def _without_ops(cells: Sequence[Measurement]) -> tuple[Cellular, ...]:
-    """Networks of Runs without op times, with the ops that the rules give them.
-
-    Raises:
-        UsageError: no times of networks that say what they are, or of too few.
-    """
-    networks = tuple(_lowered(cell) for cell in cells)
-    usable = {cell.name for cell in networks if not cell.doubt}
-    if len(usable) >= FEW_NETWORKS:
-        return networks
-    if any(_ops(cell) for cell in cells):
-        raise UsageError(
-            "The Runs hold op times, but nothing tells what the ops had to do: shapes are missing.",
-            "Import them with their shapes (docs/import.md).",
-        )
-    raise UsageError(
-        f"The Runs hold no op times, and clean times of only {len(usable)} networks in notation.",
-        f"Measure the ops, or at least {FEW_NETWORKS} networks in notation.",
-    )
-
-
-def _lowered(cell: Measurement) -> Cellular:
-    """A network without op times, with the ops that the rules give it."""
-    notation = cell.workload.model.network
-    if notation is None:
-        return _cell(cell, (), "nameless")
-    rules = kernels.lowering_of(cell.target) or "fused"
-    works = work.of_spec(parse_network(notation), rules, cell.workload.batch)
-    return _cell(cell, works, "" if checks.is_clean(cell) else "unclean")
-
-
-def _asked(
-    cells: Sequence[Measurement],
-    networks: Sequence[Cellular],
-    lowering: str,
-    value_bytes: float,
-) -> tuple[Cellular, ...]:
-    """The networks whose ops were not timed, with those that the rules give them.
-
-    None at all where one of them is in no notation, or where they are too few for an interval.
-    """
-    untimed = [cell for cell, one in zip(cells, networks, strict=True) if one.doubt == "untimed"]
-    notations = [cell.workload.model.network for cell in untimed]
-    found = tuple(
-        _cell(cell, work.of_spec(
-            parse_network(notation), lowering, cell.workload.batch, value_bytes), "")
-        for cell, notation in zip(untimed, notations, strict=True)
-        if notation is not None
-    )  # fmt: skip
-    enough = len({cell.name for cell in found}) >= LEAST_ASKED
-    return found if enough and len(found) == len(untimed) else ()
-
-
-def _doubt(cell: Measurement) -> str:
-    """Why the network's time cannot be held against its ops: one of `_DOUBTS`, or ""."""
-    if not checks.is_clean(cell):
-        return "unclean"
-    ops = _ops(cell)
-    if not ops:
-        return "untimed"
-    total_s = sum(op.seconds for op in ops)
-    return "" if sum(op.seconds for op in _timed(cell)) >= _MOST * total_s else "shapeless"
-
-
-# Why a network's time is not used, and how the notes say it of several.
-_DOUBTS = {
-    "unclean": "their time is not a clean one",
-    "untimed": "their ops were not timed",
-    "shapeless": "the shapes of their ops are not all known",
-    "nameless": "their names are no notation",
-}
-_MOST = 0.99  # of a network's op times that must be of ops whose shapes are known
-
-
-def _left_out(networks: Sequence[Cellular]) -> list[str]:
-    """A sentence on the networks that whole networks are not checked with."""
-    doubts = Counter(cell.doubt for cell in networks if cell.doubt)
-    if not doubts:
-        return []
-    parts = "; ".join(f"{count}: {_DOUBTS[doubt]}" for doubt, count in doubts.items())
-    return [
-        f"Left out of the fit and the check of whole networks: {doubts.total()} of "
-        f"{len(networks)} cells ({parts})."
-    ]
-
-
-def _shapeless(cells: Sequence[Measurement]) -> list[str]:
-    """A sentence on op times that no feature can be made of."""
-    every = [op for cell in cells for op in _ops(cell)]
-    lost = [op for op in every if not op.outputs and op.seconds > 0]
-    if not lost:
-        return []
-    share = sum(op.seconds for op in lost) / sum(op.seconds for op in every)
-    names = sorted({op.op for op in lost})
-    listed = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
-    return [f"{len(lost)} op times without shapes ({listed}), {share:.1%} of all time, left out."]
-
-
-def _idle(works: Sequence[Sequence[Work]], rows: Rows) -> dict[str, set[str]]:
-    """Ops by group of which no measurement took any time: known, and free."""
-    found: dict[str, set[str]] = {}
-    timed = set(rows.groups)
-    for one in (one for ops in works for one in ops):
-        if one.group not in timed:
-            found.setdefault(one.group, set()).add(one.op)
-    return found
-
-
-def _spread(op: OpTime, cell: Measurement) -> float:
-    """Standard error of an op's time, relative; 0 where nothing tells.
-
-    From its 95 % interval, which is 2 × 1.96 standard errors wide. Of an imported op the smallest
-    and the largest repetition, which are few, stand in for the ends of that interval.
-    """
-    low, high = op.low_s, op.high_s
-    if low is None or high is None:
-        ends = {one.method: one.ops for one in cell.op_passes}
-        low = _seconds_at(ends.get("smallest", ()), op.index)
-        high = _seconds_at(ends.get("largest", ()), op.index)
-    if low is None or high is None or op.seconds <= 0:
-        return 0.0
-    return (high - low) / (2 * _DEVIATIONS) / op.seconds
-
-
-def _shares(ops: Sequence[OpTime]) -> list[float]:
-    """Of each op, its share of their time."""
-    total_s = sum(op.seconds for op in ops) or 1.0
-    return [op.seconds / total_s for op in ops]
-
-
-def _value_bytes(rows: Rows) -> float:
-    """Bytes of a value, as most ops have them."""
-    columns = rows.columns
-    written = columns["elements_out"] > 0
-    each = columns["bytes_out"][written] / columns["elements_out"][written]
-    return float(np.median(each)) if len(each) else work.VALUE_BYTES
-
-
-def _seconds_at(ops: Sequence[OpTime], index: int) -> float | None:
-    return next((op.seconds for op in ops if op.index == index), None)
-
-
-def _cell(cell: Measurement, works: tuple[Work, ...], doubt: str) -> Cellular:
-    medians = stats.process_medians_s(cell)
-    noise = stats.spread(medians) if len(medians) > 1 else None
-    name, batch = cell.workload.model.name, cell.workload.batch
-    return Cellular(name, batch, stats.latency_s(cell), noise, works, doubt)
 
 
 # --- whole networks -------------------------------------------------------------------------------
@@ -359,20 +80,10 @@ def overhead(found: Mapping[str, Fitted], cells: Sequence[Cellular], call_s: flo
     if start_s <= 0:
         fastest = np.argsort(seconds)[: -(-len(kept) // 4)]
         more_s = float(np.median((seconds - launches - rest)[fastest]))
-        start_s = max(more_s, median(_launches_s(found) or [0.0]))
+        start_s = max(more_s, median(fit.launches_s(found) or [0.0]))
     matrix = np.column_stack((np.ones(len(kept)), launches))
     call, scale = fit.mapped(matrix, seconds, np.array([start_s, 1.0]), None, rest)
     return Overhead(float(call), float(scale))
-
-
-def _launches_s(found: Mapping[str, Fitted]) -> list[float]:
-    """What a launch costs, of each group that has one."""
-    return [
-        float(value)
-        for one in found.values()
-        for name, value in zip(one.names, one.coefficients, strict=True)
-        if name == "launch" and value > 0
-    ]
 
 
 def _launch_and_rest(found: Mapping[str, Fitted], works: Sequence[Work]) -> tuple[float, float]:
@@ -417,9 +128,9 @@ def _with_idle(found: Mapping[str, Fitted], idle: Mapping[str, set[str]]) -> dic
 
 def _with_views(found: dict[str, Fitted]) -> dict[str, Fitted]:
     """With what a view costs where none was timed: as any view, the cheapest launch."""
-    if any(fit.kind_of(name) == "view" for name in found):
+    if any(sets.kind_of(name) == "view" for name in found):
         return found
-    launches = _launches_s(found)
+    launches = fit.launches_s(found)
     least = np.array([min(launches)]) if launches else np.zeros(0)
     names = ("launch",) if launches else ()
     return {**found, "reshape": Fitted(names, least, np.zeros(0), least)}
@@ -450,7 +161,7 @@ def _whole(measured: Measured, fitted: _Found, made: CostModel) -> Whole:
         error=float(np.mean(np.abs(off))),
         bias=float(np.median(plain)) if len(plain) else None,
         noise=noise,
-        factor=fit.factor(np.maximum(np.abs(np.log1p(off)) - wider[known], 0.0)),
+        factor=intervals.factor(np.maximum(np.abs(np.log1p(off)) - wider[known], 0.0)),
         how=how,
     )
 
@@ -504,7 +215,7 @@ def model(
     found = _free(measured) if prior is None else _calibrated(measured, prior)
     terms, groups = _parts(measured, found, prior)
     same_runtime = prior is not None and prior.target.backend == measured.target.backend
-    lowering = kernels.lowering_of(measured.target) or _lowering(
+    lowering = kernels.lowering_of(measured.target) or gather.lowering_of(
         rows.works, prior.lowering if prior and same_runtime else "fused"
     )
     batches = [cell.batch for cell in measured.networks]
@@ -514,11 +225,11 @@ def model(
         device={key: measured.device.get(key) for key in ("name", "model", "caches")},
         precision=measured.precision,
         lowering=lowering,
-        value_bytes=_value_bytes(rows),
+        value_bytes=gather.value_bytes(rows),
         same=_same(found.groups),
         terms=terms,
         groups=groups,
-        peaks=peaks or _peaks(measured),
+        peaks=peaks or audit.peaks(measured),
         sources=measured.sources,
         calibration=found.calibration,
         batches=(min(batches), max(batches)),
@@ -527,7 +238,7 @@ def model(
     )
     if prior is None:
         result = replace(result, network=_whole(measured, found, result))
-    return fitted_in(audited(_shared(result, measured), rows))
+    return fitted_in(audit.audited(_shared(result, measured), rows))
 
 
 def _parts(
@@ -536,8 +247,8 @@ def _parts(
     """Terms and groups as the model file has them."""
     call = Term(group=NETWORK, feature="call", coefficient=found.added.call_s)
     terms = [call] if found.added.call_s > 0 else []
-    factors, groups = fit.factors(found.groups, measured.rows), []
-    growths = fit.growths(measured.rows, factors) if prior is None else {}
+    factors, groups = intervals.factors(found.groups, measured.rows), []
+    growths = intervals.growths(measured.rows, factors) if prior is None else {}
     for name, one in found.groups.items():
         mine = measured.rows.only(measured.rows.groups == name)
         terms += _seen_by(prior, _terms(name, one, mine, found.added.launches))
@@ -548,7 +259,7 @@ def _parts(
             groups.append(Group(name=name, ops=tuple(sorted(measured.idle[name]))))
         else:
             old = prior.group(name) if prior else None
-            ops = old.ops if old else ("Reshape",) if fit.kind_of(name) == "view" else ()
+            ops = old.ops if old else ("Reshape",) if sets.kind_of(name) == "view" else ()
             groups.append(Group(name=name, ops=ops, pooled=True))
     return tuple(terms), tuple(groups)
 
@@ -563,11 +274,6 @@ def _seen_by(prior: CostModel | None, terms: list[Term]) -> list[Term]:
     ]  # fmt: skip
 
 
-def _lowering(works: Sequence[Work], prior: str = "fused") -> str:
-    """The rules that the ops speak for; else a prior's."""
-    return "blocked16" if any(one.op.startswith("Reorder") for one in works) else prior
-
-
 def _same(found: Mapping[str, Fitted]) -> dict[str, str]:
     """Groups that others stand for.
 
@@ -575,7 +281,7 @@ def _same(found: Mapping[str, Fitted]) -> dict[str, str]:
     none of them moves anything, whatever it is called.
     """
     same = {name: "pooling" for name in _POOLS if "pooling" in found}
-    views = sorted(name for name in found if fit.kind_of(name) == "view")
+    views = sorted(name for name in found if sets.kind_of(name) == "view")
     if views:
         one = "reshape" if "reshape" in found else views[0]
         same |= {name.lower(): one for name in sorted(counts.VIEWS)}
@@ -633,9 +339,9 @@ def _of_networks(measured: Measured, name: str, peaks: Peaks | None) -> CostMode
     seconds = np.array([cell.seconds for cell in cells])
     names = np.array([cell.name for cell in cells])
     library = measured.rows.library
-    joint = fit.fit_networks([cell.works for cell in cells], seconds, names, library)
-    found = [(NETWORK, "call", joint.call_s, ("", "call"))]
-    for group, one in joint.groups.items():
+    fitted = joint.fit_networks([cell.works for cell in cells], seconds, names, library)
+    found = [(NETWORK, "call", fitted.call_s, ("", "call"))]
+    for group, one in fitted.groups.items():
         for feature, value in zip(one.names, one.coefficients.tolist(), strict=True):
             found.append((group, feature, value, (group, feature)))
     works = [op for cell in cells for op in cell.works]
@@ -645,28 +351,28 @@ def _of_networks(measured: Measured, name: str, peaks: Peaks | None) -> CostMode
             group=group,
             feature=feature,
             coefficient=value,
-            low=joint.low[key],
-            high=joint.high[key],
-            identified=joint.high[key] - joint.low[key] < _SPANS * value,
+            low=fitted.low[key],
+            high=fitted.high[key],
+            identified=fitted.high[key] - fitted.low[key] < _SPANS * value,
             largest=_most(group, feature, works),
         )
         terms.append(term)
-    known = np.isfinite(joint.out)
-    off = joint.out[known] / seconds[known]
+    known = np.isfinite(fitted.out)
+    off = fitted.out[known] / seconds[known]
     groups = tuple(
         Group(name=group, ops=tuple(sorted({
             op.op for cell in cells for op in cell.works if op.group == group})))
-        for group in joint.groups
+        for group in fitted.groups
     )  # fmt: skip
     whole = Whole(
         rows=len(cells),
         networks=len(set(names)),
         error=float(np.mean(np.abs(off - 1))) if known.any() else None,
         noise=_noise(cells),
-        factor=fit.factor(np.log(off)) if known.any() else None,
+        factor=intervals.factor(np.log(off)) if known.any() else None,
         how="networks left out in turn",
     )
-    return audited(_untimed(measured, name, peaks, tuple(terms), groups, whole))
+    return audit.audited(_untimed(measured, name, peaks, tuple(terms), groups, whole))
 
 
 def _most(group: str, feature: str, works: Sequence[Work]) -> float | None:
@@ -712,7 +418,7 @@ def _terms(group: str, one: Fitted, mine: Rows, launches: float) -> list[Term]:
             Term(group=group, feature=name, coefficient=float(value), identified=False)
             for name, value in zip(one.names, one.coefficients, strict=True)
         ]
-    low, high = fit.bootstrap(one, mine)
+    low, high = intervals.bootstrap(one, mine)
     amounts = features.matrix(one.names, mine.columns)
     few = len(set(mine.shapes)) < fit.FEW_SHAPES
     result = []
@@ -750,7 +456,7 @@ def _group(name: str, one: Fitted, mine: Rows, factor: float | None) -> Group:
     kept = (one.coefficients > 0) & ((amounts > 0).any(axis=0) | expected)
     amounts, coefficients = amounts[:, kept], one.coefficients[kept]
     relative = amounts / np.maximum(amounts @ coefficients, 1e-12)[:, None]
-    inverse, most = fit.leverage(relative, one.held(kept))
+    inverse, most = intervals.leverage(relative, one.held(kept))
     columns = mine.columns
     domain = {
         column: (float(values.min()), float(values.max()))
@@ -831,63 +537,3 @@ def _shared(made: CostModel, measured: Measured) -> CostModel:
             replace(term, share=one / total) for term, one in zip(made.terms, seconds, strict=True)
         ),
     )
-
-
-# --- the speed of light ---------------------------------------------------------------------------
-
-
-def _peaks(measured: Measured) -> Peaks:
-    """What was measured: the roofline where there is one, and the fastest op of the Runs."""
-    if measured.roof is None:
-        return Peaks()
-    flops = measured.rows.columns["flops"] / measured.rows.seconds
-    return Peaks(
-        flops_per_s=max(measured.roof.flops_per_s, float(flops.max())),
-        bytes_per_s=max(rate for _, rate in measured.roof.bandwidths),
-        launch_s=measured.roof.launch_s,
-        source="measured by nnprof devices, or the fastest op of the Runs",
-    )
-
-
-def audited(made: CostModel, rows: Rows | None = None) -> CostModel:
-    """The model with a flag on each term that is faster than the device can be.
-
-    Several terms may pay for the same FLOPs or bytes. So with rows a term is held together with the
-    others of its group and resource, over the training ops in which it counts; without rows, alone.
-    """
-    return replace(
-        made, terms=tuple(replace(one, flag=_flag(made, one, rows)) for one in made.terms)
-    )
-
-
-def _flag(made: CostModel, term: Term, rows: Rows | None) -> str:
-    feature = features.FEATURES.get(term.feature)
-    peak = {"flop": made.peaks.flops_per_s, "byte": made.peaks.bytes_per_s}.get(
-        feature.resource if feature else ""
-    )
-    if feature is None or not peak or not term.coefficient:
-        return ""
-    rate = feature.amount / term.coefficient
-    if rows is not None and rate > peak * _TOLERANCE:
-        rate = _together(made, term, rows)
-    if rate <= peak * _TOLERANCE:
-        return ""
-    unit, scale = ("GFLOP/s", 1e9) if feature.resource == "flop" else ("GB/s", 1e9)
-    return f"{rate / scale:.3g} {unit}: {rate / peak:.1f} times the peak"
-
-
-def _together(made: CostModel, term: Term, rows: Rows) -> float:
-    """Rate of the resource over all terms that pay for it, in the ops that have this term."""
-    resource = features.FEATURES[term.feature].resource
-    mine = rows.only(rows.groups == term.group)
-    columns = mine.columns
-    has = features.FEATURES[term.feature].of(columns) > 0
-    done = columns["flops"] if resource == "flop" else (
-        columns["bytes_in"] + columns["bytes_out"] + columns["bytes_weights"]
-    )  # fmt: skip
-    spent = np.zeros(len(mine.seconds))
-    for other in made.terms_of(term.group):
-        feature = features.FEATURES[other.feature]
-        if feature.resource == resource:
-            spent += other.coefficient * feature.of(columns)
-    return float(done[has].sum() / spent[has].sum()) if spent[has].any() else 0.0

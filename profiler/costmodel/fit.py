@@ -2,7 +2,7 @@
 
 The steps, per group of ops:
 
-1. Candidate sets of features (`SETS`), simplest first, without features that fewer than 3 shapes
+1. Candidate sets of features (`sets`), simplest first, without features that fewer than 3 shapes
    show (FLOPs of no kind may be lost that way). The simplest whose cross-validated error is within
    half a standard error of the best is taken. (A whole one, the usual rule, kept too simple ones on
    one of two training sets of our own; see docs/cost-model-results.md.) Folds hold all measurements
@@ -10,9 +10,8 @@ The steps, per group of ops:
 2. Coefficients ≥ 0 with the least relative error (`nnls`).
 3. With few rows or shapes the coefficients are pulled towards those of the kind, or of the
    device (`mapped`): what the group cannot tell is borrowed, and said to be.
-4. Intervals by a bootstrap over shapes; a term whose interval is twice itself or wider is not
-   identified.
-5. Conformal factors from the cross-validated residuals.
+
+How far off that is, is in `intervals`.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnprof.profiler import counts
 from nnprof.profiler.costmodel import features, work
+from nnprof.profiler.costmodel.sets import MOVING, SIMPLE, computes, kind_of, sets_of
 from nnprof.profiler.costmodel.work import Work
 
 Array = NDArray[np.float64]
@@ -39,105 +38,11 @@ FEW_SHAPES = 3
 FEW_POINTS = 6  # fewer than this scale another device's model as a whole
 FOLDS = 5
 PRIOR_SD = features.PRIOR_SD  # of log coefficients around the prior
-COVERAGE = 0.90
 RESAMPLES = 200
-_MOVING = ("other", "reorder", "view")  # kinds that compute next to nothing
-_VIEWS = frozenset(name.lower() for name in counts.VIEWS)
-_CALIBRATION = 30  # residuals that a conformal factor of its own takes
 _ROUNDS = 12
 _SLOWER = 1.1  # times a bandwidth, at which a larger stream has left a cache
 _REPEATS = 5  # draws of the folds that sets are compared over
 _REACH = 0.5  # standard errors that a simpler set may be worse by
-
-_A1 = ("launch", "tiles", "flops", "bytes_in", "bytes_out", "bytes_weights")
-_A2 = ("launch", "tiles", "flops_1x1", "flops_3x3", "flops_wide", "bytes_in", "bytes_out",
-       "bytes_weights", "im2col")  # fmt: skip
-_TILED = tuple(f"{kind}_{m}x{n}" for kind in ("tiles", "image_tiles") for m, n in features.TILES)
-_TILED_GEMM = tuple(f"tiles_{m}x{n}" for m, n in features.TILES)
-_OUT_PAST = tuple(f"bytes_out_past_{mib}m" for mib in features.PAST_MIB)
-_MOVED_PAST = tuple(f"bytes_moved_past_{mib}m" for mib in features.PAST_MIB)
-_WEIGHTS_PAST = tuple(f"bytes_weights_past_{mib}m" for mib in features.PAST_MIB)
-_WEIGHTS_MISSED = tuple(name for name in features.MISSED if "weights" in name)
-_OUT_MISSED = tuple(name for name in features.MISSED if "out" in name)
-_ROWS = ("launch", "gemm_steps", "bytes_in", "bytes_out")
-_BLOCKS = ("launch", "conv_steps", "conv_steps_few", "bytes_in", "bytes_out")
-_PLAIN = ("launch", "bytes_in", "bytes_out")
-_GEMM = ("launch", "flops", "bytes_in", "bytes_out", "bytes_weights")
-SETS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "conv": (
-        _A1,
-        _A2,
-        (*_A2, *_TILED, "serial"),
-        (*_A2, *_TILED, "serial", "winograd2", "winograd4", *_OUT_PAST),
-    ),
-    # The code is known, so there is one set; it was chosen on 40 networks measured for that.
-    "conv-blocked": ((*_BLOCKS, "vectors_few", "passes_few", *_OUT_MISSED),),
-    # Transformed, multiplied, transformed back (Lavin & Gray 2016; Jia et al., CoDL).
-    "conv-winograd": (
-        ("launch", "winograd4", "bytes_in", "bytes_out", "bytes_weights"),
-        (*_A2, *_TILED, "serial", "winograd4"),
-    ),
-    # Unfolded and multiplied, image by image.
-    "conv-plain": (
-        ("launch", "flops", "im2col"),
-        ("launch", "image_steps", "im2col"),
-        ("launch", "tiles", "image_steps", "im2col", "bytes_in", "bytes_out", "bytes_weights"),
-    ),
-    "gemm": (_GEMM, (*_GEMM, "serial", *_TILED_GEMM)),
-    "pool": (
-        _PLAIN,
-        (*_PLAIN, "taps", "image_lines"),
-        (*_PLAIN, "taps", "image_lines", "tiles", *_MOVED_PAST),
-    ),
-    "other": (
-        ("launch", "bytes_moved"),
-        _PLAIN,
-        (*_PLAIN, *_MOVED_PAST),
-        (*_PLAIN, "values", "tiles", *_MOVED_PAST),
-    ),
-    # Copies into blocks of channels and out of them.
-    "reorder": (
-        ("launch", "bytes_moved"),
-        (*_PLAIN, "bytes_out_ragged"),
-        (*_PLAIN, "bytes_out_ragged", *_MOVED_PAST),
-    ),
-    "view": (("launch",),),
-}
-# Of code that is known: instead of `SETS`, by library.
-_KNOWN_SETS = {
-    "mlas": {
-        "gemm": (
-            _GEMM,
-            (*_ROWS, *_WEIGHTS_MISSED),
-            (*_GEMM, "serial", *_TILED_GEMM, "vectors", *_WEIGHTS_PAST, *_MOVED_PAST),
-        ),
-    },
-}
-# What few rows are fitted with, no amount counted twice: the first that loses no FLOPs.
-_SIMPLE = {kind: sets[:1] for kind, sets in SETS.items()} | {"conv-blocked": (_BLOCKS, _A1)}
-
-
-def sets_of(kind: str, library: str = "") -> tuple[tuple[str, ...], ...]:
-    """The candidate sets of a kind of ops, simplest first, for a library's code if it is known."""
-    return _KNOWN_SETS.get(library, {}).get(kind, SETS[kind])
-
-
-def kind_of(group: str) -> str:
-    """Which of `SETS` a group has."""
-    if group in SETS:
-        return group
-    if group.startswith(("conv", "gemm")):
-        return group[:4]
-    if group in _VIEWS:
-        return "view"
-    if group.startswith("reorder"):
-        return "reorder"
-    return "pool" if "pool" in group else "other"
-
-
-def computes(group: str) -> bool:
-    """Whether a group's work is multiplications, not moving values."""
-    return group.startswith(("conv", "gemm"))
 
 
 class Rows(NamedTuple):
@@ -152,7 +57,7 @@ class Rows(NamedTuple):
         streams: (bytes moved, bytes per second) of the device by size, as measured; empty where
             that was not done.
         spreads: relative spread of each one's repeats; empty where nobody asks for it.
-        library: whose code the ops are, "mlas" or "" for any other (`sets_of`).
+        library: whose code the ops are, "mlas" or "" for any other (`sets.sets_of`).
     """
 
     works: tuple[Work, ...]
@@ -223,7 +128,7 @@ def shape_of(one: Work) -> str:
 
     Of an op that computes next to nothing the batch is kept: it is all that such ops differ in.
     """
-    if kind_of(one.group) in _MOVING:
+    if kind_of(one.group) in MOVING:
         return f"{one.group} {one.bytes_in:.6g} {one.bytes_out:.6g}"
     batch = max(one.batch, 1.0)
     sizes = (one.m / batch, one.n, one.k, one.products, one.h_in, one.window, one.stride,
@@ -356,12 +261,12 @@ def choose(
     """The simplest set of features within `_REACH` standard errors of the best."""
     columns = rows_.columns
     scores = [
-        _repeated(features.matrix(names, columns), rows_, _near(names, expected)) for names in sets
+        repeated(features.matrix(names, columns), rows_, _near(names, expected)) for names in sets
     ]
-    return sets[_simplest(scores)]
+    return sets[simplest(scores)]
 
 
-def _repeated(matrix: Array, rows_: Rows, solve: Solver) -> tuple[float, float]:
+def repeated(matrix: Array, rows_: Rows, solve: Solver) -> tuple[float, float]:
     """Score of a set, and its standard error: means over several ways to draw the folds.
 
     With few shapes one way alone decides by chance (Kim 2009, "Estimating classification error
@@ -402,7 +307,8 @@ def _score(out: Array, rows_: Rows) -> tuple[float, float]:
     return mean, math.sqrt(float(((weights * (by_shape - mean)) ** 2).sum())) / weights.sum()
 
 
-def _simplest(scores: Sequence[tuple[float, float]]) -> int:
+def simplest(scores: Sequence[tuple[float, float]]) -> int:
+    """Which of these (score, standard error), simplest first, is the first that is good enough."""
     best, error = min(scores)
     return next(index for index, one in enumerate(scores) if one[0] <= best + _REACH * error)
 
@@ -453,7 +359,7 @@ def fit(rows_: Rows) -> dict[str, Fitted]:
             continue
         mine = rows_.only(groups == name)
         kin = [other for other in rich if kind_of(other) == kind_of(name)]
-        if kin and kind_of(name) not in _MOVING:
+        if kin and kind_of(name) not in MOVING:
             of_kind = np.array([kind_of(group) == kind_of(name) for group in groups])
             found[name] = _pulled(mine, *_kind_prior(rows_.only(of_kind)))
         elif rich:
@@ -470,17 +376,22 @@ def _is_rich(mine: Rows) -> bool:
     return len(mine.seconds) >= FEW_ROWS and len(set(mine.shapes)) >= FEW_SHAPES
 
 
+def launches_s(found: Mapping[str, Fitted]) -> list[float]:
+    """What one launch takes in each group that has such a term."""
+    return [
+        float(value)
+        for one in found.values()
+        for name, value in zip(one.names, one.coefficients, strict=True)
+        if name == "launch" and value > 0
+    ]
+
+
 def _view(found: Mapping[str, Fitted], count: int) -> Fitted:
     """A view moves nothing: it costs the cheapest launch of all.
 
     What profilers say of views is mostly the profiler, so their rows are not fitted.
     """
-    launches = [
-        float(one.coefficients[one.names.index("launch")])
-        for one in found.values()
-        if "launch" in one.names
-    ]
-    least = np.array([min(launches, default=0.0)])
+    least = np.array([min(launches_s(found), default=0.0)])
     return Fitted(("launch",), least, np.full(count, np.nan), least)
 
 
@@ -514,8 +425,8 @@ def _keeps(shown: Sequence[str], names: Sequence[str]) -> bool:
 
 
 def _simple(kind: str, mine: Rows) -> tuple[str, ...]:
-    kept = (names for names in _SIMPLE[kind] if _keeps(_shown(names, mine, 1), names))
-    return next(kept, _SIMPLE[kind][-1])
+    kept = (names for names in SIMPLE[kind] if _keeps(_shown(names, mine, 1), names))
+    return next(kept, SIMPLE[kind][-1])
 
 
 def _pulled(mine: Rows, names: tuple[str, ...], prior: Array) -> Fitted:
@@ -543,11 +454,7 @@ def _device_prior(
 
     A byte and a FLOP are as fast as in a good quarter of the ops that move, or compute, the most.
     """
-    launches = [
-        float(one.coefficients[one.names.index("launch")])
-        for one in found.values()
-        if "launch" in one.names
-    ]
+    launches = launches_s(found)
     columns, seconds = rows_.columns, rows_.seconds
     moved = columns["bytes_in"] + columns["bytes_out"] + columns["bytes_weights"]
     computing = np.array([computes(group) for group in rows_.groups])
@@ -579,96 +486,6 @@ def seconds_of(found: Mapping[str, Fitted], works: Sequence[Work]) -> Array:
         chosen = {column: values[at] for column, values in columns.items()}
         result[at] = features.matrix(one.names, chosen) @ one.coefficients
     return result
-
-
-class Joint(NamedTuple):
-    """Terms found from whole networks, whose ops nobody timed.
-
-    Attributes:
-        call_s: of an inference, whatever its ops.
-        groups: terms of each group of ops.
-        out: each network as predicted without those of its name.
-        low, high: 95 % interval of each (group, feature), by resampling names.
-    """
-
-    call_s: float
-    groups: dict[str, Fitted]
-    out: Array
-    low: dict[tuple[str, str], float]
-    high: dict[tuple[str, str], float]
-
-    def seconds(self, networks: Sequence[Sequence[Work]]) -> Array:
-        """Seconds of each network."""
-        return np.array([self.call_s + seconds_of(self.groups, ops).sum() for ops in networks])
-
-
-def fit_networks(
-    networks: Sequence[Sequence[Work]],
-    seconds: Array,
-    names: NDArray[np.str_],
-    library: str = "",
-) -> Joint:
-    """All groups' terms at once from whole networks, by relative error.
-
-    The sets of features are taken level by level for all kinds together, and chosen as for ops,
-    with all networks of a name in one fold.
-    """
-    works = [work for ops in networks for work in ops]
-    owner = np.repeat(np.arange(len(networks)), [len(ops) for ops in networks])
-    groups = sorted({work.group for work in works})
-    # A shape has to stand for a network here: `choose` and `folds` read it.
-    whole = Rows((), seconds, names, names, np.ones(len(seconds)))
-    sets = {group: sets_of(kind_of(group), library) for group in groups}
-    levels = range(max(map(len, sets.values())))
-    tried = [
-        _summed(works, owner, len(networks), {group: each[min(level, len(each) - 1)]
-                                              for group, each in sets.items()})
-        for level in levels
-    ]  # fmt: skip
-    keys, matrix = tried[_simplest([_repeated(matrix, whole, nnls) for _, matrix in tried])]
-    found, out = nnls(matrix, seconds), held_out(matrix, whole, folds(names), nnls)
-    fitted = {}
-    for group in groups:
-        at = [index for index, key in enumerate(keys) if key[0] == group and found[index] > 0]
-        fitted[group] = Fitted(tuple(keys[index][1] for index in at), found[at], np.zeros(0), None)
-    low, high = _resampled(matrix, seconds, names)
-    return Joint(
-        float(found[0]),
-        fitted,
-        out,
-        dict(zip(keys, low.tolist(), strict=True)),
-        dict(zip(keys, high.tolist(), strict=True)),
-    )
-
-
-def _resampled(matrix: Array, seconds: Array, names: NDArray[np.str_]) -> tuple[Array, Array]:
-    random = np.random.default_rng(0)
-    places = [np.flatnonzero(names == name) for name in np.unique(names)]
-    drawn = np.empty((RESAMPLES, matrix.shape[1]))
-    for index in range(RESAMPLES):
-        at = np.concatenate([places[i] for i in random.integers(0, len(places), len(places))])
-        drawn[index] = nnls(matrix[at], seconds[at])
-    return np.quantile(drawn, 0.025, axis=0), np.quantile(drawn, 0.975, axis=0)
-
-
-def _summed(
-    works: Sequence[Work],
-    owner: NDArray[np.int64],
-    count: int,
-    chosen: Mapping[str, Sequence[str]],
-) -> tuple[list[tuple[str, str]], Array]:
-    """(group, feature) of each column, and networks × columns; the first is once per call."""
-    keys: list[tuple[str, str]] = [("", "call")]
-    columns: list[Array] = [np.ones(count)]
-    every, of_group = columns_of(works), np.array([one.group for one in works])
-    for group, names in chosen.items():
-        at = of_group == group
-        mine = {name: values[at] for name, values in every.items()}
-        for name in names:
-            amount = features.FEATURES[name].of(mine)
-            keys.append((group, name))
-            columns.append(np.bincount(owner[at], weights=amount, minlength=count).astype(float))
-    return keys, np.column_stack(columns)
 
 
 def calibrated(
@@ -704,147 +521,3 @@ def calibrated(
         else:
             result[name] = _pulled(rows_.only(at), names, start)
     return result, scale
-
-
-# --- uncertainty ----------------------------------------------------------------------------------
-
-
-def factor(logs: Array, coverage: float = COVERAGE) -> float | None:
-    """The conformal factor from |ln(measured / predicted)| of rows that were held out.
-
-    The ⌈(n + 1) · coverage⌉-th smallest (Vovk et al. 2005; Lei et al. 2018). None for too few rows.
-    """
-    scores = np.abs(logs[~np.isnan(logs)])
-    found = _quantile(scores, np.ones(len(scores)), coverage)
-    return None if found is None else math.exp(found)
-
-
-def _quantile(scores: Array, weights: Array, coverage: float = COVERAGE) -> float | None:
-    """The smallest score that has `coverage` of the weight at or below it; None if none has.
-
-    One more score of the mean weight is counted with the largest: the one that is asked for
-    (Tibshirani et al. 2019, weighted conformal prediction).
-    """
-    if not len(scores):
-        return None
-    order = np.argsort(scores)
-    share = np.cumsum(weights[order]) / (weights.sum() + weights.mean())
-    place = int(np.searchsorted(share, coverage - 1e-9))
-    return float(scores[order[place]]) if place < len(scores) else None
-
-
-def bootstrap(one: Fitted, mine: Rows, resamples: int = RESAMPLES) -> tuple[Array, Array]:
-    """95 % interval of each coefficient, by a cluster bootstrap.
-
-    Shapes are drawn again, not rows, for rows of a shape share what is odd about it.
-    """
-    matrix, solve = features.matrix(one.names, mine.columns), one.solver()
-    random = np.random.default_rng(0)
-    places = [np.flatnonzero(mine.shapes == shape) for shape in np.unique(mine.shapes)]
-    drawn = np.empty((resamples, len(one.names)))
-    for index in range(resamples):
-        at = np.concatenate([places[i] for i in random.integers(0, len(places), len(places))])
-        drawn[index] = solve(matrix[at], mine.seconds[at], mine.weights[at])
-    return np.quantile(drawn, 0.025, axis=0), np.quantile(drawn, 0.975, axis=0)
-
-
-def leverage(relative: Array, held: Array) -> tuple[Array, float]:
-    """R⁻¹ of the relative features' QR, and the largest leverage ‖x R⁻¹‖² of a training row.
-
-    `held` are rows beside the training rows (`nnls`). Columns that hardly differ are kept apart by
-    a ridge of 1e-3 of their size.
-    """
-    stacked = np.vstack((relative, held))
-    size = np.sqrt((stacked**2).sum(axis=0))
-    size[size == 0] = 1.0
-    stacked = np.vstack((stacked, np.diag(1e-3 * size)))
-    inverse = np.linalg.inv(np.linalg.qr(stacked, mode="r"))
-    return inverse, float(((relative @ inverse) ** 2).sum(axis=1).max(initial=0.0))
-
-
-def factors(
-    found: Mapping[str, Fitted], rows_: Rows, *, by_network: bool = False
-) -> dict[str, float | None]:
-    """A conformal factor for each group; of all groups together where it has few rows.
-
-    With `by_network`, residuals of rows whose whole network was left out, where there are at least
-    3 networks: what is asked later will be of a network that was not seen.
-    """
-    groups = rows_.groups
-    out = {name: one.out for name, one in found.items() if len(one.out)}
-    names = sorted(set(rows_.networks))
-    if by_network and len(names) >= FEW_SHAPES:
-        whole = np.full(len(groups), np.nan)
-        for part in range(min(FOLDS, len(names))):
-            inside = np.isin(rows_.networks, names[part::FOLDS])
-            whole[inside] = seconds_of(fit(rows_.only(~inside)), rows_.only(inside).works)
-        out = {name: whole[groups == name] for name in out}
-    logs = {
-        name: np.log(np.maximum(one, 1e-12) / rows_.seconds[groups == name])
-        for name, one in out.items()
-    }
-    every = np.concatenate(list(logs.values())) if logs else np.zeros(0)
-    return {
-        name: factor(one if np.sum(~np.isnan(one)) >= _CALIBRATION else every)
-        for name, one in logs.items()
-    }
-
-
-# --- beyond the measurements ----------------------------------------------------------------------
-
-_SMALLER = (1 / 2, 2 / 3)  # of a group's rows, the shortest, that the others are predicted from
-_LEAST_GROWTH = 0.05  # of a factor's logarithm; on our own ops beyond batch 16 and 64
-_LEAST_OCTAVES = 0.25  # beyond the measurements that tell how errors grow there
-
-
-class Beyond(NamedTuple):
-    """How far ops leave the measurements: `features.octaves` and `features.untold`."""
-
-    octaves: Array
-    untold: Array
-
-
-def beyond(one: Fitted, seen: Rows, asked: Sequence[Work]) -> Beyond:
-    """How far these ops of a group leave the rows that it was fitted on."""
-    most = features.matrix(one.names, seen.columns).max(axis=0, initial=0.0)
-    amounts = features.matrix(one.names, columns_of(asked))
-    parts = amounts * one.coefficients
-    return Beyond(features.octaves(amounts, parts, most), features.untold(parts, most))
-
-
-def growths(rows_: Rows, factors_: Mapping[str, float | None]) -> dict[str, float]:
-    """By how much the logarithm of a factor must grow for each doubling beyond the measurements.
-
-    The shorter ops of each group are fitted as if they were all, and the longer ones predicted: of
-    what their errors exceed the factor by, per doubling, the quantile, where ops count as in the
-    fit: what hardly takes time in a network tells little. Of all groups together where few rows
-    tell; at least `_LEAST_GROWTH`.
-    """
-    each: dict[str, list[Array]] = {name: [np.zeros((0, 2))] for name in factors_}
-    for share in _SMALLER:
-        small = _shorter(rows_, share)
-        found = fit(rows_.only(small))
-        for name in set(found) & set(each):
-            mine = rows_.groups == name
-            long = rows_.only(mine & ~small)
-            if kind_of(name) == "view" or not len(long.seconds):
-                continue
-            far = beyond(found[name], rows_.only(mine & small), long.works)
-            off = np.abs(np.log(seconds_of(found, long.works) / long.seconds))
-            more = np.maximum(off - math.log(factors_[name] or 1.0) - far.untold, 0.0)
-            told = far.octaves >= _LEAST_OCTAVES
-            each[name].append(np.column_stack((more[told] / far.octaves[told], long.weights[told])))
-    joint = {name: np.concatenate(parts) for name, parts in each.items()}
-    every = np.concatenate(list(joint.values()))
-    scores = {name: one if len(one) >= _CALIBRATION else every for name, one in joint.items()}
-    return {name: max(_quantile(*one.T) or 0.0, _LEAST_GROWTH) for name, one in scores.items()}
-
-
-def _shorter(rows_: Rows, share: float) -> NDArray[np.bool_]:
-    """That share of each group's rows which took the least time."""
-    groups, chosen = rows_.groups, np.zeros(len(rows_.seconds), dtype=bool)
-    for name in np.unique(groups):
-        at = np.flatnonzero(groups == name)
-        kept = math.ceil(share * len(at))
-        chosen[at[np.argsort(rows_.seconds[at], kind="stable")[:kept]]] = True
-    return chosen

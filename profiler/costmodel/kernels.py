@@ -18,6 +18,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from nnprof import registry
+
 if TYPE_CHECKING:
     from nnprof.profiler.costmodel.work import Work
     from nnprof.types import Target
@@ -36,9 +38,10 @@ def lowering_of(target: Target) -> str:
 
 
 def library_of(target: Target) -> str:
-    """Whose code runs on the target: "mlas", or "" where no features know it (`fit.sets_of`)."""
-    mlas = target.backend == "onnxruntime" and target.device == "cpu"
-    return "mlas" if mlas else ""
+    """Whose code runs on the target, where its backend says, "" of any other (`sets.sets_of`)."""
+    if target.device != "cpu" or target.backend not in registry.names("backend"):
+        return ""
+    return str(getattr(registry.find("backend", target.backend), "library", ""))
 
 
 def picked(one: Work, lowering: str) -> Work:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nnprof.errors import UsageError
 from nnprof.profiler import tables
-from nnprof.profiler.costmodel import assemble, features, fit, model, work
+from nnprof.profiler.costmodel import assemble, features, fit, gather, model, work
 from nnprof.profiler.costmodel.model import CostModel
 from nnprof.profiler.costmodel.predict import predict
 from nnprof.types import Failure, Measurement, OpPass, OpTime, Run, Study
@@ -59,7 +59,7 @@ def run_of(text: Sequence[str]) -> Run:
 
 def fitted(run: Run, prior: CostModel | None = None) -> CostModel:
     """The model of one Run."""
-    return assemble.model(assemble.gathered([run], ()), "toy", None, prior)
+    return assemble.model(gather.gathered([run], ()), "toy", None, prior)
 
 
 def changed(run: Run, change: dict[int, dict[str, object]]) -> Run:
@@ -227,18 +227,16 @@ def test_the_spread_of_an_op_is_its_standard_error() -> None:
     assert run.measurements[0].ops
     op = run.measurements[0].ops.ops[0]
     wide = msgspec.structs.replace(op, low_s=op.seconds * 0.804, high_s=op.seconds * 1.196)
-    rows = assemble.gathered(
-        [msgspec.structs.replace(run, measurements=(cell_with(wide),))], ()
-    ).rows
+    rows = gather.gathered([msgspec.structs.replace(run, measurements=(cell_with(wide),))], ()).rows
     assert rows.spreads[0] == pytest.approx(0.1)
     assert rows.weights[0] == pytest.approx(0.5 / 1.02)
 
 
 def test_the_spread_of_an_imported_op_is_that_of_its_repetitions() -> None:
     """Its smallest and largest time stand in for the interval; without them there is none."""
-    with_ends = assemble.gathered([run_of(lines(extremes=0.196))], ()).rows
+    with_ends = gather.gathered([run_of(lines(extremes=0.196))], ()).rows
     np.testing.assert_allclose(with_ends.spreads, 0.1, rtol=1e-6)
-    assert not assemble.gathered([run_of(lines())], ()).rows.spreads.any()
+    assert not gather.gathered([run_of(lines())], ()).rows.spreads.any()
 
 
 def test_ops_count_by_their_share_of_the_network() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnprof.networks.spec import parse
-from nnprof.profiler.costmodel import features, fit, work
+from nnprof.profiler.costmodel import features, fit, intervals, joint, sets, work
 from nnprof.profiler.costmodel.fit import Rows
 from nnprof.profiler.costmodel.work import Work
 
@@ -86,7 +86,7 @@ def test_batches_of_a_shape_stay_in_one_fold() -> None:
 def test_simple_features_are_kept_where_they_do() -> None:
     """More features win only by more than a standard error."""
     rows = measured(products(60), noise=0.05)
-    assert fit.choose(rows, fit.SETS["gemm"]) == fit.SETS["gemm"][0]
+    assert fit.choose(rows, sets.SETS["gemm"]) == sets.SETS["gemm"][0]
 
 
 def test_what_was_not_measured_is_borrowed() -> None:
@@ -136,7 +136,7 @@ def test_conformal_factors_cover_what_they_promise() -> None:
     for seed in range(8):
         train = measured(products(150, seed), noise=0.1, seed=seed)
         found = fit.fit(train)
-        factor = fit.factors(found, train)["gemm"]
+        factor = intervals.factors(found, train)["gemm"]
         assert factor is not None
         asked = measured(products(400, seed + 1), noise=0.1, seed=seed + 1)
         off = np.abs(np.log(fit.seconds_of(found, asked.works) / asked.seconds))
@@ -190,8 +190,8 @@ def test_intervals_grow_as_errors_do_beyond_the_measurements() -> None:
     bent = plain._replace(seconds=plain.seconds * (plain.seconds / plain.seconds.min()) ** 0.4)
     growth = {}
     for name, rows in (("plain", plain), ("bent", bent)):
-        factors = fit.factors(fit.fit(rows), rows)
-        growth[name] = fit.growths(rows, factors)["gemm"]
+        factors = intervals.factors(fit.fit(rows), rows)
+        growth[name] = intervals.growths(rows, factors)["gemm"]
     assert growth["plain"] == 0.05
     assert growth["bent"] > 0.1
 
@@ -200,18 +200,18 @@ def test_nothing_is_wider_inside_the_measurements() -> None:
     """An op that was measured leaves nothing; four times the largest is two doublings."""
     rows = measured(products(40))
     found = fit.fit(rows)["gemm"]
-    inside = fit.beyond(found, rows, rows.works)
+    inside = intervals.beyond(found, rows, rows.works)
     assert not inside.octaves.any()
     assert not inside.untold.any()
     largest = max(rows.works, key=lambda one: one.flops)
     grown = work.at_batch(largest._replace(batch=1.0), 4)
-    assert fit.beyond(found, rows, [grown]).octaves[0] == pytest.approx(2, abs=0.05)
+    assert intervals.beyond(found, rows, [grown]).octaves[0] == pytest.approx(2, abs=0.05)
 
 
 def test_too_few_residuals_give_no_factor() -> None:
     """Eight cannot hold 90 %; nine can."""
-    assert fit.factor(np.full(8, 0.1)) is None
-    assert fit.factor(np.full(9, 0.1)) == pytest.approx(np.exp(0.1))
+    assert intervals.factor(np.full(8, 0.1)) is None
+    assert intervals.factor(np.full(9, 0.1)) == pytest.approx(np.exp(0.1))
 
 
 def test_whole_networks_tell_the_terms_of_their_ops() -> None:
@@ -227,5 +227,5 @@ def test_whole_networks_tell_the_terms_of_their_ops() -> None:
     names = np.repeat(np.arange(6), 4).astype(str)
     known = names != "5"
     chosen = [ops for ops, keep in zip(networks, known, strict=True) if keep]
-    joint = fit.fit_networks(chosen, seconds[known], names[known])
-    np.testing.assert_allclose(joint.seconds(networks[-4:]), seconds[-4:], rtol=0.05)
+    found = joint.fit_networks(chosen, seconds[known], names[known])
+    np.testing.assert_allclose(found.seconds(networks[-4:]), seconds[-4:], rtol=0.05)

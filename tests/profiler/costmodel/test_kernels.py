@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnprof.networks.spec import parse
-from nnprof.profiler.costmodel import assemble, kernels, work
+from nnprof.profiler.costmodel import assemble, gather, kernels, work
 from nnprof.profiler.costmodel.predict import predict
 from nnprof.profiler.costmodel.work import Work
 from nnprof.profiler.imports import run_from
@@ -82,7 +82,7 @@ def test_times_of_a_phone_become_a_model_by_kernel(tmp_path: Path) -> None:
     table = tmp_path / "phone.csv"
     table.write_text("\n".join(lines))
     told = Told(device="Mali-G76", runtime="tflite-gpu", precision="fp16")
-    measured = assemble.gathered([run_from([table], told, None, ())], ())
+    measured = gather.gathered([run_from([table], told, None, ())], ())
     made = assemble.model(measured)
     assert made.lowering == MALI
     assert made.value_bytes == 2

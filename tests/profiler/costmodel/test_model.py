@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nnprof.errors import BadFile, NewerSchema
 from nnprof.networks.families import mattsson
-from nnprof.profiler.costmodel import assemble, model, work
+from nnprof.profiler.costmodel import audit, model, work
 from nnprof.profiler.costmodel.model import CostModel, Group, Peaks, Term
 from nnprof.profiler.costmodel.predict import predict, predict_specs
 
@@ -75,7 +75,7 @@ def test_the_published_model_gives_the_paper_s_arithmetic(conv: int, fc: int, ti
 
 def test_the_audit_flags_equation_14() -> None:
     """6.6e-11 ms × neurons² is 30 TFLOP/s, on a card of 2.3."""
-    made = assemble.audited(model.load("gtx960-mattsson2016"))
+    made = audit.audited(model.load("gtx960-mattsson2016"))
     flagged = [(term.feature, term.flag) for term in made.terms if term.flag]
     assert [feature for feature, _ in flagged] == ["mattsson2016_neurons2"]
     assert "13" in flagged[0][1]
@@ -85,9 +85,9 @@ def test_no_peak_no_audit() -> None:
     """A rate is held against a peak or not at all."""
     term = Term(group="conv", feature="flops", coefficient=1e-20)
     blind = CostModel(name="x", terms=(term,), groups=())
-    assert assemble.audited(blind).terms[0].flag == ""
+    assert audit.audited(blind).terms[0].flag == ""
     seeing = msgspec.structs.replace(blind, peaks=Peaks(flops_per_s=1e12))
-    assert "times the peak" in assemble.audited(seeing).terms[0].flag
+    assert "times the peak" in audit.audited(seeing).terms[0].flag
 
 
 def test_the_frozen_model_is_small_and_whole() -> None:

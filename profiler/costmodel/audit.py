@@ -1,0 +1,70 @@
+"""The speed of light: what a device can do, and terms that claim more."""
+
+from __future__ import annotations
+
+import numpy as np
+from msgspec.structs import replace
+
+from nnprof.profiler.costmodel import features
+from nnprof.profiler.costmodel.fit import Rows
+from nnprof.profiler.costmodel.gather import Measured
+from nnprof.profiler.costmodel.model import CostModel, Peaks, Term
+
+_TOLERANCE = 1.05  # over a peak that is allowed before the audit speaks
+
+
+def peaks(measured: Measured) -> Peaks:
+    """What was measured: the roofline where there is one, and the fastest op of the Runs."""
+    if measured.roof is None:
+        return Peaks()
+    flops = measured.rows.columns["flops"] / measured.rows.seconds
+    return Peaks(
+        flops_per_s=max(measured.roof.flops_per_s, float(flops.max())),
+        bytes_per_s=max(rate for _, rate in measured.roof.bandwidths),
+        launch_s=measured.roof.launch_s,
+        source="measured by nnprof devices, or the fastest op of the Runs",
+    )
+
+
+def audited(made: CostModel, rows: Rows | None = None) -> CostModel:
+    """The model with a flag on each term that is faster than the device can be.
+
+    Several terms may pay for the same FLOPs or bytes. So with rows a term is held together with the
+    others of its group and resource, over the training ops in which it counts; without rows, alone.
+    """
+    return replace(
+        made, terms=tuple(replace(one, flag=_flag(made, one, rows)) for one in made.terms)
+    )
+
+
+def _flag(made: CostModel, term: Term, rows: Rows | None) -> str:
+    feature = features.FEATURES.get(term.feature)
+    peak = {"flop": made.peaks.flops_per_s, "byte": made.peaks.bytes_per_s}.get(
+        feature.resource if feature else ""
+    )
+    if feature is None or not peak or not term.coefficient:
+        return ""
+    rate = feature.amount / term.coefficient
+    if rows is not None and rate > peak * _TOLERANCE:
+        rate = _together(made, term, rows)
+    if rate <= peak * _TOLERANCE:
+        return ""
+    unit, scale = ("GFLOP/s", 1e9) if feature.resource == "flop" else ("GB/s", 1e9)
+    return f"{rate / scale:.3g} {unit}: {rate / peak:.1f} times the peak"
+
+
+def _together(made: CostModel, term: Term, rows: Rows) -> float:
+    """Rate of the resource over all terms that pay for it, in the ops that have this term."""
+    resource = features.FEATURES[term.feature].resource
+    mine = rows.only(rows.groups == term.group)
+    columns = mine.columns
+    has = features.FEATURES[term.feature].of(columns) > 0
+    done = columns["flops"] if resource == "flop" else (
+        columns["bytes_in"] + columns["bytes_out"] + columns["bytes_weights"]
+    )  # fmt: skip
+    spent = np.zeros(len(mine.seconds))
+    for other in made.terms_of(term.group):
+        feature = features.FEATURES[other.feature]
+        if feature.resource == resource:
+            spent += other.coefficient * feature.of(columns)
+    return float(done[has].sum() / spent[has].sum()) if spent[has].any() else 0.0

@@ -1,0 +1,313 @@
+"""From Runs to what a cost model is made of: measured ops, whole networks, the cost of a call."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+from msgspec import to_builtins
+
+from nnprof.errors import UsageError
+from nnprof.networks.families import parse_network
+from nnprof.profiler import checks, reconcile, results, roofline, stats
+from nnprof.profiler.costmodel import fit, kernels, work
+from nnprof.profiler.costmodel.fit import Rows
+from nnprof.profiler.costmodel.model import Source
+from nnprof.profiler.costmodel.work import Work
+from nnprof.types import Measurement, OpTime, Run, Target
+
+LEAST_ASKED = 19  # networks that an interval is calibrated with; fewer are too few for 90 %
+FEW_NETWORKS = 3  # below this no network is left out to see how it is predicted
+_DEVIATIONS = 1.96  # standard errors in half a 95 % interval
+
+
+class Cellular(NamedTuple):
+    """A measured network: its ops in order, and its time.
+
+    `noise` is the relative spread of its repeats, None where there was one. `doubt` says why its
+    time cannot be held against its ops, "" where it can.
+    """
+
+    name: str
+    batch: int
+    seconds: float
+    noise: float | None
+    works: tuple[Work, ...]
+    doubt: str = ""
+
+
+class Measured(NamedTuple):
+    """All that Runs say: rows of ops, whole networks, and the cost of a call.
+
+    `call_s` is 0 where no floor was measured. `idle` are ops, by group, that never took any time.
+    `asked` are networks of which only the time was measured, beside others whose ops were; they say
+    how far off predictions are, and nothing is fitted on them.
+    """
+
+    rows: Rows
+    networks: tuple[Cellular, ...]
+    call_s: float
+    target: Target
+    precision: str
+    device: dict[str, object]
+    sources: tuple[Source, ...]
+    roof: roofline.Roofline | None
+    idle: dict[str, set[str]]
+    notes: tuple[str, ...] = ()
+    asked: tuple[Cellular, ...] = ()
+
+    @property
+    def whole(self) -> tuple[Cellular, ...]:
+        """The networks whose time can be held against their ops."""
+        return tuple(cell for cell in self.networks if not cell.doubt)
+
+
+def read(paths: Sequence[Path]) -> Measured:
+    """What these Runs measured.
+
+    Raises:
+        BadFile: a file is no Run.
+        UsageError: they are of different targets, or hold nothing that can be fitted.
+    """
+    runs = [results.load(path) for path in paths]
+    sources = tuple(
+        Source(name=path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest()[:16])
+        for path in paths
+    )
+    return gathered(runs, sources)
+
+
+def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
+    """The same for Runs in memory."""
+    cells = _cells(runs)
+    first, environment = cells[0], runs[0].environment
+    roof = roofline.stated(environment, first.target.threads)
+    timed = [_timed(cell) for cell in cells]
+    rules = kernels.lowering_of(first.target)
+    works = [work.of_nodes(ops, rules) for ops in timed]
+    rows = fit.rows(
+        (one for ops in works for one in ops),
+        [op.seconds for ops in timed for op in ops],
+        [cell.workload.model.name for cell, ops in zip(cells, timed, strict=True) for _ in ops],
+        [_spread(op, cell) for cell, ops in zip(cells, timed, strict=True) for op in ops],
+        roof.bandwidths if roof else (),
+        [one for ops in timed for one in _shares(ops)],
+        kernels.library_of(first.target),
+    )
+    asked: tuple[Cellular, ...] = ()
+    if len(rows.seconds):
+        networks = tuple(_cell(*each, _doubt(each[0])) for each in zip(cells, works, strict=True))
+        asked = _asked(cells, networks, rules or lowering_of(rows.works), value_bytes(rows))
+        networks = tuple(cell for cell in networks if cell.doubt != "untimed" or not asked)
+    else:
+        networks = _without_ops(cells)
+    floors = [process.floor_s for cell in cells for process in cell.processes]
+    return Measured(
+        rows=rows,
+        networks=networks,
+        call_s=median(floors) if floors else 0.0,
+        target=first.target,
+        precision=first.workload.precision,
+        device=dict(environment.get("device") or {}),
+        sources=sources,
+        roof=roof,
+        idle=_idle(works, rows),
+        notes=(*_shapeless(cells), *_left_out(networks)),
+        asked=asked,
+    )
+
+
+def _cells(runs: Sequence[Run]) -> list[Measurement]:
+    """All cells of the Runs.
+
+    Raises:
+        UsageError: there is none, or they are not of one target and precision.
+    """
+    cells = [cell for run in runs for cell in run.measurements]
+    if not cells:
+        failed = sum(len(run.failures) for run in runs)
+        only = f", only {failed} failures" if failed else ""
+        raise UsageError(
+            f"The Runs hold no measurement{only}.", "Give Runs that nnprof bench wrote."
+        )
+    settings = [
+        {**to_builtins(cell.target), "precision": cell.workload.precision} for cell in cells
+    ]
+    for name in settings[0]:
+        found = sorted({str(one[name]) for one in settings})
+        if len(found) > 1:
+            raise UsageError(
+                f"The Runs are of different targets or precisions; {name}: {', '.join(found)}.",
+                "A model is of one device, backend, number of threads and precision: "
+                "fit one for each.",
+            )
+    return cells
+
+
+def _ops(cell: Measurement) -> list[OpTime]:
+    """The op times of a cell; what a call costs is none."""
+    return [op for op in (cell.ops.ops if cell.ops else ()) if op.node != reconcile.CALL]
+
+
+def _timed(cell: Measurement) -> list[OpTime]:
+    """Those whose shapes are known."""
+    return [op for op in _ops(cell) if op.outputs]
+
+
+def _without_ops(cells: Sequence[Measurement]) -> tuple[Cellular, ...]:
+    """Networks of Runs without op times, with the ops that the rules give them.
+
+    Raises:
+        UsageError: no times of networks that say what they are, or of too few.
+    """
+    networks = tuple(_lowered(cell) for cell in cells)
+    usable = {cell.name for cell in networks if not cell.doubt}
+    if len(usable) >= FEW_NETWORKS:
+        return networks
+    if any(_ops(cell) for cell in cells):
+        raise UsageError(
+            "The Runs hold op times, but nothing tells what the ops had to do: shapes are missing.",
+            "Import them with their shapes (docs/import.md).",
+        )
+    raise UsageError(
+        f"The Runs hold no op times, and clean times of only {len(usable)} networks in notation.",
+        f"Measure the ops, or at least {FEW_NETWORKS} networks in notation.",
+    )
+
+
+def _lowered(cell: Measurement) -> Cellular:
+    """A network without op times, with the ops that the rules give it."""
+    notation = cell.workload.model.network
+    if notation is None:
+        return _cell(cell, (), "nameless")
+    rules = kernels.lowering_of(cell.target) or "fused"
+    works = work.of_spec(parse_network(notation), rules, cell.workload.batch)
+    return _cell(cell, works, "" if checks.is_clean(cell) else "unclean")
+
+
+def _asked(
+    cells: Sequence[Measurement],
+    networks: Sequence[Cellular],
+    lowering: str,
+    value_bytes: float,
+) -> tuple[Cellular, ...]:
+    """The networks whose ops were not timed, with those that the rules give them.
+
+    None at all where one of them is in no notation, or where they are too few for an interval.
+    """
+    untimed = [cell for cell, one in zip(cells, networks, strict=True) if one.doubt == "untimed"]
+    notations = [cell.workload.model.network for cell in untimed]
+    found = tuple(
+        _cell(cell, work.of_spec(
+            parse_network(notation), lowering, cell.workload.batch, value_bytes), "")
+        for cell, notation in zip(untimed, notations, strict=True)
+        if notation is not None
+    )  # fmt: skip
+    enough = len({cell.name for cell in found}) >= LEAST_ASKED
+    return found if enough and len(found) == len(untimed) else ()
+
+
+def _doubt(cell: Measurement) -> str:
+    """Why the network's time cannot be held against its ops: one of `_DOUBTS`, or ""."""
+    if not checks.is_clean(cell):
+        return "unclean"
+    ops = _ops(cell)
+    if not ops:
+        return "untimed"
+    total_s = sum(op.seconds for op in ops)
+    return "" if sum(op.seconds for op in _timed(cell)) >= _MOST * total_s else "shapeless"
+
+
+# Why a network's time is not used, and how the notes say it of several.
+_DOUBTS = {
+    "unclean": "their time is not a clean one",
+    "untimed": "their ops were not timed",
+    "shapeless": "the shapes of their ops are not all known",
+    "nameless": "their names are no notation",
+}
+_MOST = 0.99  # of a network's op times that must be of ops whose shapes are known
+
+
+def _left_out(networks: Sequence[Cellular]) -> list[str]:
+    """A sentence on the networks that whole networks are not checked with."""
+    doubts = Counter(cell.doubt for cell in networks if cell.doubt)
+    if not doubts:
+        return []
+    parts = "; ".join(f"{count}: {_DOUBTS[doubt]}" for doubt, count in doubts.items())
+    return [
+        f"Left out of the fit and the check of whole networks: {doubts.total()} of "
+        f"{len(networks)} cells ({parts})."
+    ]
+
+
+def _shapeless(cells: Sequence[Measurement]) -> list[str]:
+    """A sentence on op times that no feature can be made of."""
+    every = [op for cell in cells for op in _ops(cell)]
+    lost = [op for op in every if not op.outputs and op.seconds > 0]
+    if not lost:
+        return []
+    share = sum(op.seconds for op in lost) / sum(op.seconds for op in every)
+    names = sorted({op.op for op in lost})
+    listed = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+    return [f"{len(lost)} op times without shapes ({listed}), {share:.1%} of all time, left out."]
+
+
+def _idle(works: Sequence[Sequence[Work]], rows: Rows) -> dict[str, set[str]]:
+    """Ops by group of which no measurement took any time: known, and free."""
+    found: dict[str, set[str]] = {}
+    timed = set(rows.groups)
+    for one in (one for ops in works for one in ops):
+        if one.group not in timed:
+            found.setdefault(one.group, set()).add(one.op)
+    return found
+
+
+def _spread(op: OpTime, cell: Measurement) -> float:
+    """Standard error of an op's time, relative; 0 where nothing tells.
+
+    From its 95 % interval, which is 2 × 1.96 standard errors wide. Of an imported op the smallest
+    and the largest repetition, which are few, stand in for the ends of that interval.
+    """
+    low, high = op.low_s, op.high_s
+    if low is None or high is None:
+        ends = {one.method: one.ops for one in cell.op_passes}
+        low = _seconds_at(ends.get("smallest", ()), op.index)
+        high = _seconds_at(ends.get("largest", ()), op.index)
+    if low is None or high is None or op.seconds <= 0:
+        return 0.0
+    return (high - low) / (2 * _DEVIATIONS) / op.seconds
+
+
+def _shares(ops: Sequence[OpTime]) -> list[float]:
+    """Of each op, its share of their time."""
+    total_s = sum(op.seconds for op in ops) or 1.0
+    return [op.seconds / total_s for op in ops]
+
+
+def value_bytes(rows: Rows) -> float:
+    """Bytes of a value, as most ops have them."""
+    columns = rows.columns
+    written = columns["elements_out"] > 0
+    each = columns["bytes_out"][written] / columns["elements_out"][written]
+    return float(np.median(each)) if len(each) else work.VALUE_BYTES
+
+
+def _seconds_at(ops: Sequence[OpTime], index: int) -> float | None:
+    return next((op.seconds for op in ops if op.index == index), None)
+
+
+def _cell(cell: Measurement, works: tuple[Work, ...], doubt: str) -> Cellular:
+    medians = stats.process_medians_s(cell)
+    noise = stats.spread(medians) if len(medians) > 1 else None
+    name, batch = cell.workload.model.name, cell.workload.batch
+    return Cellular(name, batch, stats.latency_s(cell), noise, works, doubt)
+
+
+def lowering_of(works: Sequence[Work], prior: str = "fused") -> str:
+    """The rules that the ops speak for; else a prior's."""
+    return "blocked16" if any(one.op.startswith("Reorder") for one in works) else prior

@@ -20,7 +20,7 @@ def percent(value: float | None, digits: int = 1, sign: str = "") -> str:
 def table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table whose first column is text and whose others are numbers."""
     made = Table(box=None, pad_edge=False)
-    made.add_column(heads[0], no_wrap=True)
+    made.add_column(heads[0], overflow="fold")  # gives way to the numbers
     for head in heads[1:]:
         made.add_column(head, justify="right", no_wrap=True)
     for row in rows:

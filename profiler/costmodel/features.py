@@ -332,7 +332,7 @@ def matrix(names: tuple[str, ...], columns: Columns) -> Array:
 
 MATTERS = 0.10  # of an op's time; terms with less are not spoken of
 PRIOR_SD = 0.7  # of the logarithm of a coefficient that no measurement tells
-_UNTOLD = 1.645 * PRIOR_SD  # what 90 % of them are off by
+UNTOLD = 1.645 * PRIOR_SD  # what 90 % of them are off by
 
 
 def beyond(amounts: Array, parts: Array, most: Array) -> Array:
@@ -353,4 +353,4 @@ def octaves(amounts: Array, parts: Array, most: Array) -> Array:
 def untold(parts: Array, most: Array) -> Array:
     """What is added to the logarithm of an op's interval for terms that only a prior tells."""
     share = parts[:, most <= 0].sum(axis=1) / np.maximum(parts.sum(axis=1), 1e-12)
-    return np.asarray(_UNTOLD * share)
+    return np.asarray(UNTOLD * share)

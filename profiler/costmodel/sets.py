@@ -24,6 +24,7 @@ _OUT_MISSED = tuple(name for name in features.MISSED if "out" in name)
 _ROWS = ("launch", "gemm_steps", "bytes_in", "bytes_out")
 _BLOCKS = ("launch", "conv_steps", "conv_steps_few", "bytes_in", "bytes_out")
 _PLAIN = ("launch", "bytes_in", "bytes_out")
+_LINES = ("launch", "image_lines", "bytes_in", "bytes_out")
 _GEMM = ("launch", "flops", "bytes_in", "bytes_out", "bytes_weights")
 SETS: dict[str, tuple[tuple[str, ...], ...]] = {
     "conv": (
@@ -73,15 +74,26 @@ _KNOWN_SETS = {
             (*_ROWS, *_WEIGHTS_MISSED),
             (*_GEMM, "serial", *_TILED_GEMM, "vectors", *_WEIGHTS_PAST, *_MOVED_PAST),
         ),
+        # A loop over the lines of every channel (`pooling.cpp`).
+        "pool": (
+            _LINES,
+            (*_LINES, "taps"),
+            (*_LINES, "taps", "tiles", *_MOVED_PAST),
+        ),
     },
 }
-# What few rows are fitted with, no amount counted twice: the first that loses no FLOPs.
-SIMPLE = {kind: sets[:1] for kind, sets in SETS.items()} | {"conv-blocked": (_BLOCKS, _A1)}
+# What few rows are fitted with where the first set would count an amount twice.
+_FEW = {"conv-blocked": (_BLOCKS, _A1)}
 
 
 def sets_of(kind: str, library: str = "") -> tuple[tuple[str, ...], ...]:
     """The candidate sets of a kind of ops, simplest first, for a library's code if it is known."""
     return _KNOWN_SETS.get(library, {}).get(kind, SETS[kind])
+
+
+def few_of(kind: str, library: str = "") -> tuple[tuple[str, ...], ...]:
+    """What few rows are fitted with: the first of these that loses no FLOPs."""
+    return _FEW.get(kind, sets_of(kind, library)[:1])
 
 
 def kind_of(group: str) -> str:

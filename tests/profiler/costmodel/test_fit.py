@@ -101,6 +101,40 @@ def test_what_was_not_measured_is_borrowed() -> None:
     np.testing.assert_allclose(fit.seconds_of(found, few), seconds, rtol=0.1)
 
 
+def test_few_rows_of_other_work_are_believed() -> None:
+    """A normalisation that takes powers, a hundred times slower per byte than copies, stays so."""
+    shapes = [(depth, side, side) for depth in (2, 8, 32) for side in (5, 9, 17, 28, 40, 60)]
+    copies_ = [work.at_batch(work.plain("Relu", shape), 16) for shape in shapes]
+    many = measured([*products(40), *copies_])
+    odd = [work.at_batch(work.plain("LRN", (16, 20, 20)), size) for size in (2, 30)]
+    seconds = [LAUNCH_S + 100 * BYTE_S * (one.bytes_in + one.bytes_out) for one in odd]
+    rows = fit.rows([*many.works, *odd], [*many.seconds, *seconds])
+    asked = work.at_batch(work.plain("LRN", (32, 12, 12)), 16)
+    expected = LAUNCH_S + 100 * BYTE_S * (asked.bytes_in + asked.bytes_out)
+    assert fit.seconds_of(fit.fit(rows), [asked])[0] == pytest.approx(expected, rel=0.25)
+
+
+def test_few_pools_tell_what_a_line_costs() -> None:
+    """No other op has lines; what the device leaves of the pools' own times is theirs."""
+    line_s = 2e-8
+    many = measured(products(40))
+
+    def pool(depth: int, side: int, batch: int) -> Work:
+        one = work.sliding("MaxPool", (depth, side, side), (depth, side // 2, side // 2), 2, 2)
+        return work.at_batch(one, batch)
+
+    def seconds(one: Work) -> float:
+        moved = BYTE_S * (one.bytes_in + one.bytes_out)
+        return LAUNCH_S + moved + line_s * one.batch * one.c_out * one.h_out
+
+    known = [pool(depth, side, batch) for depth in (5, 30) for side in (8, 24)
+             for batch in (1, 60)]  # fmt: skip
+    rows = fit.rows([*many.works, *known], [*many.seconds, *map(seconds, known)], library="mlas")
+    asked = pool(60, 10, 200)
+    found = fit.seconds_of(fit.fit(rows), [asked])[0]
+    assert found == pytest.approx(seconds(asked), rel=0.15)
+
+
 def test_without_rows_the_prior_stands() -> None:
     """The most probable device is then the one that was assumed."""
     prior = TRUTH * 3
@@ -194,6 +228,35 @@ def test_intervals_grow_as_errors_do_beyond_the_measurements() -> None:
         growth[name] = intervals.growths(rows, factors)["gemm"]
     assert growth["plain"] == 0.05
     assert growth["bent"] > 0.1
+
+
+def test_ops_that_hardly_matter_do_not_widen_intervals() -> None:
+    """Errors of ops that count for nothing in the fit say nothing of the others."""
+    plain, bent = measured(products(60), noise=0.02), measured(products(60, 1), noise=0.02)
+    works = [one._replace(group="gemm-odd") for one in bent.works]
+    seconds = bent.seconds * (bent.seconds / bent.seconds.min()) ** 0.4
+    growth = []
+    for share in (1.0, 1e-6):
+        rows = fit.rows(
+            [*plain.works, *works],
+            [*plain.seconds, *seconds],
+            shares=[1.0] * 60 + [share] * 60,
+        )
+        factors = intervals.factors(fit.fit(rows), rows)
+        # Of too few rows to tell alone, so that all groups speak for it.
+        growth.append(intervals.growths(rows.only(np.arange(120) >= 30), factors)["gemm"])
+    assert growth[0] > 0.1
+    assert growth[1] == 0.05
+
+
+def test_the_steps_of_one_library_are_not_those_of_another() -> None:
+    """Products of a device whose code is not known are offered what the literature has."""
+    plain = {name for names in sets.sets_of("gemm") for name in names}
+    known = {name for names in sets.sets_of("gemm", "mlas") for name in names}
+    assert "gemm_steps" in known - plain
+    assert sets.sets_of("other", "mlas") == sets.sets_of("other")
+    rows = measured(products(60))
+    assert "gemm_steps" not in fit.fit(rows)["gemm"].names
 
 
 def test_nothing_is_wider_inside_the_measurements() -> None:

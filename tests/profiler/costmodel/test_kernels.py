@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnprof.networks.spec import parse
-from nnprof.profiler.costmodel import assemble, gather, kernels, work
+from nnprof.profiler.costmodel import assemble, gather, graphs, kernels, work
 from nnprof.profiler.costmodel.predict import predict
 from nnprof.profiler.costmodel.work import Work
 from nnprof.profiler.imports import run_from
@@ -33,6 +32,7 @@ def conv(c_in: int, c_out: int, side: int, kernel: int = 3, stride: int = 1) -> 
         (conv(60, 64, 26), "conv", "conv"),
         (conv(64, 64, 22), "conv", "conv"),  # 25 tiles
         (conv(128, 128, 50), "conv-winograd", "conv-winograd"),
+        (conv(128, 128, 42), "conv-winograd", "conv"),  # 100 tiles
         (conv(128, 124, 50), "conv-winograd", "conv"),
         (conv(64, 64, 27, stride=2), "conv", "conv"),
         (conv(64, 64, 26, kernel=5), "conv", "conv"),
@@ -91,8 +91,8 @@ def test_times_of_a_phone_become_a_model_by_kernel(tmp_path: Path) -> None:
         ("128x32x32 conv128k3", "conv-winograd"),
         ("48x32x32 conv48k3", "conv"),
     ):
-        ops = work.of_spec(parse(notation), made.lowering, 1, made.value_bytes)
-        assert [op.group for op in ops] == [group]
+        ops = graphs.of_text(notation, made, [1])[1].works[1]
+        assert [(op.group, op.bytes_out) for op in ops] == [(group, 2 * ops[0].elements_out)]
         rate = 4e-4 if group == "conv" else 1e-4
         expected = 30e-6 + rate * ops[0].flops * 1e-9
         assert predict(made, ops, 1).seconds == pytest.approx(expected, rel=0.1)

@@ -57,16 +57,17 @@ def test_the_rules_give_what_the_runtime_runs(text: str) -> None:
     ),
     st.integers(1, 2000),
     st.sampled_from(work.LOWERINGS),
+    st.sampled_from([1.0, 2.0, 4.0]),
 )
 @settings(max_examples=30, deadline=None)
 def test_many_networks_are_lowered_as_each_one(
-    specs: list[NetworkSpec], batch: int, lowering: str
+    specs: list[NetworkSpec], batch: int, lowering: str, value_bytes: float
 ) -> None:
     """The table of a family has, for each network, the ops that it has alone."""
-    table = work.of_specs(specs, lowering).at(batch)
+    table = work.of_specs(specs, lowering).at(batch, value_bytes)
     for index, spec in enumerate(specs):
         rows = table.row[table.network == index]
-        alone = work.of_spec(spec, lowering, batch)
+        alone = work.of_spec(spec, lowering, batch, value_bytes)
         assert [table.names[code] for code in table.codes[rows]] == [op.group for op in alone]
         for column in work.COLUMNS:
             expected = [getattr(op, column) for op in alone]
@@ -74,6 +75,18 @@ def test_many_networks_are_lowered_as_each_one(
             if column == "touched":  # of a network, not of an op that many share
                 found = np.full(len(rows), table.touched()[index])
             np.testing.assert_allclose(found, expected)
+
+
+@given(st.sampled_from([1.0, 2.0, 4.0, 8.0]), st.integers(1, 500))
+def test_values_of_another_size_are_other_bytes_and_nothing_else(size: float, batch: int) -> None:
+    """An op in values of half the size moves half the bytes; in its own size it stays as it is."""
+    one = work.at_batch(work.conv((3, 20, 20), (16, 18, 18), 3, 1), batch)
+    other = work.in_values(one, size)
+    assert other.bytes_out == pytest.approx(size * other.elements_out)
+    for name in work.COLUMNS:
+        times = size / 4 if name.startswith("bytes") else 1
+        assert getattr(other, name) == pytest.approx(times * getattr(one, name))
+    assert work.in_values(other, 4.0) == one
 
 
 def test_an_unknown_lowering_is_refused() -> None:

@@ -82,10 +82,6 @@ def _past(mib: int) -> dict[str, Feature]:
         return np.maximum(c["bytes_in"] + c["bytes_out"] - size, 0.0)
 
     return {
-        f"bytes_weights_past_{mib}m": _bytes(
-            f"bytes of weights beyond {mib} MiB",
-            lambda c: np.maximum(c["bytes_weights"] - size, 0.0),
-        ),
         f"bytes_out_past_{mib}m": _bytes(
             f"bytes written beyond {mib} MiB", lambda c: np.maximum(c["bytes_out"] - size, 0.0)
         ),
@@ -273,7 +269,6 @@ FEATURES: dict[str, Feature] = {
     **{name: _missed(name) for name in MISSED},
     "bytes_out_ragged": _bytes("bytes written in planes of no whole cache lines", _ragged),
     "image_lines": Feature("line", "lines made, of every channel", _image_lines),
-    "vectors": _flops("FLOPs in whole vectors of 16 columns", _vectors),
     **{name: one for mib in PAST_MIB for name, one in _past(mib).items()},
     "winograd2": _winograd(2),
     "winograd4": _winograd(4),

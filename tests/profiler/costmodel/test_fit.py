@@ -101,11 +101,15 @@ def test_what_was_not_measured_is_borrowed() -> None:
     np.testing.assert_allclose(fit.seconds_of(found, few), seconds, rtol=0.1)
 
 
+def activations() -> list[Work]:
+    """Ops that move values only."""
+    shapes = [(depth, side, side) for depth in (2, 8, 32) for side in (5, 9, 17, 28, 40, 60)]
+    return [work.at_batch(work.plain("Relu", shape), 16) for shape in shapes]
+
+
 def test_few_rows_of_other_work_are_believed() -> None:
     """A normalisation that takes powers, a hundred times slower per byte than copies, stays so."""
-    shapes = [(depth, side, side) for depth in (2, 8, 32) for side in (5, 9, 17, 28, 40, 60)]
-    copies_ = [work.at_batch(work.plain("Relu", shape), 16) for shape in shapes]
-    many = measured([*products(40), *copies_])
+    many = measured([*products(40), *activations()])
     odd = [work.at_batch(work.plain("LRN", (16, 20, 20)), size) for size in (2, 30)]
     seconds = [LAUNCH_S + 100 * BYTE_S * (one.bytes_in + one.bytes_out) for one in odd]
     rows = fit.rows([*many.works, *odd], [*many.seconds, *seconds])
@@ -117,7 +121,7 @@ def test_few_rows_of_other_work_are_believed() -> None:
 def test_few_pools_tell_what_a_line_costs() -> None:
     """No other op has lines; what the device leaves of the pools' own times is theirs."""
     line_s = 2e-8
-    many = measured(products(40))
+    many = measured(activations())
 
     def pool(depth: int, side: int, batch: int) -> Work:
         one = work.sliding("MaxPool", (depth, side, side), (depth, side // 2, side // 2), 2, 2)

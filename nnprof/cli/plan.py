@@ -56,7 +56,8 @@ def plan(
     space, batches = parse_space(family), batch_sizes(batch)
     whole = design.whole(space, batches, lowering, budget, model, known)
     left = budget - sum(choice.ops for choice in whole)
-    offered = design.candidates(space, batches, lowering)
+    size = {"value_bytes": model.value_bytes} if model else {}
+    offered = design.candidates(space, batches, lowering, **size)
     chosen = (*whole, *design.plan(offered, left, model, known))
     if not chosen:
         raise UsageError("Nothing is left to measure.", "Widen the family or the batches.")
@@ -69,7 +70,7 @@ def plan(
 def _known(sources: Sequence[str]) -> tuple[CostModel | None, Measured, str]:
     """The model that was given, what the Runs measured, and how networks become ops there."""
     from nnprof.profiler import results
-    from nnprof.profiler.costmodel import design
+    from nnprof.profiler.costmodel import design, gather
     from nnprof.profiler.costmodel.model import load
 
     runs = [Path(source) for source in sources if results.is_run(Path(source))]
@@ -78,8 +79,7 @@ def _known(sources: Sequence[str]) -> tuple[CostModel | None, Measured, str]:
         raise UsageError("There are several cost models.", "Give one, and all the Runs.")
     model = models[0] if models else None
     known = design.known([results.load(path) for path in runs], model)
-    blocked = any(work.op.startswith("Reorder") for work in known.works)
-    return model, known, model.lowering if model else "blocked16" if blocked else "fused"
+    return model, known, model.lowering if model else gather.lowering_of(known.works)
 
 
 def _study(name: str, chosen: Sequence[Choice]) -> StudyFile:

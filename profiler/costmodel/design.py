@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from nnprof.errors import UsageError
 from nnprof.networks.spaces import Space
 from nnprof.networks.spec import Conv, Dense, Layer, NetworkSpec, Pool
-from nnprof.profiler.costmodel import features, predict, work
+from nnprof.profiler.costmodel import features, kernels, predict, work
 from nnprof.profiler.costmodel.model import CostModel
 from nnprof.profiler.costmodel.work import COLUMNS, Work
 from nnprof.types import Run
@@ -111,7 +111,12 @@ def lattice(values: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted(size for size in found if low <= size <= high))
 
 
-def candidates(space: Space, batches: Sequence[int], lowering: str) -> Candidates:
+def candidates(
+    space: Space,
+    batches: Sequence[int],
+    lowering: str,
+    value_bytes: float = work.VALUE_BYTES,
+) -> Candidates:
     """The distinct layers of a family as networks of one layer, at each batch."""
     lattices = {name: lattice(values) for name, values in space.choices.items()}
     layers = dict.fromkeys(
@@ -122,7 +127,7 @@ def candidates(space: Space, batches: Sequence[int], lowering: str) -> Candidate
         raise UsageError("The family has no such network.", "Widen the ranges.")
     ops = work.of_specs(specs, lowering)
     main = _main(ops.columns["flops"][ops.row], ops.network, ops.row, len(specs))
-    each = [ops.at(batch) for batch in batches]
+    each = [ops.at(batch, value_bytes) for batch in batches]
     return Candidates(
         specs=specs * len(batches),
         batches=np.repeat(np.array(batches, dtype=np.int64), len(specs)),
@@ -392,7 +397,11 @@ def known(runs: Iterable[Run], model: CostModel | None) -> Measured:
     timed = [op for ops in by_cell for op in ops]
     named = frozenset((cell.workload.model.network or "", cell.workload.batch) for cell in cells)
     # A cell at a time: whether an op runs in blocked layout shows in its neighbours.
-    works = tuple(one for ops in by_cell for one in work.of_nodes(ops))
+    works = tuple(
+        one
+        for cell, ops in zip(cells, by_cell, strict=True)
+        for one in work.of_nodes(ops, kernels.lowering_of(cell.target))
+    )
     if model is None or not works:
         return Measured(works, np.full(len(works), _ERROR), named)
     table = work.table([works])

@@ -53,6 +53,18 @@ def test_candidates_are_the_layers_of_the_family(offered: Candidates) -> None:
         assert offered.columns["flops"][index] == ops.columns["flops"].max()
 
 
+def test_candidates_have_the_values_of_the_model(offered: Candidates) -> None:
+    """A model of 2-byte values is asked for half the bytes, and the same FLOPs."""
+    half = design.candidates(SPACE, BATCHES, "fused", value_bytes=2.0)
+    for name, times in (
+        ("bytes_in", 0.5),
+        ("bytes_out", 0.5),
+        ("bytes_weights", 0.5),
+        ("flops", 1),
+    ):
+        np.testing.assert_allclose(half.columns[name], times * offered.columns[name])
+
+
 @pytest.mark.parametrize("budget", [1, 3, 12, 60, 150])
 def test_the_budget_is_kept(offered: Candidates, budget: int) -> None:
     """Just as many as asked for, each once, and every group has some from 9 on."""

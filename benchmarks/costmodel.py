@@ -87,10 +87,11 @@ def _write(part: str, of: Part, folder: Path) -> None:
 def _curves() -> None:
     """Learning curves of the parts whose files are there."""
     panels = []
-    for part, keys, title in (
-        ("own", ("learning",), "own grid"),
-        ("tx1", ("nvidia-cudnn", "few"), "TX1, cuDNN"),
-        ("phones", ("pixel4", "few"), "Pixel 4, convolutions"),
+    for part, keys, title, kinds in (
+        ("own", ("learning",), "own grid", ("ops", "networks")),
+        ("tx1", ("nvidia-cudnn", "few"), "TX1, cuDNN", ("ops", "networks")),
+        ("phones", ("pixel4", "few"), "Pixel 4, convolutions", ("ops", "networks")),
+        ("tx2", ("few",), "TX2, MLPs", ("networks",)),
     ):
         path = RESULTS / f"costmodel-{part}.json"
         if not path.is_file():
@@ -99,9 +100,9 @@ def _curves() -> None:
         found = json.loads(path.read_text(encoding="utf-8"))
         for key in keys:
             found = found[key]
-        panels += [(f"{title}: {kind}", found, kind) for kind in ("ops", "networks")]
-    # Ops in the upper line, networks in the lower.
-    plots.learning(panels[::2] + panels[1::2], RESULTS / "costmodel-learning.png")
+        panels += [(f"{title}: {kind}", found, kind) for kind in kinds]
+    panels.sort(key=lambda panel: panel[2] != "ops")  # those of ops first
+    plots.learning(panels, RESULTS / "costmodel-learning.png")
 
 
 def rounded(value: object) -> object:

@@ -23,6 +23,7 @@ CURVED = "nvidia-cudnn"
 CURVES = {CURVED: COUNTS, "nvidia-cuda": TARGET_COUNTS, "cpu": TARGET_COUNTS}
 LATE = 8  # batches of the TX1 up to which is learned
 SOME = ("ours", "A1", "forest")  # models that are shown without kernels, or with all ops
+WHOLE_COUNTS = (6, 8, 12, 16, 24)  # of the TX2's 32 networks of a set
 PHONE_COUNTS = (12, 20, 40, 80, 150)
 CURVE_PHONES = ("pixel4", "iphonexs")
 PHONE_SEEDS = range(2)
@@ -105,9 +106,13 @@ def _by_network(rows: Rows, keys: Array, splits: Sequence[judge.Split]) -> dict:
 
 def run_tx2(at: Path, _: Path) -> dict:
     """Jetson TX2: MLPs, whole networks only, in two precisions and three power modes."""
-    out: dict = {"sets": {}, "coverage": {}}
+    out: dict = {"sets": {}, "coverage": {}, "few": {}}
     together: dict[str, list[dict[str, Array]]] = {}
-    for name, table in tables.tx2(at).items():
+    every = tables.tx2(at)
+    for count in WHOLE_COUNTS:
+        out["few"][str(count)] = _few_networks(tuple(every.values()), count)
+    show.curve("TX2 MLPs, by networks measured, at random, 6 sets", out["few"], "networks")
+    for name, table in every.items():
         out["sets"][name] = {}
         for label, splits in _whole_splits(table).items():
             found = _whole(table, splits)
@@ -127,6 +132,21 @@ def run_tx2(at: Path, _: Path) -> dict:
         out["coverage"][label] = judge.interval(off <= np.log(joint["factor"]), joint["factor"])
     show.coverage("TX2 MLPs, 6 sets", out["coverage"])
     return out
+
+
+def _few_networks(sets: Sequence[NetworkTable], count: int) -> dict[str, dict]:
+    """S2: learned from so many networks of a set, drawn at random; the rest of it predicted."""
+    found: dict[str, list] = {name: [] for name in (*WHOLE, "ours", "measured")}
+    for table in sets:
+        for seed in FEW_SEEDS:
+            train = np.zeros(len(table.seconds), dtype=bool)
+            train[np.random.default_rng(seed).permutation(len(train))[:count]] = True
+            one = {**_whole(table, [(train, ~train)]), "measured": table.seconds[~train]}
+            for name, values in found.items():
+                values.append(one[name])
+    joint = {name: np.concatenate(values) for name, values in found.items()}
+    measured = joint.pop("measured")
+    return {name: {"networks": judge.errors(one, measured)} for name, one in joint.items()}
 
 
 def _whole_splits(table: NetworkTable) -> dict[str, list[judge.Split]]:

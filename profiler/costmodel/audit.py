@@ -49,8 +49,8 @@ def _flag(made: CostModel, term: Term, rows: Rows | None) -> str:
         rate = _together(made, term, rows)
     if rate <= peak * _TOLERANCE:
         return ""
-    unit, scale = ("GFLOP/s", 1e9) if feature.resource == "flop" else ("GB/s", 1e9)
-    return f"{rate / scale:.3g} {unit}: {rate / peak:.1f} times the peak"
+    unit = "GFLOP/s" if feature.resource == "flop" else "GB/s"
+    return f"{rate / 1e9:.3g} {unit}: {rate / peak:.1f} times the peak"
 
 
 def _together(made: CostModel, term: Term, rows: Rows) -> float:

@@ -2,7 +2,7 @@
 
 TensorFlow Lite's GPU delegate ("tflite-gpu"):
 
-* Images are kept in slices of four channels, the last one filled up (`common/tensor.h`, PHWC4).
+* Images are kept in slices of four channels, the last one filled up (`common/convert.h`, PHWC4).
 * A 1×1 convolution of 1×1 images is a fully connected layer
   (`common/transformations/make_fully_connected.cc`): group gemm.
 * 3×3 convolutions of stride 1 without groups are Winograd's F(4×4, 3×3) where channels in and out,
@@ -10,7 +10,8 @@ TensorFlow Lite's GPU delegate ("tflite-gpu"):
   `common/selectors/operation_selector.cc`): group conv-winograd. Adreno needs more of both.
 
 The names that the profiler of the delegate gave 22,806 convolutions on six phones agree with these
-rules in all but 24, which have fewer filters than any rule speaks of (docs/cost-model-results.md).
+rules in all but 24, which are fused with the depthwise convolution before them on Apple's GPUs
+(`common/tasks/special/depthwise_conv_plus_1x1_conv.cc`); for that there is no rule here.
 """
 
 from __future__ import annotations

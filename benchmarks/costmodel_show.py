@@ -85,7 +85,7 @@ def _paired(found: Mapping) -> None:
 def curve(title: str, found: Mapping[str, Mapping], part: str) -> None:
     """MAPE by the number of measurements, one line per model."""
     names = list(next(iter(found.values())))
-    table(title, ("ops", *found), [
+    table(title, ("measured", *found), [
         (name, *(percent(one[name][part]["mape"]) for one in found.values())) for name in names
     ])  # fmt: skip
 

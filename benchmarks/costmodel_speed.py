@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import costmodel_cells as own
@@ -17,7 +17,13 @@ from nnprof.networks.spec import NetworkSpec
 from nnprof.profiler.costmodel import fit, gather, work
 from nnprof.profiler.costmodel import model as models
 from nnprof.profiler.costmodel.fit import Rows
-from nnprof.profiler.costmodel.predict import predict, predict_specs
+from nnprof.profiler.costmodel.model import CostModel
+from nnprof.profiler.costmodel.predict import (
+    extrapolating,
+    network_factors,
+    predict,
+    predict_specs,
+)
 from nnprof.profiler.costmodel.work import Work
 
 ROUNDS = 7
@@ -43,6 +49,7 @@ def run_speed(folder: Path, _: Path) -> dict:
         "one network, forests": (lambda: _by_forests(trees, ops), 10),
         f"{len(family)} specs made": (_family, 1),
         f"{len(family)} specs predicted": (lambda: predict_specs(model, family, BATCH), 1),
+        f"{len(family)} specs, intervals and flags": (lambda: _told(model, family), 1),
         f"{len(family)} specs made and predicted": (
             lambda: predict_specs(model, _family(), BATCH), 1),
         f"{len(sample)} specs, ours": (lambda: predict_specs(model, sample, BATCH), 1),
@@ -61,6 +68,12 @@ def run_speed(folder: Path, _: Path) -> dict:
     ])  # fmt: skip
     show.say("Forests predict ops that are at hand already; ours also makes them from specs.")
     return out
+
+
+def _told(model: CostModel, family: Sequence[NetworkSpec]) -> tuple[Array, Array]:
+    """What `nnprof search` says of each network beside its time."""
+    table = work.of_specs(family, model.lowering).at(BATCH, model.value_bytes)
+    return network_factors(model, table), extrapolating(model, table, BATCH)
 
 
 def _family() -> list[NetworkSpec]:

@@ -48,7 +48,7 @@ def plan(
     from nnprof.cli.bench import batch_sizes
     from nnprof.networks.spaces import parse_space
     from nnprof.profiler import studies
-    from nnprof.profiler.costmodel import design
+    from nnprof.profiler.costmodel import design, work
 
     if out.suffix != ".json":
         raise UsageError(f"'{out}' is no name for a study.", "Give one that ends in .json.")
@@ -56,8 +56,8 @@ def plan(
     space, batches = parse_space(family), batch_sizes(batch)
     whole = design.whole(space, batches, lowering, budget, model, known)
     left = budget - sum(choice.ops for choice in whole)
-    size = {"value_bytes": model.value_bytes} if model else {}
-    offered = design.candidates(space, batches, lowering, **size)
+    value_bytes = model.value_bytes if model else work.VALUE_BYTES
+    offered = design.candidates(space, batches, lowering, value_bytes)
     chosen = (*whole, *design.plan(offered, left, model, known))
     if not chosen:
         raise UsageError("Nothing is left to measure.", "Widen the family or the batches.")

@@ -12,7 +12,8 @@ import msgspec
 
 # The Run file's history.
 # 1  first published form.
-SCHEMA = 1
+# 2  adds what a number rests on: batch axes, identity, precisions, what was left out.
+SCHEMA = 2
 
 
 class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

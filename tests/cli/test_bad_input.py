@@ -126,7 +126,7 @@ Case = Callable[[Path], tuple[str, ...]]
         ),
         pytest.param(
             lambda folder: ("show", str(_newer(folder))),
-            "run.json has schema 99; this nnprof reads up to 1. Install a newer nnprof.",
+            "run.json has schema 99; this nnprof reads up to 2. Install a newer nnprof.",
             id="newer schema",
         ),
         pytest.param(

@@ -28,7 +28,7 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from nnprof.errors import BadFile, Unavailable
 from nnprof.exporters.check import check_against_torch, generated_tiles, require_agreement
-from nnprof.files import write_atomically
+from nnprof.files import AnyPath, write_atomically
 from nnprof.networks.checkpoint import Checkpoint, load_checkpoint
 from nnprof.networks.spec import Conv, Dense, NetworkSpec, Shape, same_padding
 from nnprof.types import Model, Tensor
@@ -64,7 +64,9 @@ class _Source(NamedTuple):
         return self.checkpoint.record.dataset if self.checkpoint else ""
 
 
-def export(spec: NetworkSpec, checkpoint: Path | None = None, cache: Path | None = None) -> Model:
+def export(
+    spec: NetworkSpec, checkpoint: AnyPath | None = None, cache: AnyPath | None = None
+) -> Model:
     """The network as an ONNX file in the cache, made where it is not there yet.
 
     With the trained weights in the folder `checkpoint`, else with seeded ones and MNIST's
@@ -76,8 +78,8 @@ def export(spec: NetworkSpec, checkpoint: Path | None = None, cache: Path | None
         Unavailable: torch or onnxscript is not installed.
         Disagreement: the file would not compute what the network computes.
     """
-    source = _source(spec, load_checkpoint(checkpoint) if checkpoint else None)
-    folder = cache or default_cache()
+    source = _source(spec, load_checkpoint(Path(checkpoint)) if checkpoint else None)
+    folder = Path(cache or default_cache())
     key = _key(source)
     kept = cached(folder, key)
     if kept:
@@ -354,7 +356,7 @@ def _layer_name(node: onnx.NodeProto) -> str:
 # --- any ONNX file --------------------------------------------------------------------------------
 
 
-def load_model(path: Path) -> Model:
+def load_model(path: AnyPath) -> Model:
     """What an ONNX file says of itself: inputs, outputs, opset; and where it came from, if from us.
 
     Weights in files beside it are not read, but must be there.

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from nnprof.errors import UsageError
 
+AnyPath = str | os.PathLike[str]  # what the public functions take for a path
+
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace the file in one step: a reader, or a power cut, meets the old or the new content.

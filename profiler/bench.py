@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from nnprof.errors import BadFile, CellError, NnprofError, UsageError
 from nnprof.exporters.onnx import chain_model, export, identity_model
-from nnprof.files import clear_leftovers
+from nnprof.files import AnyPath, clear_leftovers
 from nnprof.networks.families import parse_network
 from nnprof.profiler import checks, hosts, observer, ops, reconcile, results, roofline, stats
 from nnprof.profiler.worker import CHAIN, Loop, Looped, Measure, Measured, Probe, Probed
@@ -60,13 +60,15 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def start(
-    name: str, command: Sequence[str], cells: Sequence[Cell], plan: Plan, folder: Path
+    name: str, command: Sequence[str], cells: Sequence[Cell], plan: Plan, folder: AnyPath
 ) -> tuple[Run, Path]:
     """A Run with nothing measured yet, on disk; every model has been opened once.
 
     Raises:
-        UsageError: the target is not here, refuses a model, or the folder is unwritable.
+        UsageError: there are no cells, or cells of several targets; the target is not here or
+            refuses a model; the folder is unwritable.
     """
+    _require_one_target(cells)
     unique = tuple({cell.key: cell for cell in cells}.values())
     study = Study(
         name=name,
@@ -77,7 +79,7 @@ def start(
     )
     target = unique[0].target
     where = target.device if target.host == Target().host else target.host.removeprefix("ssh://")
-    path = results.new_path(folder, study, where)
+    path = results.new_path(Path(folder), study, where)
     run = Run(study=study, environment={})
     results.save(run, path)
     try:
@@ -87,6 +89,25 @@ def start(
         raise
     results.save(run, path)
     return run, path
+
+
+def _require_one_target(cells: Sequence[Cell]) -> None:
+    """One Run has one environment, which its first cell stands for."""
+    if not cells:
+        raise UsageError("There is nothing to measure: no cells.", "Give at least one cell.")
+    one = cells[0].target
+    for cell in cells:
+        if cell.target != one:
+            raise UsageError(
+                f"The cells have several targets, such as {_named(one)} and {_named(cell.target)}.",
+                "Start a run for each, and compare them.",
+            )
+
+
+def _named(target: Target) -> str:
+    """A target in a sentence."""
+    told = [f"{name} {value}" for name, value in msgspec.structs.asdict(target).items() if value]
+    return f"({', '.join(told)})"
 
 
 def probe(target: Target) -> dict[str, Any]:
@@ -129,12 +150,13 @@ def _probe(cells: Sequence[Cell]) -> dict[str, Any]:
     }
 
 
-def resume(path: Path) -> Run:
+def resume(path: AnyPath) -> Run:
     """A Run read back, its models at hand again, its failed cells open for another try.
 
     Raises:
         BadFile: it is no Run, or a model of it cannot be had any more.
     """
+    path = Path(path)
     run = results.load(path)
     if "imported" in run.environment:
         raise UsageError(f"{path} was imported, not measured here.", "Start a run of your own.")
@@ -182,7 +204,7 @@ def _find_again(model: Model) -> Model:
     )
 
 
-def sweep(run: Run, path: Path) -> Iterator[Step]:
+def sweep(run: Run, path: AnyPath) -> Iterator[Step]:
     """Measure what is missing, saving after every process; one Step per process."""
     if run.study.plan.protocol == "loop":
         yield from _loop(run, path)
@@ -221,7 +243,7 @@ def sweep(run: Run, path: Path) -> Iterator[Step]:
             yield _step(cells, key, done, failed, plan)
 
 
-def _loop(run: Run, path: Path) -> Iterator[Step]:
+def _loop(run: Run, path: AnyPath) -> Iterator[Step]:
     """The protocol of 2016: one process, all networks in order, several turns. All or nothing."""
     cells = {cell.key: cell for cell in run.study.cells}
     if len(run.measurements) == len(cells):

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from nnprof.errors import BadFile, NewerSchema
-from nnprof.files import write_atomically
+from nnprof.files import AnyPath, write_atomically
 from nnprof.types import SCHEMA, Run, Study
 
 
@@ -37,16 +37,16 @@ def is_run(path: Path) -> bool:
     return True
 
 
-def save(run: Run, path: Path) -> None:
+def save(run: Run, path: AnyPath) -> None:
     """Write the Run so that `path` is a whole file at every moment, even if we are killed.
 
     Raises:
         UsageError: the folder cannot be written.
     """
-    write_atomically(path, msgspec.json.format(msgspec.json.encode(run), indent=1))
+    write_atomically(Path(path), msgspec.json.format(msgspec.json.encode(run), indent=1))
 
 
-def load(path: Path) -> Run:
+def load(path: AnyPath) -> Run:
     """Read and check a Run.
 
     Raises:
@@ -54,7 +54,7 @@ def load(path: Path) -> Run:
         BadFile: it is missing, cut off, or no Run.
     """
     try:
-        text = path.read_bytes()
+        text = Path(path).read_bytes()
     except OSError as error:
         raise BadFile(f"Cannot read {path}: {error.strerror or error}.") from error
     try:

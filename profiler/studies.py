@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ import msgspec
 from nnprof import registry
 from nnprof.errors import BadFile, NewerSchema, UsageError
 from nnprof.exporters.onnx import export, load_model
-from nnprof.files import write_atomically
+from nnprof.files import AnyPath, write_atomically
 from nnprof.networks import bundled
 from nnprof.networks.families import parse_network
 from nnprof.networks.spec import NetworkSpec
@@ -22,7 +23,7 @@ BATCHES = (1, 4, 16, 64, 256, 1024)
 STUDY_SCHEMA = 1
 
 
-def model_of(text: str) -> Model:
+def model_of(text: AnyPath) -> Model:
     """The model that a user's text stands for.
 
     A path of an ONNX file, a checkpoint's folder, or a network to be exported with seeded weights.
@@ -37,7 +38,7 @@ def model_of(text: str) -> Model:
         return export(load_checkpoint(path).spec, checkpoint=path)
     if path.is_file() or path.suffix == ".onnx":
         return load_model(path)
-    return export(parse_network(text))
+    return export(parse_network(os.fspath(text)))
 
 
 def bundled_cells(target: Target, batches: Sequence[int] = ()) -> tuple[Cell, ...]:
@@ -47,7 +48,10 @@ def bundled_cells(target: Target, batches: Sequence[int] = ()) -> tuple[Cell, ..
 
 
 def named_cells(
-    texts: Iterable[str], target: Target, batches: Sequence[int] = (), data: str = "generated"
+    texts: Iterable[AnyPath],
+    target: Target,
+    batches: Sequence[int] = (),
+    data: AnyPath = "generated",
 ) -> tuple[Cell, ...]:
     """Every named network at every batch; a file bound to one batch at that batch alone.
 
@@ -164,7 +168,7 @@ def _text(network: NetworkSpec | str) -> str:
     return network if isinstance(network, str) else network.name
 
 
-def _cells(model: Model, batches: Sequence[int], target: Target, data: str) -> tuple[Cell, ...]:
+def _cells(model: Model, batches: Sequence[int], target: Target, data: AnyPath) -> tuple[Cell, ...]:
     path = data if data == "generated" else str(Path(data).resolve())
     for batch in batches:
         inputs.check_batch(model, batch)

@@ -2,7 +2,9 @@
 PYTHON ?= python3
 TYPING := build/typing/nnprof
 
-.PHONY: install bench test lint types schema check gpu-evidence
+TESTS ?= tests
+
+.PHONY: install bench test coverage lint types schema check gpu-evidence
 
 install:
 	$(PYTHON) -m pip install -c constraints.txt -e '.[cpu,train,test]'
@@ -12,6 +14,12 @@ bench:
 
 test:
 	$(PYTHON) -m pytest
+
+# What the tests run, in their own process and in all that they start. TESTS=FOLDER for some of them.
+coverage:
+	rm -rf build/coverage
+	$(PYTHON) -m coverage run -m pytest $(TESTS); code=$$?; \
+		$(PYTHON) -m coverage combine -q && $(PYTHON) -m coverage report && exit $$code
 
 lint:
 	$(PYTHON) -m ruff format --check .

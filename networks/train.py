@@ -426,8 +426,9 @@ def _without_prefix(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, N
 @contextmanager
 def _progress(epochs: int, done: int) -> Iterator[Callable[[Epoch], None]]:
     """A bar on standard error, on a terminal only."""
-    from rich.console import Console
     from rich.progress import Progress
+
+    from nnprof.terminal import Console
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:

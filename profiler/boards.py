@@ -197,9 +197,8 @@ def meant_by(device: str) -> Board | None:
     if device == JETSON:
         raise Unavailable(
             f"This machine is no Jetson, and no board is called 'jetson' in {file()}.",
-            "There are two ways:\n"
-            f"  name it there once: {_EXAMPLE} (docs/remote.md)\n"
-            "  or give its address: --device ssh://user@address",
+            f"Name it there once: {_EXAMPLE} (docs/remote.md); or give its address: "
+            "--device ssh://user@address",
         )
     raise UnknownName("device", device, [*kinds, *boards, "jetson", f"{_URL}user@host"])
 

@@ -13,13 +13,16 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from rich.table import Table
 
 from nnprof.profiler import checks, energy, stats
 from nnprof.profiler.roofline import Roofline
+from nnprof.terminal import Table, styled
+from nnprof.text import csv_cell, markdown
 from nnprof.types import Check, Failure, Measurement, Model, OpPass, OpTime, Run, Target
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from nnprof.profiler.compare import Comparison
 
 COLUMNS = (
@@ -162,21 +165,26 @@ def _against(op: OpTime, limits: Roofline | None) -> Row:
 
 
 def as_csv(table: Sequence[Row], columns: Sequence[str]) -> str:
-    """The rows as CSV, numbers in full."""
+    """The rows as CSV, numbers in full; text as `nnprof.text.csv_cell` makes it."""
     import pandas as pd
 
     # As objects, or a column with one gap would turn its whole numbers into fractions.
-    return str(pd.DataFrame(table, columns=list(columns), dtype=object).to_csv(index=False))
+    cells = [{name: csv_cell(value) for name, value in row.items()} for row in table]
+    return str(pd.DataFrame(cells, columns=list(columns), dtype=object).to_csv(index=False))
 
 
 def as_markdown(table: Sequence[Row], columns: Sequence[str]) -> str:
     """The rows as a Markdown table, numbers to four digits."""
     import pandas as pd
 
-    frame = pd.DataFrame(table, columns=list(columns), dtype=object).map(
-        lambda value: digits(value) if value is None or isinstance(value, float) else value
-    )
+    frame = pd.DataFrame(table, columns=list(columns), dtype=object).map(_as_markdown)
     return f"{frame.to_markdown(index=False, disable_numparse=True)}\n"
+
+
+def _as_markdown(value: Any) -> Any:
+    if value is None or isinstance(value, float):
+        return digits(value)
+    return markdown(value) if isinstance(value, str) else value
 
 
 # --- tables for a terminal ------------------------------------------------------------------------
@@ -199,7 +207,7 @@ def aligned(values: Sequence[float], count: int = 4) -> list[str]:
     return [f"{value:.{max(0, count - 1 - whole)}f}" for value in values]
 
 
-def heading(run: Run) -> str:
+def heading(run: Run) -> list[str]:
     """What all cells of a Run share, in one line or two."""
     first = run.study.cells[0]
     version = run.environment.get("backend", {}).get("version", "")
@@ -211,7 +219,7 @@ def heading(run: Run) -> str:
         f"{', '.join(_told('precision', one) for one in _precisions(run))}, {threads}"
     )
     common, _ = _labels(_names(run))
-    return f"{shared}\n{common}" if common else shared
+    return [shared, common] if common else [shared]
 
 
 def _place(target: Target) -> str:
@@ -245,7 +253,7 @@ def cell_table(run: Run) -> Table:
     for failure in run.failures:
         model, batch = failure.workload.model, str(failure.workload.batch)
         label = labels[model.name] + _marked(run, model)
-        table.add_row(label, batch, *["–"] * 5, "[red]failed[/red]")
+        table.add_row(label, batch, *["–"] * 5, styled("failed", "red"))
     return table
 
 
@@ -307,7 +315,7 @@ def _labels(names: Sequence[str]) -> tuple[str, dict[str, str]]:
     return f"{families.pop()}({', '.join(shared)})", labels
 
 
-def _cell_line(measurement: Measurement) -> list[str]:
+def _cell_line(measurement: Measurement) -> list[str | Text]:
     row = _row(measurement)
     half = stats.half_width(stats.process_medians_s(measurement))
     state = row["state"]
@@ -318,7 +326,7 @@ def _cell_line(measurement: Measurement) -> list[str]:
         digits(row["latency_ms"]),
         "–" if math.isinf(half) else f"{half * 100:.1f}",
         digits(row["ops_over_clean"], 3),
-        state if state == "steady" else f"[yellow]{state}[/yellow]",
+        styled(state, "" if state == "steady" else "yellow"),
     ]
 
 
@@ -542,7 +550,7 @@ def comparison_table(found: Comparison) -> Table:
         )
     for row, cell in zip(_compared_rows(found, labels), found.cells, strict=True):
         style = _STYLES[cell.verdict]
-        table.add_row(*row[:-1], f"[{style}]{row[-1]}[/{style}]" if style else row[-1])
+        table.add_row(*row[:-1], styled(row[-1], style))
     return table
 
 
@@ -552,7 +560,7 @@ def comparison_markdown(found: Comparison) -> str:
     table = as_markdown(
         [dict(zip(_COMPARED, row, strict=True)) for row in _compared_rows(found, names)], _COMPARED
     )
-    return "\n".join([*comparison_lines(found), "", table])
+    return "\n".join([*map(markdown, comparison_lines(found)), "", table])
 
 
 def _compared_rows(found: Comparison, labels: dict[str, str]) -> list[list[str]]:

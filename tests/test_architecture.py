@@ -15,6 +15,8 @@ LAYERS = {
     "nnprof.files": 0,
     "nnprof.types": 0,
     "nnprof.registry": 0,
+    "nnprof.terminal": 0,
+    "nnprof.text": 0,
     "nnprof.networks": 1,
     "nnprof.exporters": 2,
     "nnprof.profiler": 3,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nnprof.errors import UsageError
+from nnprof.text import plain, shell_word, shown_json
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -313,14 +314,14 @@ def _cells(
 
 def _sweep(run: Run, path: Path) -> bool:
     """Measure with a progress bar; False when the user stopped it. All is on disk either way."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     from nnprof.profiler import bench as sweeps
+    from nnprof.terminal import Console
 
     console = Console(stderr=True)
     # No refresh of its own: a thread that paints would disturb what is being timed.
-    columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}"))
+    columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
     progress = Progress(
         *columns, console=console, auto_refresh=False, disable=not console.is_terminal
     )
@@ -331,9 +332,8 @@ def _sweep(run: Run, path: Path) -> bool:
             for step in sweeps.sweep(run, path):
                 _paint(progress, task, step)
     except KeyboardInterrupt:
-        console.print(
-            f"Stopped. What is measured is kept; go on with: nnprof bench --resume {path}"
-        )
+        sys.stderr.write("Stopped. What is measured is kept; go on with:\n")
+        sys.stderr.write(f"nnprof bench --resume {shell_word(path)}\n")
         return False
     return True
 
@@ -344,7 +344,7 @@ def _paint(progress: Progress, task: TaskID, step: Step) -> None:
 
     work = step.cell.workload
     if step.failure:
-        news = "[red]failed[/red]"
+        news = "failed"
     elif step.measurement:
         news = f"{digits(work.batch / stats.latency_s(step.measurement) / 1e3)} tiles/ms"
     else:
@@ -352,7 +352,9 @@ def _paint(progress: Progress, task: TaskID, step: Step) -> None:
     progress.update(
         task,
         completed=step.finished,
-        description=f"{news}, {step.left_s:.0f} s left, batch {work.batch}, {work.model.name}",
+        description=plain(
+            f"{news}, {step.left_s:.0f} s left, batch {work.batch}, {work.model.name}"
+        ),
         refresh=True,
     )
 
@@ -363,7 +365,7 @@ def _print(path: Path, output: Output, *, bundled: bool) -> None:
 
     run = results.load(path)
     if output is Output.json:
-        sys.stdout.write(path.read_text(encoding="utf-8") + "\n")
+        sys.stdout.write(shown_json(path.read_text(encoding="utf-8")) + "\n")
     else:
         print_cells(run)
         sys.stdout.write("\n")
@@ -372,6 +374,6 @@ def _print(path: Path, output: Output, *, bundled: bool) -> None:
             sys.stdout.write("\n")
         print_notes(run)
         # Plain and on a line of its own, whatever the width: it will be copied.
-        sys.stdout.write(f"Run: {path}\n")
+        sys.stdout.write(f"Run: {shell_word(path)}\n")
     if run.failures:
         raise typer.Exit(1)

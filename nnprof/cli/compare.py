@@ -43,12 +43,11 @@ def compare(
     """Compare two Runs cell by cell; exit code 1 if a cell regressed or failed."""
     from nnprof.profiler import compare as comparing
     from nnprof.profiler import results
+    from nnprof.text import json_lines
 
     found = comparing.compare(results.load(before), results.load(after), allow or ())
     if output is Format.json:
-        import msgspec
-
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(found), indent=1).decode() + "\n")
+        sys.stdout.write(json_lines(found) + "\n")
     elif output is Format.md:
         from nnprof.profiler import report
 
@@ -60,11 +59,10 @@ def compare(
 
 
 def _print(found: Comparison) -> None:
-    from rich.console import Console
-
     from nnprof.profiler import report
+    from nnprof.terminal import Console
 
-    console = Console(highlight=False)
+    console = Console()
     console.print(report.comparison_table(found))
     for line in report.comparison_lines(found):
-        console.print(line, markup=False)
+        console.say(line)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nnprof.text import plain
+
 if TYPE_CHECKING:
     from nnprof.profiler.observer import Effect
     from nnprof.profiler.ports import Device
@@ -46,11 +48,9 @@ def devices(name: Name = None, measure: Measure = False, threads: Threads = 1) -
 
 
 def _list() -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from nnprof import registry
     from nnprof.profiler import boards
+    from nnprof.terminal import Console, Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("device", "where", "what"):
@@ -60,7 +60,7 @@ def _list() -> None:
     for name, board in boards.load().items():
         runtime = board.backend or "the usual runtime"
         table.add_row(name, board.by_hand, f"of {boards.file().name}; {runtime}")
-    Console(highlight=False).print(table)
+    Console().print(table)
 
 
 def _here(device: Device) -> tuple[str, str]:
@@ -114,7 +114,7 @@ def _tell(name: str, value: Any, why: str) -> None:
 
 
 def _line(name: str, text: str) -> None:
-    sys.stdout.write(f"{name:<22} {text}\n")
+    sys.stdout.write(f"{plain(name):<22} {plain(text)}\n")
 
 
 def _text(value: Any, why: str = "") -> str:
@@ -157,7 +157,7 @@ def _limits(target: Target, *, measure: bool) -> None:
         limits, effect = roofline.measure(target), observer.measure(target)
         roofline.save(limits, environment, target.threads)
         path = observer.save(effect, environment, target.threads)
-        sys.stdout.write(f"Kept: {path.parents[1]}\n")
+        sys.stdout.write(f"Kept: {plain(str(path.parents[1]))}\n")
     if limits:
         _print(limits)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ import typer
 
 from nnprof.errors import BadFile, Unavailable
 from nnprof.networks.families import parse_network
+from nnprof.text import plain, shown_json
 from nnprof.types import Workload
 
 if TYPE_CHECKING:
@@ -95,15 +97,13 @@ def _folder(text: str) -> Path | None:
 
 
 def _print(model: Model, agreement: Agreement, source: str, format: _Format) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from nnprof.terminal import Console, Table
 
-    console = Console(soft_wrap=True)
     if format is _Format.json:
         both = {"model": model, "agreement": agreement, "checked_on": source}
-        console.out(msgspec.json.encode(both).decode(), highlight=False)
+        sys.stdout.write(shown_json(msgspec.json.encode(both).decode()) + "\n")
         return
-    table = Table("", model.name)
+    table = Table("", plain(model.name))
     table.columns[1].overflow = "fold"
     table.add_row("file", model.path)
     table.add_row("sha256", model.sha256)
@@ -117,4 +117,4 @@ def _print(model: Model, agreement: Agreement, source: str, format: _Format) -> 
         f"classes {agreement.top1_agreement:.2%}, outputs within {agreement.max_difference:.1e}\n"
         f"{agreement.tiles} tiles: {source}; {agreement.runtime}",
     )
-    console.print(table)
+    Console().print(table, soft_wrap=True)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nnprof.text import shell_word, shown_json
+
 if TYPE_CHECKING:
     from nnprof.profiler.costmodel.model import CostModel, Peaks
 
@@ -59,10 +61,10 @@ def fit_model(
     made = assemble.model(measured, name, _peaks(peak_gflops, peak_gbytes), source)
     model.save(made, output)
     if form is Format.json:
-        sys.stdout.write(model.encode(made).decode() + "\n")
+        sys.stdout.write(shown_json(model.encode(made).decode()) + "\n")
         return
     show(made)
-    sys.stdout.write(f"Model: {output}\n")
+    sys.stdout.write(f"Model: {shell_word(output)}\n")
 
 
 def _peaks(gflops: float | None, gbytes: float | None) -> Peaks | None:
@@ -83,18 +85,16 @@ def _peaks(gflops: float | None, gbytes: float | None) -> Peaks | None:
 
 def show(made: CostModel) -> None:
     """Equations, checks and doubts of a model, at most 80 columns wide."""
-    from rich.console import Console
-    from rich.text import Text
-
     from nnprof.profiler.costmodel import tables
+    from nnprof.terminal import Console
 
-    console = Console(highlight=False)
-    console.print(Text(tables.heading(made), style="bold"))
+    console = Console()
+    console.say(tables.heading(made), "bold")
     for table in (tables.terms(made), tables.groups(made)):
         if table.row_count:
             console.print(table)
             console.print()
     for line in tables.check_lines(made):
-        console.print(Text(line))
+        console.say(line)
     for line in tables.warning_lines(made):
-        console.print(Text(f"Note: {line}", style="yellow"))
+        console.say(f"Note: {line}", "yellow")

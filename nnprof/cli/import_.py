@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nnprof.errors import UsageError
+from nnprof.text import plain, shell_word
 
 if TYPE_CHECKING:
     from nnprof.types import Run
@@ -77,8 +78,8 @@ def import_(
     print_cells(run)
     sys.stdout.write("\n")
     for line in _lines(run):
-        sys.stdout.write(f"{line}\n")
-    sys.stdout.write(f"Run: {path}\n")
+        sys.stdout.write(f"{plain(line)}\n")
+    sys.stdout.write(f"Run: {shell_word(path)}\n")
 
 
 def _pairs(words: list[str]) -> dict[str, str]:

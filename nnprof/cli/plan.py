@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nnprof.errors import UsageError
+from nnprof.text import plain, shell_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,8 +64,8 @@ def plan(
         raise UsageError("Nothing is left to measure.", "Widen the family or the batches.")
     studies.save_study(_study(out.stem, chosen), out)
     for line in _lines(chosen, len(known.works)):
-        sys.stdout.write(f"{line}\n")
-    sys.stdout.write(f"Measure it with: nnprof bench --study {out}\n")
+        sys.stdout.write(f"{plain(line)}\n")
+    sys.stdout.write(f"Measure it with: nnprof bench --study {shell_word(out)}\n")
 
 
 def _known(sources: Sequence[str]) -> tuple[CostModel | None, Measured, str]:

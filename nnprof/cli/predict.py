@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nnprof.text import json_lines
+
 if TYPE_CHECKING:
     from nnprof.profiler.costmodel.model import CostModel
     from nnprof.profiler.costmodel.predict import Prediction
@@ -72,12 +74,9 @@ def predict(
     if not partial:
         _refuse(found)
     if output is Format.json:
-        import msgspec
-
         from nnprof.profiler.costmodel import tables
 
-        encoded = msgspec.json.format(msgspec.json.encode(tables.records(found)), indent=1)
-        sys.stdout.write(encoded.decode() + "\n")
+        sys.stdout.write(json_lines(tables.records(found)) + "\n")
         return
     _print(loaded, found, ops=ops, source=", ".join(sorted(sources)))
 
@@ -99,18 +98,17 @@ def _refuse(found: list[Prediction]) -> None:
 
 
 def _print(made: CostModel, found: list[Prediction], *, ops: bool, source: str) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
     from nnprof.profiler.costmodel import tables
+    from nnprof.terminal import Console
 
-    console = Console(highlight=False)
-    console.print(Text(tables.heading(made), style="bold"))
+    console = Console()
+    console.say(tables.heading(made), "bold")
     console.print(tables.predictions(found))
     for one in found if ops else ():
-        console.print(Text(f"\n{one.network}, batch {one.batch}", style="bold"))
+        console.print()
+        console.say(f"{one.network}, batch {one.batch}", "bold")
         for table in tables.breakdown(one):
             console.print(table)
             console.print()
     for line in tables.doubts(made, found, source):
-        console.print(Text(line, style="yellow"))
+        console.say(line, "yellow")

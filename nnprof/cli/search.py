@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nnprof.text import json_lines, plain
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.table import Table
-
     from nnprof.profiler.costmodel.search import Candidate, Found
+    from nnprof.terminal import Table
 
 _SHOWN = 20
 
@@ -67,7 +68,7 @@ def search(
         trained, notes = searching.records(accuracy)
         found = searching.front(known, trained, batch, least)
         for note in notes:
-            sys.stderr.write(f"nnprof: {note}\n")
+            sys.stderr.write(f"nnprof: {plain(note)}\n")
     else:
         found = searching.search(known, parse_space(family), batch, least)
     if output is not Format.table:
@@ -82,12 +83,11 @@ def search(
 
 
 def _print_lines(lines: Sequence[str]) -> None:
-    from rich.console import Console
-    from rich.text import Text
+    from nnprof.terminal import Console
 
-    console = Console(highlight=False)
+    console = Console()
     for line in lines:
-        console.print(Text(line))
+        console.say(line)
 
 
 def _text(candidates: Sequence[Candidate], output: Format) -> str:
@@ -95,7 +95,7 @@ def _text(candidates: Sequence[Candidate], output: Format) -> str:
 
     rows = [msgspec.structs.asdict(one) for one in candidates]
     if output is Format.json:
-        return msgspec.json.format(msgspec.json.encode(rows), indent=1).decode() + "\n"
+        return json_lines(rows) + "\n"
     from nnprof.profiler import report
     from nnprof.profiler.costmodel.search import Candidate
 
@@ -136,8 +136,7 @@ def _lines(found: Found, name: str, least: float, batch: int, *, trained: bool) 
 
 
 def _print(candidates: Sequence[Candidate], *, trained: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from nnprof.terminal import Console, Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("network", overflow="fold")
@@ -147,7 +146,7 @@ def _print(candidates: Sequence[Candidate], *, trained: bool) -> None:
     if trained:
         table.add_column("front", no_wrap=True)
     _fill(table, candidates, trained=trained)
-    Console(highlight=False).print(table)
+    Console().print(table)
 
 
 def _fill(table: Table, candidates: Sequence[Candidate], *, trained: bool) -> None:

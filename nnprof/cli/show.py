@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from nnprof.types import Measurement, Run
 
 
@@ -77,12 +75,10 @@ def select(run: Run, batches: list[int]) -> Run:
 
 def _text(run: Run, ops: bool, output: Format) -> str:
     from nnprof.profiler import report
+    from nnprof.text import json_lines
 
     if output is Format.json:
-        import msgspec
-
-        rows = report.op_rows(run) if ops else report.rows(run)
-        return msgspec.json.format(msgspec.json.encode(rows), indent=1).decode() + "\n"
+        return json_lines(report.op_rows(run) if ops else report.rows(run)) + "\n"
     rows, columns = (
         (report.op_rows(run), report.OP_COLUMNS) if ops else (report.rows(run), report.COLUMNS)
     )
@@ -92,45 +88,43 @@ def _text(run: Run, ops: bool, output: Format) -> str:
 
 def print_cells(run: Run) -> None:
     """One line per cell."""
-    from rich.text import Text
-
     from nnprof.profiler import report
+    from nnprof.terminal import Console
 
-    console = _console()
-    console.print(Text(report.heading(run), style="bold"))
+    console = Console()
+    for line in report.heading(run):
+        console.say(line, "bold")
     console.print(report.cell_table(run))
 
 
 def print_ops(measurement: Measurement, run: Run) -> None:
     """A cell's ops, its kinds of ops, and what they leave unexplained."""
-    from rich.text import Text
-
     from nnprof.profiler import report
+    from nnprof.terminal import Console
 
-    console, work = _console(), measurement.workload
+    console, work = Console(), measurement.workload
     mark = "" if work.precision == "fp32" else f", {work.precision}"
-    console.print(Text(f"{work.model.name}, batch {work.batch}{mark}", style="bold"))
+    console.say(f"{work.model.name}, batch {work.batch}{mark}", "bold")
     if measurement.ops is not None:
         console.print(report.op_table(measurement, report.roof(run)))
         console.print()
         console.print(report.kind_table(measurement))
     for line in report.residual_lines(measurement):
-        console.print(Text(line))
+        console.say(line)
 
 
 def print_notes(run: Run) -> None:
     """Failures, warnings, and how the time was spent."""
-    from rich.text import Text
-
     from nnprof.profiler import report
+    from nnprof.terminal import Console
 
-    console = _console()
+    console = Console()
     for line in report.failure_lines(run.failures):
-        console.print(Text(f"Failed: {line}", style="red"))
+        console.say(f"Failed: {line}", "red")
     for line in report.check_lines(run):
-        console.print(Text(f"Note: {line}", style="yellow"))
+        console.say(f"Note: {line}", "yellow")
     for line in _summary(run):
-        console.print(Text(line))
+        console.say(line)
 
 
 def _summary(run: Run) -> list[str]:
@@ -140,9 +134,3 @@ def _summary(run: Run) -> list[str]:
     drift = [report.drift_line(run)] if run.study.plan.protocol == "loop" else []
     special = [*report.accuracy_lines(run), *report.idle_lines(run), *report.energy_lines(run)]
     return [*special, *drift, *([saved] if saved else []), report.timed_line(run)]
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(highlight=False)

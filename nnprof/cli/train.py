@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from nnprof.networks.families import parse_network
+from nnprof.text import plain, shown_json
 from nnprof.types import TrainingRecord
 
 
@@ -100,16 +101,15 @@ def train(
     )
     record = training.train(spec, datasets.load(dataset), settings, out, resume=resume)
     if format is _Format.json:
-        sys.stdout.write(msgspec.json.encode(record).decode() + "\n")
+        sys.stdout.write(shown_json(msgspec.json.encode(record).decode()) + "\n")
     else:
         _print(record, out)
 
 
 def _print(record: TrainingRecord, folder: Path) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from nnprof.terminal import Console, Table
 
-    table = Table("", record.network, title_justify="left")
+    table = Table("", plain(record.network), title_justify="left")
     if record.test_accuracy is not None:
         table.add_row("test accuracy", f"{record.test_accuracy:.2%}")
     if record.best_epoch is not None:

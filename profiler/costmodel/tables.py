@@ -10,9 +10,8 @@ from nnprof.profiler.costmodel import features
 from nnprof.profiler.costmodel.model import NETWORK, CostModel, Term
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from nnprof.profiler.costmodel.predict import Prediction
+    from nnprof.terminal import Table
 
 _ASSUMED = "assumed"  # a term that no measured op has any of
 # What a call is, which is no feature of an op.
@@ -66,7 +65,7 @@ def _words(term: Term) -> str:
 
 
 def _table(*columns: str) -> Table:
-    from rich.table import Table
+    from nnprof.terminal import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):

@@ -134,7 +134,7 @@ def test_interrupt_keeps_what_is_measured(tmp_path: Path) -> None:
     _, said = bench.communicate(timeout=30)
     name = paths[0].name
     assert bench.returncode == 130
-    assert f"nnprof bench --resume bench_results/{name}" in " ".join(said.split())
+    assert f"nnprof bench --resume bench_results/{name}" in said.splitlines()
     before = results.load(paths[0])
     done = nnprof("bench", "--resume", f"bench_results/{name}", "--quick", folder=tmp_path)
     after = results.load(paths[0])

@@ -1,0 +1,93 @@
+"""Names from data are text: what a file, a board or a user calls something, fit to be shown.
+
+A name goes through one of these on its way out, and is left as it is everywhere else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+_JOINERS = "\u200c\u200d"  # scripts and emoji need them; no other format character shows
+# What a spreadsheet takes for the start of a formula (OWASP, "CSV injection").
+_FORMULA = tuple("=+-@")
+_MARKDOWN = str.maketrans(
+    {
+        "&": "&amp;",
+        "<": "&lt;",
+        ">": "&gt;",
+        **{letter: f"\\{letter}" for letter in "\\`*[]|~@$"},
+    }
+)
+# Underscores at the edge of a word; links that need no brackets; a heading.
+_MARKDOWN_WORDS = re.compile(r"(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.|^#")
+
+
+def plain(text: str) -> str:
+    """On one line, without what a terminal would obey instead of show.
+
+    Line ends and tabs become spaces; control characters (ESC among them) and those that turn the
+    direction of writing go; halves of characters, as in names that are not UTF-8, become U+FFFD.
+    """
+    if text.isprintable():
+        return text
+    return "".join(map(_shown, text)).strip()
+
+
+def _shown(letter: str) -> str:
+    kind = unicodedata.category(letter)
+    if letter in "\t\n\r\v\f\x1c\x1d\x1e\x85" or kind in ("Zl", "Zp"):
+        return " "
+    if kind == "Cs":
+        return "\ufffd"
+    return "" if kind == "Cc" or (kind == "Cf" and letter not in _JOINERS) else letter
+
+
+def markdown(text: str) -> str:
+    """Plain text that a reader of Markdown or HTML sees as it is: no markup, link or mention."""
+    return _MARKDOWN_WORDS.sub(r"\\\g<0>", plain(text).translate(_MARKDOWN))
+
+
+def csv_cell(value: Any) -> Any:
+    """A value for CSV: text is plain, and behind a ' where a spreadsheet would compute it."""
+    if not isinstance(value, str):
+        return value
+    text = plain(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def json_lines(value: Any, indent: int = 1) -> str:
+    """JSON for standard output, in which what is not plain is escaped."""
+    return shown_json(msgspec.json.format(msgspec.json.encode(value), indent=indent).decode())
+
+
+def shown_json(text: str) -> str:
+    """JSON with line ends as they are, and what else is not plain escaped."""
+    if all(line.isprintable() for line in text.split("\n")):
+        return text
+    return "".join(
+        letter if letter.isprintable() or letter == "\n" else _escaped(letter) for letter in text
+    )
+
+
+def _escaped(letter: str) -> str:
+    code = letter.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{code[start : start + 4]}" for start in range(0, len(code), 4))
+
+
+def shell_word(path: str | Path) -> str:
+    """A path as a word that can be copied to a command line, whatever it is made of."""
+    text = str(path)
+    if plain(text) == text:
+        return shlex.quote(text)
+    letters = (
+        chr(byte) if 0x20 <= byte < 0x7F and byte not in b"'\\" else f"\\x{byte:02x}"
+        for byte in os.fsencode(text)
+    )
+    return f"$'{''.join(letters)}'"

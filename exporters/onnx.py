@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from nnprof.errors import BadFile, Unavailable
+from nnprof.exporters import axes
 from nnprof.exporters.check import check_against_torch, generated_tiles, require_agreement
 from nnprof.files import AnyPath, write_atomically
 from nnprof.networks.checkpoint import Checkpoint, load_checkpoint
@@ -376,6 +377,7 @@ def load_model(path: AnyPath) -> Model:
         _tensor(path, value) for value in proto.graph.input if value.name not in constants
     )
     outputs = tuple(_tensor(path, value) for value in proto.graph.output)
+    batch = axes.find(inputs, outputs)
     if not inputs or not outputs:
         raise BadFile(
             f"'{path}' has no {'inputs' if not inputs else 'outputs'}, so nothing to measure.",
@@ -394,6 +396,8 @@ def load_model(path: AnyPath) -> Model:
         dataset=own.get("dataset", ""),
         precision=own.get("precision", "fp32"),
         conversion=own.get("conversion", ""),
+        batch_axes=batch.axes,
+        batch_from=batch.how,
     )
 
 
@@ -442,8 +446,9 @@ def _tensor(path: Path, value: onnx.ValueInfoProto) -> Tensor:
             "Export the model with tensors as inputs and outputs.",
         )
     kind = value.type.tensor_type
+    # Old converters write 0 or -1 for a free side.
     shape = tuple(
-        dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
+        dim.dim_value if dim.dim_value > 0 else dim.dim_param or axes.UNNAMED
         for dim in kind.shape.dim
     )
     dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)).name

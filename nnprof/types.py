@@ -28,7 +28,8 @@ def _require(condition: bool, sentence: str) -> None:
 class Tensor(_Value, frozen=True, kw_only=True):
     """One input or output of a model.
 
-    `shape` holds numbers, and names for free dimensions: `("batch", 1, 28, 28)`.
+    `shape` holds numbers, and names for free dimensions: `("batch", 1, 28, 28)`; "?" is a free
+    dimension without a name.
     `dtype` is numpy's word, such as "float32".
     """
 
@@ -53,6 +54,11 @@ class Model(_Value, frozen=True, kw_only=True):
         dataset: the data set that it was trained on, empty where not known.
         precision: what its tensors are, as far as we made them: "fp32", "fp16" or "int8".
         conversion: how it came to that precision, empty where it was not converted.
+        batch_axes: by input the axis that holds the batch; an input that is not named has none.
+            None in files of before: the first axis (`axes`).
+        batch_from: how that is known: "declared" by the file (a free side, or a fixed leading 1),
+            "guessed" from it, "given" by the user; "none" where the file does not tell, "" in files
+            of before.
     """
 
     name: str
@@ -67,25 +73,49 @@ class Model(_Value, frozen=True, kw_only=True):
     dataset: str = ""
     precision: str = "fp32"
     conversion: str = ""
+    batch_axes: dict[str, int] | None = None
+    batch_from: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a file without inputs or outputs."""
+        """Refuse a file without inputs or outputs, and a batch on an axis that is not there."""
         _require(bool(self.inputs) or not self.path, "a model needs at least one input")
         _require(bool(self.outputs) or not self.path, "a model needs at least one output")
+        ranks = {tensor.name: len(tensor.shape) for tensor in self.inputs}
+        for name, axis in (self.batch_axes or {}).items():
+            _require(0 <= axis < ranks.get(name, 0), f"input '{name}' has no axis {axis}")
+
+    @property
+    def axes(self) -> dict[str, int]:
+        """By input the axis that holds the batch; inputs that are not there have none."""
+        if self.batch_axes is not None:
+            return self.batch_axes
+        return {
+            tensor.name: 0
+            for index, tensor in enumerate(self.inputs)
+            if tensor.shape and (index == 0 or isinstance(tensor.shape[0], str))
+        }
 
     @property
     def fixed_batch(self) -> int | None:
-        """The batch that the file is bound to, None where it is free."""
-        dimension = self.inputs[0].shape[0] if self.inputs and self.inputs[0].shape else None
-        return dimension if isinstance(dimension, int) else None
+        """The batch that the file is bound to, None where it is free; 1 where it has no batch."""
+        if self.batch_axes == {}:
+            return 1
+        axes = self.axes
+        sides = (t.shape[axes[t.name]] for t in self.inputs if t.name in axes)
+        return next((side for side in sides if isinstance(side, int)), None)
 
 
 class Workload(_Value, frozen=True, kw_only=True):
     """What is asked: a model at one batch size.
 
-    `precision` is "fp32", "fp16", "int8", or "unknown" for an imported time. `data` names the tiles
-    that go in: "generated" (from the declared shapes and types, seeded) or the path of a .npy or
-    .npz file.
+    Attributes:
+        batch: tiles of one inference; 1 for a model without a batch axis.
+        precision: "fp32", "fp16", "int8", or "unknown" for an imported time.
+        data: the tiles that go in: "generated" (from the declared shapes and types, seeded) or the
+            path of a .npy or .npz file.
+        dims: sizes of free dimensions other than the batch, by their name or as "INPUT.AXIS".
+        counts_tiles: whether `batch` is known to be a number of tiles; False where the model tells
+            of no batch and the user did not either: then there is one inference to time, no tile.
     """
 
     model: Model
@@ -93,10 +123,18 @@ class Workload(_Value, frozen=True, kw_only=True):
     precision: str = "fp32"
     data: str = "generated"
     seed: int = 0
+    dims: dict[str, int] = {}
+    counts_tiles: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse a batch below 1."""
+        """Refuse a batch below 1, and a side below 0."""
         _require(self.batch >= 1, f"batch must be at least 1, not {self.batch}")
+        _require(all(side >= 0 for side in self.dims.values()), "a side cannot be negative")
+
+    @property
+    def tiles(self) -> int | None:
+        """How many tiles one inference classifies; None where that is not known."""
+        return self.batch if self.counts_tiles else None
 
 
 class Target(_Value, frozen=True, kw_only=True):
@@ -411,8 +449,11 @@ class Cell(_Value, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """Identity of the cell: equal when model bytes, batch, data and target are equal."""
+        """Identity of the cell: equal when model bytes, batch, sides, data and target are equal."""
         work, target = self.workload, self.target
+        given = work.model.axes if work.model.batch_from == "given" else {}
+        sides = [f"{name}={side}" for name, side in sorted(work.dims.items())]
+        sides += [f"{name}@{axis}" for name, axis in sorted(given.items())]
         options = ",".join(f"{name}={value}" for name, value in sorted(target.options.items()))
         return "|".join(
             map(
@@ -428,6 +469,7 @@ class Cell(_Value, frozen=True, kw_only=True):
                     target.host,
                     target.threads,
                     options,
+                    *sides,
                 ),
             )
         )

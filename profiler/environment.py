@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -15,12 +17,48 @@ from nnprof.types import Target
 
 _PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "torch", "tensorrt", "openvino")
 
+# What a worker is given, and nothing else. First what finds programs, files and words …
+_PLAIN = (
+    *("PATH", "HOME", "USER", "LOGNAME", "TZ", "TMPDIR", "TEMP", "TMP", "LANG", "LANGUAGE", "LC_*"),
+    *("XDG_*", "NNPROF_*", "SSH_AUTH_SOCK", "VIRTUAL_ENV", "CONDA_PREFIX", "PYTHON*"),
+)
+# … then what changes speed: threads, allocators, loaders, compilers, runtimes. A Run keeps those.
+_TIMING = (
+    *("OMP_*", "GOMP_*", "KMP_*", "MKL_*", "OPENBLAS_*", "GOTO_*", "BLIS_*", "NUMEXPR_*", "TBB_*"),
+    *("MALLOC_*", "GLIBC_TUNABLES", "TCMALLOC_*", "JEMALLOC_*", "_RJEM_MALLOC_CONF", "MIMALLOC_*"),
+    *("LD_*", "DYLD_*", "CC", "CXX", "CPP", "CFLAGS", "CXXFLAGS", "LDFLAGS", "CPATH"),
+    *("C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH", "COVERAGE_*"),
+    *("PYTHONMALLOC", "PYTHONDEVMODE", "PYTHONTRACEMALLOC", "PYTHONPROFILEIMPORTTIME"),
+    *("PYTHON_GIL", "PYTHON_JIT", "PYTHONOPTIMIZE"),
+    *("ORT_*", "DNNL_*", "ONEDNN_*", "OV_*", "OPENVINO_*", "XNNPACK_*", "ACL_*"),
+    *("TORCH*", "PYTORCH_*", "ATEN_*", "TRITON_*", "TRT_*", "TENSORRT_*", "POLYGRAPHY_*"),
+    *("CUDA_*", "NVIDIA_*", "CUDNN_*", "CUBLAS_*", "NCCL_*", "HIP_*", "HSA_*", "ROCR_*"),
+)
+
+
+def passed(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables of ours that a worker is given: a known list, so that no other can act."""
+    return _matching(environ, (*_PLAIN, *_TIMING))
+
+
+def timing(environ: Mapping[str, str]) -> dict[str, str]:
+    """Those of a worker's variables that may change how fast a network runs, for the Run."""
+    return _matching(environ, _TIMING)
+
+
+def _matching(environ: Mapping[str, str], patterns: tuple[str, ...]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in sorted(environ.items())
+        if any(fnmatchcase(name, pattern) for pattern in patterns)
+    }
+
 
 def capture(target: Target, device: Device, backend: Backend) -> dict[str, Any]:
     """Versions, system, device and runtime. Packages that are not installed are None.
 
     Where only programs run on the target's host, the versions of Python and its packages are those
-    of the machine that drives them, `driven_from`.
+    of the machine that drives them, `driven_from`. `variables` are those that may change speed.
     """
     here = f"{platform.system()} {platform.release()}"
     facts = device.facts()
@@ -34,6 +72,7 @@ def capture(target: Target, device: Device, backend: Backend) -> dict[str, Any]:
         "packages": {name: _version(name) for name in _PACKAGES},
         "system": here if not driven else kernel and f"Linux {kernel}",
         **({"driven_from": here} if driven else {}),
+        "variables": timing(os.environ),
         "host": target.host,
         "processors_allowed": None if driven else len(os.sched_getaffinity(0)),
         "device": {"name": target.device, **facts},

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import atexit
 import os
+import resource
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 from msgspec.structs import replace
@@ -36,7 +36,7 @@ from nnprof.errors import (
     WorkerTimeout,
 )
 from nnprof.exporters.onnx import weight_files
-from nnprof.profiler import boards, shells
+from nnprof.profiler import boards, environment, lifeline, shells
 from nnprof.profiler.boards import Board
 from nnprof.profiler.ports import Device, Shell
 from nnprof.profiler.ssh import Link
@@ -54,18 +54,18 @@ from nnprof.profiler.worker import (
 )
 from nnprof.types import Model, Target, Workload
 
-_COMMAND = (sys.executable, "-c", "from nnprof.profiler.worker import main; main()")
+_WORKER = "nnprof.profiler.worker"
 # One line, since it passes through a login shell; the version is looked at before the job is read.
 _OTHER_VERSION = "nnprof there: "
 _REMOTE = (
     "import sys, importlib.util as util; "
     "there = util.find_spec('nnprof') and __import__('nnprof').__version__; "
     f"there == sys.argv[1] or sys.exit('{_OTHER_VERSION}' + str(there)); "
-    "from nnprof.profiler.worker import main; main()"
+    f"from {_WORKER} import main; main()"
 )
 _SUFFIXES = (".onnx", ".npy", ".npz")  # a file's other names stay here
-_NOBODY = 127  # no such program
-_BY_SIGNAL = 128  # added to the signal by the far end's shell
+_NEVER_RAN = {126: "cannot run", 127: "has no program"}
+_STARTERS = ("setpriv:", "timeout:", "nnprof:")  # who says so, where the program itself does not
 
 _links: dict[str, Link] = {}
 _gone: dict[str, NnprofError] = {}
@@ -206,18 +206,7 @@ def run_local(
         WorkerCrashed: it ended without an answer.
         NnprofError: it could not do the job; the error is the one raised in the worker.
     """
-    with (
-        tempfile.TemporaryFile() as complaints,
-        subprocess.Popen(
-            _COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=complaints,
-            env={**os.environ, **(more or {})},
-            cwd="/",  # nothing in the user's folder may shadow a module
-            start_new_session=True,  # Ctrl-C is for us, who then end the worker
-        ) as worker,
-    ):
+    with _complaints() as complaints, _worker(complaints, more or {}) as worker:
         try:
             output, _ = worker.communicate(msgspec.json.encode(job), timeout=limit_s)
         except subprocess.TimeoutExpired:
@@ -229,7 +218,45 @@ def run_local(
             _end(worker)
         complaints.seek(0)
         said = complaints.read().decode(errors="replace").strip().splitlines()
-    return _answer(output, worker.returncode, said[-1] if said else "")
+    try:
+        return _answer(output, worker.returncode, said[-1] if said else "")
+    except WorkerCrashed as crash:
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit == resource.RLIM_INFINITY:
+            raise
+        raise WorkerCrashed(
+            f"{crash.reason} It may have {limit / 1e6:.0f} MB of address space, which can be too "
+            "little to start the runtime.",
+            "Raise the limit: ulimit -v.",
+        ) from None
+
+
+def _complaints() -> IO[bytes]:
+    try:
+        return tempfile.TemporaryFile()
+    except OSError as error:
+        raise UsageError(
+            f"No temporary file can be made: {error.strerror or error}.",
+            "Free some space, or set TMPDIR to a folder that can be written to.",
+        ) from error
+
+
+def _worker(complaints: IO[bytes], more: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            lifeline.command(_WORKER),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            env={**environment.passed(os.environ), **more},
+            cwd="/",  # nothing in the user's folder may shadow a module
+            start_new_session=True,  # Ctrl-C is for us, who then end the worker
+        )
+    except OSError as error:
+        raise WorkerCrashed(
+            f"No worker could be started: {error.strerror or error}.",
+            "Look at the limits on processes and memory (ulimit -a), then go on with --resume.",
+        ) from error
 
 
 def _run_remote(
@@ -242,14 +269,13 @@ def _run_remote(
     last = said[-1] if said else ""
     install = f"Install nnprof {__version__} there for {board.python}, or name its python in "
     install += f"{boards.file()}; docs/remote.md says how."
-    if done.returncode == _NOBODY:
-        raise Unavailable(f"{board.name} has no program {board.python}.", install)
+    if done.returncode in _NEVER_RAN and last.startswith(_STARTERS):
+        raise Unavailable(f"{board.name} {_NEVER_RAN[done.returncode]} {board.python}.", install)
     if last.startswith(_OTHER_VERSION):
         there = last.removeprefix(_OTHER_VERSION)
         what = "has no nnprof" if there == "None" else f"has nnprof {there}, not {__version__}"
         raise Unavailable(f"{board.python} on {board.name} {what}.", install)
-    code = done.returncode
-    return _answer(done.stdout, _BY_SIGNAL - code if code > _BY_SIGNAL else code, last)
+    return _answer(done.stdout, shells.plain_code(done.returncode), last)
 
 
 def _sent(job: Job, link: Link) -> Job:
@@ -327,9 +353,8 @@ def _crash(code: int, said: str) -> WorkerCrashed:
             f"The worker was killed from outside (signal 9), most likely for memory.{last}",
             "Ask for a smaller batch, or free memory.",
         )
-    how = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
     return WorkerCrashed(
-        f"The worker ended with {how} and no answer.{last}",
+        f"The worker ended with {shells.ended_with(code)} and no answer.{last}",
         "Try the same cell alone; if it crashes again, the runtime has a bug with this model.",
     )
 

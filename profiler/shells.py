@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -16,19 +15,36 @@ import msgspec
 import platformdirs
 
 from nnprof.errors import Unavailable, WorkerTimeout
+from nnprof.profiler import lifeline
 from nnprof.profiler.ports import Shell
 from nnprof.profiler.ssh import SshShell, Way
 from nnprof.types import Target
 
 _WAY = "NNPROF_WAY"
 NO_SUCH_PROGRAM = 127  # as command interpreters, and so ssh, report it
+_BY_SIGNAL = 128  # which they add to the number of the signal that ended a program
+_LAST_SIGNAL = 64
 
 
-def end_with_parent() -> None:
-    """Die when the parent dies: an orphan would disturb whatever is measured next (Linux only)."""
-    pr_set_pdeathsig = 1
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+def plain_code(code: int) -> int:
+    """The code of a program as Python has it, minus the signal, from that of an interpreter.
+
+    What is above all signals is a program's own: -1 in C is 255.
+    """
+    number = code - _BY_SIGNAL
+    return -number if 0 < number <= _LAST_SIGNAL else code
+
+
+def ended_with(code: int) -> str:
+    """How a program ended, in words, whatever its code: `exit code 3`, `signal 11 (SIGSEGV)`."""
+    if code >= 0:
+        return f"exit code {code}"
+    number = -code
+    try:
+        return f"signal {number} ({signal.Signals(number).name})"
+    except ValueError:  # Python names the first and the last of the real-time signals only
+        first = getattr(signal, "SIGRTMIN", number + 1)
+        return f"signal {number}" + (f" (SIGRTMIN+{number - first})" if number > first else "")
 
 
 class LocalShell:
@@ -51,7 +67,7 @@ class LocalShell:
                 cwd=self._folder,
                 start_new_session=True,
                 # A worker that is ended at its limit takes what it started with it.
-                preexec_fn=end_with_parent,  # noqa: PLW1509  no threads here
+                preexec_fn=partial(lifeline.end_with, os.getpid()),  # noqa: PLW1509  no threads here
             )
         except (FileNotFoundError, PermissionError) as error:
             said = f"{argv[0]}: {error.strerror}".encode()

@@ -66,6 +66,7 @@ _GREETING = 5  # lines
 _SHORT = 60
 _AGAIN = "Go on with --resume once it can be reached."
 _MARK = "nnprof-board"
+_ENDED = f"{_MARK} ended with "
 _TOOLS = "flock setpriv timeout sha256sum mktemp dd"
 
 # Scripts are constants, and one line each, since a login shell may be anything; data are arguments.
@@ -85,11 +86,12 @@ _LOCK = (
     f'printf "%s\\n" "{_MARK} ready" "$kind" "$(cat /proc/sys/kernel/random/boot_id)" "$HOME" '
     f'"$folder"; while read -r -t {_SILENCE_S} beat; do :; done; kill "$PPID"'
 )
-# A program ends at its limit, and with the connection; its end by a signal is told as 128 + signal,
-# and 255 is left to ssh.
+# A program ends at its limit, and with the connection; its end by a signal is told as 128 + signal.
+# 255 is left to ssh, so the true code is the last line of what it said.
 _RUN = (
     'cd -- "$1" || exit 1; setpriv --pdeathsig KILL timeout -k 5 "$2" '
-    'setpriv --pdeathsig KILL "${@:3}"; code=$?; exit $((code == 255 ? 254 : code))'
+    f'setpriv --pdeathsig KILL "${{@:3}}"; code=$?; printf "\\n{_ENDED}%d" "$code" >&2; '
+    "exit $((code == 255 ? 254 : code))"
 )
 _SUM = 'sha256sum -- "$1"'
 _PUT = (
@@ -186,6 +188,7 @@ class SshShell:
             stdin=stdin,
             limit_s=timeout_s,
         )
+        _true_code(done)
         if done.returncode in _TIMED_OUT and time.monotonic() - begin >= timeout_s:
             raise WorkerTimeout(
                 f"{Path(program).name} on {self.way.board.name} had not ended after "
@@ -267,6 +270,13 @@ class SshShell:
         if client.returncode == _BROKEN:
             raise ConnectionLost(f"The connection to {self.way.board.name} broke.", _AGAIN)
         return CompletedProcess(command, client.returncode, out, err)
+
+
+def _true_code(done: CompletedProcess[bytes]) -> None:
+    """What `_RUN` said last is the code; it is no part of what the program said."""
+    said, mark, code = done.stderr.rpartition(f"\n{_ENDED}".encode())
+    if mark and code.strip().isdigit():
+        done.returncode, done.stderr = int(code), said
 
 
 class Link:

@@ -20,13 +20,13 @@ import msgspec
 from msgspec.structs import replace
 
 from nnprof import registry
+from nnprof.profiler import lifeline
 from nnprof.types import Reading
 
 if TYPE_CHECKING:  # numpy comes with it, and this process starts often
     from nnprof.profiler.ports import Device
 
 INTERVAL_S = 0.5
-_COMMAND = (sys.executable, "-c", "from nnprof.profiler.telemetry import main; main()")
 
 
 class Sampler(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +90,8 @@ def beside(device: str, processors: tuple[int, ...], home: tuple[int, ...]) -> I
     if not home:
         yield Watch(None, "no processor is left for it")
         return
-    with subprocess.Popen(_COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    command = lifeline.command("nnprof.profiler.telemetry")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             job = Sampler(device=device, processors=processors, home=home)
             yield Watch(process, hello=msgspec.json.encode(job) + b"\n")

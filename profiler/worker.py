@@ -304,15 +304,18 @@ def _floor_s(model: Model, target: Target, backend: Backend) -> float:
 
 
 def _limit_memory() -> None:
-    """Let an allocation fail here before the kernel ends somebody else's process."""
+    """Let an allocation fail here before the kernel ends somebody else's process.
+
+    A limit that we were given (`ulimit -v`) stays where it is the lower one.
+    """
     limit = psutil.virtual_memory().available + psutil.Process().memory_info().vms
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = min(one for one in (limit, soft, hard) if one != resource.RLIM_INFINITY)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
 def main() -> None:
     """Read one job, answer it."""
-    shells.end_with_parent()
     answers = os.dup(1)
     os.dup2(2, 1)
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import select
 import shlex
+import subprocess
 import sys
 import traceback
 from pathlib import Path
@@ -29,12 +31,14 @@ from nnprof.cli.predict import predict
 from nnprof.cli.search import search
 from nnprof.cli.show import show
 from nnprof.cli.train import train
-from nnprof.errors import NnprofError, UsageError
+from nnprof.errors import NnprofError, Unavailable, UsageError
 from nnprof.text import plain
 
 DEBUG_VARIABLE = "NNPROF_DEBUG"
 BUG = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED, UNREAD = 130, 141  # as shells report an end by SIGINT, and by SIGPIPE
+# What every command imports, and room to work.
+_TRIAL = (sys.executable, "-c", "import numpy, onnx, nnprof.profiler.bench; bytearray(1 << 26)")
 _MOST_LETTERS = 2000  # of a sentence on a terminal
 
 app = typer.Typer(
@@ -70,6 +74,7 @@ def main() -> None:
     output = os.dup(1)  # rich puts another file there once nobody reads
     try:
         _require_text()
+        _require_memory()
         app()
     except SystemExit as ended:
         code = ended.code
@@ -115,6 +120,28 @@ def _require_text() -> None:
     for word in (*sys.argv[1:], here):
         if any("\ud800" <= letter <= "\udfff" for letter in word):
             raise UsageError(f"'{word}' is not UTF-8.", "Rename it, or link to it by another name.")
+
+
+def _require_memory() -> None:
+    """Where address space is limited (`ulimit -v`), see that what every command needs fits.
+
+    Libraries do not end well without it: by a signal, or in the middle of an import.
+
+    Raises:
+        Unavailable: it does not fit.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return
+    try:
+        fits = subprocess.run(_TRIAL, capture_output=True, check=False).returncode == 0
+    except (OSError, MemoryError):
+        fits = False
+    if not fits:
+        raise Unavailable(
+            f"nnprof does not fit into {limit / 1e6:.0f} MB of address space.",
+            "Raise the limit: ulimit -v.",
+        )
 
 
 def _tell(sentence: str) -> None:

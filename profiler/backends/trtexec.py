@@ -26,7 +26,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import signal
 import tempfile
 import uuid
 from collections import deque
@@ -144,10 +143,10 @@ class Program:
     def _fail(self, done: CompletedProcess[bytes], said: str, model: Model) -> NoReturn:
         errors = _ERROR.findall(done.stderr.decode(errors="replace") + said)
         text = " ".join(errors).lower()
-        if done.returncode < 0 or done.returncode > shells.NO_SUCH_PROGRAM:
-            number = -done.returncode if done.returncode < 0 else done.returncode - 128
+        code = shells.plain_code(done.returncode)
+        if code < 0:
             raise WorkerCrashed(
-                f"trtexec ended with signal {number} ({_signal(number)}).",
+                f"trtexec ended with {shells.ended_with(code)}.",
                 "Try the same cell alone; if it crashes again, TensorRT has a bug with this model.",
             )
         if "no cuda-capable device" in text or "cannot find any available devices" in text:
@@ -164,13 +163,6 @@ class Program:
                 f"trtexec {dotted} says: {errors[0]}.", "nnprof knows versions 8.2 to 11."
             )
         raise engines.refused(model, errors)
-
-
-def _signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "unknown"
 
 
 def find(shell: Shell, host: str, path: str | None) -> Program:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 
 from nnprof.errors import BadFile, OutOfMemory, Unavailable, WorkerCrashed, WorkerTimeout
 from nnprof.exporters.onnx import chain_model, identity_model, load_model
-from nnprof.profiler import hosts, ops
+from nnprof.profiler import environment, hosts, lifeline, ops, shells
 from nnprof.profiler.worker import CHAIN, Loop, Looped, Measure, Measured, Probe, Probed
 from nnprof.types import Model, Plan, Target, Workload
 
@@ -153,24 +154,112 @@ def test_runtime_output_does_not_spoil_the_answer(
     assert b"noise" in done.stderr
 
 
-def test_orphan_ends_with_its_parent(model: Model, short: Plan, tmp_path: Path) -> None:
-    """When the bench is killed, its worker does not live on to disturb the next one."""
-    job = tmp_path / "job.json"
-    job.write_bytes(msgspec.json.encode(_job(model, short, fault="hang")))
+def _exits(monkeypatch: pytest.MonkeyPatch, ending: str) -> None:
+    """Let workers be shells that end so."""
+    monkeypatch.setattr(hosts.lifeline, "command", lambda _: ("sh", "-c", ending))
+
+
+def test_every_exit_code_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that ends with any of the 256 codes and no answer fails its cell, and says which."""
+    for code in range(256):
+        _exits(monkeypatch, f"exit {code}")
+        with pytest.raises(WorkerCrashed, match=rf"ended with exit code {code} and no answer\."):
+            hosts.run_local(Probe(target=Target(backend="fake")), 60)
+
+
+def test_every_signal_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So does one that ends by any signal, those that have no name included."""
+    deadly = set(range(1, 65)) - {
+        *(signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH),
+        *(signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU),
+        *(32, 33),  # the C library keeps them to itself
+    }
+    for number in sorted(deadly):
+        _exits(monkeypatch, f"ulimit -c 0; kill -{number} $$")
+        said = "killed from outside" if number == signal.SIGKILL else f"ended with signal {number}"
+        with pytest.raises(WorkerCrashed, match=said):
+            hosts.run_local(Probe(target=Target(backend="fake")), 60)
+    assert shells.ended_with(-35) == "signal 35 (SIGRTMIN+1)"
+    assert shells.ended_with(-33) == "signal 33"
+
+
+def test_codes_of_command_interpreters_are_signals_where_there_is_one() -> None:
+    """129 to 192 are signals 1 to 64; all other codes stay what they are."""
+    plain = [shells.plain_code(code) for code in range(256)]
+    assert plain == [*range(129), *range(-1, -65, -1), *range(193, 256)]
+    assert all(shells.ended_with(code) for code in (*plain, -65, -200))
+
+
+def test_a_known_list_of_variables_reaches_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unknown variables stay here; those that change speed arrive, and the Run keeps them."""
+    for name in ("AWS_SECRET_ACCESS_KEY", "EDITOR", "http_proxy", "LD", "XOMP_NUM_THREADS"):
+        monkeypatch.setenv(name, "no")
+    fast = {
+        "OMP_WAIT_POLICY": "passive",
+        "KMP_BLOCKTIME": "0",
+        "MALLOC_ARENA_MAX": "1",
+        "GLIBC_TUNABLES": "glibc.malloc.arena_max=1",
+        "PYTHONMALLOC": "malloc",
+        "ORT_DISABLE_ALL": "1",
+        "LD_BIND_NOW": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_CBWR": "AVX2",
+        "CUDA_VISIBLE_DEVICES": "0",
+    }
+    for name, value in fast.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    answer = hosts.run_local(Probe(target=Target(backend="fake")), 60)
+    assert isinstance(answer, Probed)
+    assert fast.items() <= answer.environment["variables"].items()
+    assert not {"PATH", "HOME", "LC_ALL", "EDITOR"} & set(answer.environment["variables"])
+    given = environment.passed(os.environ)
+    assert {"PATH", "LC_ALL", *fast} <= set(given)
+    unknown = {"AWS_SECRET_ACCESS_KEY", "EDITOR", "http_proxy", "LD", "XOMP_NUM_THREADS"}
+    assert not unknown & set(given)
+
+
+@pytest.mark.parametrize("hard", [True, False], ids=["hard", "soft"])
+def test_a_limit_on_memory_from_outside_holds(model: Model, short: Plan, hard: bool) -> None:
+    """Under `ulimit -v` a worker measures, within that limit; it is not raised."""
+    limit = 6_000_000 * 1024
+    job = msgspec.json.encode(_job(model, short))
     code = (
-        "import sys, msgspec, pathlib\n"
-        "from nnprof.profiler import hosts, worker\n"
-        f"text = pathlib.Path({str(job)!r}).read_bytes()\n"
-        "hosts.run_local(msgspec.json.decode(text, type=worker.Job), 60)"
+        "import resource, sys, nnprof.profiler.worker as w\n"
+        "old = w.do\n"
+        "def do(job):\n"
+        "    print(*resource.getrlimit(resource.RLIMIT_AS), file=sys.stderr)\n"
+        "    return old(job)\n"
+        "w.do = do\n"
+        "w.main()"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code])
-    deadline = time.monotonic() + 30
-    workers: list[psutil.Process] = []
-    while not workers and time.monotonic() < deadline:
-        workers = psutil.Process(parent.pid).children()
-        time.sleep(0.05)
-    time.sleep(1.0)  # until the worker has asked to die with us
-    os.kill(parent.pid, signal.SIGKILL)
-    parent.wait()
-    gone, alive = psutil.wait_procs(workers, timeout=10)
-    assert (len(gone), alive) == (1, [])
+    done = subprocess.run(
+        ["sh", "-c", f'ulimit -{"" if hard else "S"}v {limit // 1024}; exec "$@"', "sh",
+         sys.executable, "-c", code],
+        input=job, capture_output=True, check=True,
+    )  # fmt: skip
+    soft_there, hard_there = map(int, done.stderr.split()[-2:])
+    assert msgspec.json.decode(done.stdout)["type"] == "measured"
+    assert soft_there <= limit
+    assert hard_there == (limit if hard else -1)
+
+
+def test_too_little_memory_to_start_names_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker whose address space cannot hold the runtime fails its cell with that limit."""
+    start = " ".join(map(shlex.quote, lifeline.command("nnprof.profiler.worker")))
+    _exits(monkeypatch, f"ulimit -v 100000; {start}")
+    monkeypatch.setattr(hosts.resource, "getrlimit", lambda _: (100_000 * 1024, -1))
+    with pytest.raises(WorkerCrashed, match="It may have 102 MB of address space") as caught:
+        hosts.run_local(Probe(target=Target(backend="fake")), 60)
+    assert caught.value.remedy == "Raise the limit: ulimit -v."
+
+
+def test_no_process_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no process can be started, the cell fails with the kernel's reason."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(hosts.subprocess, "Popen", refuse)
+    with pytest.raises(WorkerCrashed, match="could be started: Resource temporarily unavailable"):
+        hosts.run_local(Probe(target=Target(backend="fake")), 60)

@@ -132,6 +132,41 @@ def test_python_without_our_nnprof(board: SshBoard, script: str | None, sentence
     assert str(boards.file()) in caught.value.remedy
 
 
+def test_every_exit_code_over_there(board: SshBoard) -> None:
+    """A worker there that ends with any code fails its cell and names it; the board stays ours."""
+    python = board.folder / "odd"
+    text = boards.file().read_text()
+    boards.file().write_text(text.replace(sys.executable, str(python)))
+    probe = Probe(target=Target(backend="fake", host="board"))
+    for code in (
+        0,
+        1,
+        2,
+        123,
+        124,
+        125,
+        126,
+        127,
+        128,
+        129,
+        137,
+        139,
+        163,
+        192,
+        193,
+        253,
+        254,
+        255,
+    ):
+        python.write_text(f"#!/bin/sh\necho words >&2; exit {code}\n")
+        python.chmod(0o755)
+        how = "signal" if 128 < code <= 192 else f"exit code {code} and no answer"
+        with pytest.raises(WorkerCrashed, match=how) as caught:
+            hosts.run(probe, 60)
+        if code != 137:
+            assert caught.value.reason.endswith("It said: words")
+
+
 def test_a_board_that_left_the_file(
     board: SshBoard, tmp_path: Path, cells: tuple[Cell, ...], short: Plan
 ) -> None:

@@ -79,9 +79,8 @@ def start(
     )
     target = unique[0].target
     where = target.device if target.host == Target().host else target.host.removeprefix("ssh://")
-    path = results.new_path(Path(folder), study, where)
     run = Run(study=study, environment={})
-    results.save(run, path)
+    path = results.save_new(run, Path(folder), where)
     try:
         run = replace(run, environment=_probe(unique))
     except NnprofError:

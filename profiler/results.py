@@ -5,6 +5,7 @@ A Run file is the JSON of `nnprof.types.Run`; its published schema is docs/run.s
 
 from __future__ import annotations
 
+import itertools
 import re
 from datetime import datetime
 from pathlib import Path
@@ -12,8 +13,10 @@ from pathlib import Path
 import msgspec
 
 from nnprof.errors import BadFile, NewerSchema
-from nnprof.files import AnyPath, write_atomically
-from nnprof.types import SCHEMA, Run, Study
+from nnprof.files import AnyPath, write_atomically, write_new
+from nnprof.types import SCHEMA, Run
+
+_LONGEST_WORD = 80  # bytes of a file's name, which may have 255
 
 
 class _Head(msgspec.Struct):
@@ -77,16 +80,29 @@ def load(path: AnyPath) -> Run:
         ) from error
 
 
-def new_path(folder: Path, study: Study, device: str) -> Path:
-    """A name that says what, where and when: `group3-cpu-20261121-101500.json`."""
-    stamp = datetime.fromisoformat(study.created).strftime("%Y%m%d-%H%M%S")
-    device = re.sub(r"[^\w.-]+", "-", device)  # an imported one can have any name
-    path = folder / f"{study.name}-{device}-{stamp}.json"
-    count = 1
-    while path.exists():
-        count += 1
-        path = folder / f"{study.name}-{device}-{stamp}-{count}.json"
+def save_new(run: Run, folder: Path, device: str) -> Path:
+    """Write a Run under a name that says what, where and when, and that nobody else has.
+
+    Such as `group3-cpu-20261121-101500.json`; whatever study and device are called, it is in the
+    folder.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    stamp = datetime.fromisoformat(run.study.created).strftime("%Y%m%d-%H%M%S")
+    name = f"{_word(run.study.name, 'bench')}-{_word(device, 'device')}-{stamp}"
+    data = msgspec.json.format(msgspec.json.encode(run), indent=1)
+    for count in itertools.count(1):
+        path = folder / f"{name}{f'-{count}' if count > 1 else ''}.json"
+        if write_new(path, data):
+            break
     return path
+
+
+def _word(name: str, otherwise: str) -> str:
+    """A name as part of a file's: no separators, no dots in front, not long."""
+    word = re.sub(r"[^\w.-]+", "-", name).strip("-.")
+    return word.encode()[:_LONGEST_WORD].decode(errors="ignore") or otherwise
 
 
 def json_schema() -> bytes:

@@ -63,6 +63,7 @@ _HEARTBEAT_S, _SILENCE_S = 10.0, 40
 _BROKEN = 255  # what ssh answers when it, and not the program, failed
 _TIMED_OUT = (124, 137)  # of coreutils' timeout
 _GREETING = 5  # lines
+_LONGEST_GREETING = 1 << 16
 _SHORT = 60
 _AGAIN = "Go on with --resume once it can be reached."
 _MARK = "nnprof-board"
@@ -70,16 +71,21 @@ _ENDED = f"{_MARK} ended with "
 _TOOLS = "flock setpriv timeout sha256sum mktemp dd"
 
 # Scripts are constants, and one line each, since a login shell may be anything; data are arguments.
-# The lock's file holds since when, and who. dd does not create: in a folder such as /tmp the kernel
-# refuses to open a file of somebody else's with O_CREAT (fs.protected_regular). The last act is to
-# end the sshd of this connection, and so everything that came through it.
+# The lock's file holds since when, and who. It is made with O_EXCL (set -C), and a link there
+# is refused: where it leads, nothing is made, read or cut. dd does not create: in a folder such as
+# /tmp the kernel refuses to open a file of somebody else's with O_CREAT (fs.protected_regular). The
+# last act is to end the sshd of this connection, and so everything that came through it.
 _LOCK = (
     f'for tool in {_TOOLS}; do command -v "$tool" >/dev/null || '
     f'{{ echo "{_MARK} lacks $tool"; exit; }}; done; '
     'lock="${TMPDIR:-/tmp}/nnprof-board.lock"; '
-    'test -e "$lock" || (umask 0; : >>"$lock"); exec 9<"$lock" || exit; '
-    f'flock -w 2 9 || {{ echo "{_MARK} busy $(date +%s) $(cat "$lock")"; exit; }}; '
-    'printf "%s %s\\n" "$(date +%s)" "$1" | dd of="$lock" conv=nocreat status=none; '
+    'test -e "$lock" || test -L "$lock" || (umask 0; set -C; : >"$lock"); '
+    'if test -L "$lock" || { test -e "$lock" && ! test -f "$lock"; }; '
+    f'then echo "{_MARK} link $lock"; exit; fi; '
+    'exec 9<"$lock" || exit; '
+    f'flock -w 2 9 || {{ echo "{_MARK} busy $(date +%s) $(head -c 200 <&9)"; exit; }}; '
+    'printf "%s %s\\n" "$(date +%s)" "$1" | '
+    'dd of="$lock" conv=nocreat oflag=nofollow status=none; '
     'folder="${XDG_CACHE_HOME:-$HOME/.cache}/nnprof/board"; mkdir -p -- "$folder" || exit; '
     'kind=cpu; grep -aqs tegra "$NNPROF_ROOT/proc/device-tree/compatible" '
     '"$NNPROF_ROOT/sys/firmware/devicetree/base/compatible" && kind=jetson; '
@@ -331,6 +337,11 @@ class Link:
             return lines[1:]
         if word == "busy":
             raise _busy(self._board, rest)
+        if word == "link":
+            raise Unavailable(
+                f"{self._board.name} has something else than a file at {rest}.",
+                "That is the lock; remove it there.",
+            )
         if word == "lacks":
             raise Unavailable(f"{self._board.name} has no {rest}.", "Install it there.")
         raise self._refusal()
@@ -354,7 +365,11 @@ class Link:
         deadline = time.monotonic() + _CONNECT_LIMIT_S
         with selectors.DefaultSelector() as selector:
             selector.register(pipe, selectors.EVENT_READ)
-            while text.count(b"\n") < _GREETING and selector.select(deadline - time.monotonic()):
+            while (
+                text.count(b"\n") < _GREETING
+                and len(text) < _LONGEST_GREETING
+                and selector.select(deadline - time.monotonic())
+            ):
                 piece = os.read(pipe, 4096)
                 if not piece:
                     break
@@ -398,8 +413,11 @@ def _busy(board: Board, words: str) -> BoardBusy:
     """From the board's time, since when, and who; by the board's clock, which may be wrong."""
     now, _, rest = words.partition(" ")
     since, _, who = rest.partition(" ")
-    age = timedelta(seconds=int(now) - int(since)) if since.isdecimal() else None
-    start = f" since {datetime.now() - age:%H:%M} ({age} h)" if age is not None else ""
+    start = ""
+    # Anybody may write there; OverflowError: a date of no calendar.
+    with suppress(ValueError, OverflowError):
+        age = timedelta(seconds=int(now) - int(since))
+        start = f" since {datetime.now() - age:%H:%M} ({age} h)"
     return BoardBusy(
         f"{board.name} is in use by {who or 'somebody'}{start}.",
         "Wait for its end, or ask; the lock goes when that program ends.",

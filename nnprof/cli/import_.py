@@ -69,17 +69,18 @@ def import_(
         threads=threads,
     )
     run = imports.run_from(files, told, onnx, sys.argv[1:], _pairs(rename or []))
-    path = out or results.new_path(
-        Path("bench_results"), run.study, run.measurements[0].target.device
-    )
-    if path.suffix != ".json":
-        raise UsageError(f"'{path}' is no name for a Run.", "Give one that ends in .json.")
-    results.save(run, path)
+    if out is not None and out.suffix != ".json":
+        raise UsageError(f"'{out}' is no name for a Run.", "Give one that ends in .json.")
+    if out is None:
+        device = run.measurements[0].target.device
+        out = results.save_new(run, Path("bench_results"), device)
+    else:
+        results.save(run, out)
     print_cells(run)
     sys.stdout.write("\n")
     for line in _lines(run):
         sys.stdout.write(f"{plain(line)}\n")
-    sys.stdout.write(f"Run: {shell_word(path)}\n")
+    sys.stdout.write(f"Run: {shell_word(out)}\n")
 
 
 def _pairs(words: list[str]) -> dict[str, str]:

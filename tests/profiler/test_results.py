@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import jsonschema
@@ -11,6 +12,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from nnprof.errors import BadFile, NewerSchema, UsageError
 from nnprof.profiler import report, results
@@ -217,7 +219,38 @@ def test_unwritable_folder(tmp_path: Path) -> None:
 
 def test_names_do_not_collide(tmp_path: Path) -> None:
     """Two Runs begun in the same second get two names."""
-    study = results.load(GOLDEN).study
-    first = results.new_path(tmp_path, study, "cpu")
-    first.touch()
-    assert results.new_path(tmp_path, study, "cpu") != first
+    run = results.load(GOLDEN)
+    with ThreadPoolExecutor() as pool:
+        paths = list(pool.map(lambda _: results.save_new(run, tmp_path, "cpu"), range(8)))
+    assert len(set(paths)) == 8
+    assert all(results.load(path) == run for path in paths)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../escaped",
+        "..",
+        "",
+        "/etc/x",
+        "a/b",
+        "...",
+        "\x00",
+        "x" * 5000,
+        "网" * 500,
+        "-rf",
+        "\x1b[",
+    ],
+)
+def test_no_name_leads_out_of_the_folder(name: str, tmp_path: Path) -> None:
+    """Whatever a study or a device is called, its Run is an ordinary file in the folder."""
+    run = results.load(GOLDEN)
+    folder = tmp_path / "a" / "b"
+    named = replace(run, study=replace(run.study, name=name))
+    for path in (results.save_new(named, folder, "cpu"), results.save_new(run, folder, name)):
+        assert path.parent == folder
+        assert not path.name.startswith((".", "-"))
+        assert path.name.isprintable()
+        assert results.load(path)
+    assert [one.name for one in tmp_path.iterdir()] == ["a"]
+    assert [one.name for one in (tmp_path / "a").iterdir()] == ["b"]

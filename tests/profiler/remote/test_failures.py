@@ -19,7 +19,7 @@ from fake_ssh import SshBoard
 from msgspec.structs import replace
 
 from nnprof.errors import BoardBusy, NoSpace, Unavailable, UsageError, WorkerCrashed, WorkerTimeout
-from nnprof.profiler import bench, boards, hosts, results
+from nnprof.profiler import bench, boards, hosts, results, ssh
 from nnprof.profiler.ssh import Link
 from nnprof.profiler.worker import Probe
 from nnprof.types import Cell, Model, Plan, Run, Target, Workload
@@ -324,6 +324,31 @@ def test_stale_lock_is_no_lock(board: SshBoard) -> None:
     board.lock.parent.chmod(0o1777)
     Link(boards.find("board")).close()
     assert f"(process {os.getpid()})" in board.lock.read_text()
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_in_place_of_the_lock(board: SshBoard, exists: bool) -> None:
+    """Where a link was planted, it is named, and where it leads nothing is made or changed."""
+    victim = board.lock.parent / "victim"
+    if exists:
+        victim.write_text("precious")
+    board.lock.symlink_to(victim)
+    with pytest.raises(Unavailable, match=r"something else than a file at \S+nnprof-board\.lock"):
+        Link(boards.find("board"))
+    assert victim.exists() == exists
+    assert not exists or victim.read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["1 99999999999999999999 me", "1 -99999999999999999999 me", "x y z", "", "\x1b[31m", "1", "1 ²",
+     f"1 {'9' * 5000}"],
+)  # fmt: skip
+def test_whatever_the_lock_says(words: str) -> None:
+    """The text of a lock is anybody's: it ends in a sentence, with no hour where it has none."""
+    error = ssh._busy(boards.Board(host="h", name="board"), words)
+    assert error.reason.startswith("board is in use by ")
+    assert " since " not in error.reason
 
 
 def test_killed_bench_frees_the_board(

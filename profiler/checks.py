@@ -81,6 +81,22 @@ TEXTS: dict[str, tuple[str, str]] = {
         "No clean time was given; {what} stands in for it.",
         "Do not hold the ops against it.",
     ),
+    "launches_only": (
+        "Its ops are not shown: {provider} only launched them, and their work was not timed.",
+        "Use a build of ONNX Runtime that has --enable_cuda_profiling.",
+    ),
+    "ops_overlap": (
+        "Ops ran at the same time, so that they add up to more than the network takes.",
+        "Hold none against the whole, or profile with the sequential executor.",
+    ),
+    "runs_differ": (
+        "{left_out} of {runs} runs did not run the same nodes, and are not in the op times.",
+        "Profile runs of one input.",
+    ),
+    "batch_told": (
+        "The batch {told} was told; the shapes say {shapes}.",
+        "Leave --batch out where the shapes are right.",
+    ),
     "ops_do_not_add_up": (
         "The ops add up to {ratio:.2f} of the clean time.",
         "Trust the clean time, and the ops for their order only.",

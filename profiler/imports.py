@@ -7,7 +7,8 @@ plan: `stopped` is "imported", and what the source does not tell is unknown.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from statistics import median
@@ -18,7 +19,8 @@ import msgspec
 
 from nnprof.errors import BadFile, UsageError
 from nnprof.exporters.onnx import load_model
-from nnprof.profiler import ortjson, tables, trtjson
+from nnprof.profiler import ortjson, sources, tables, trtjson
+from nnprof.profiler.ortjson import Inference
 from nnprof.profiler.tables import METHOD, NO_PLAN, UNKNOWN, Told
 from nnprof.types import (
     Cell,
@@ -32,13 +34,15 @@ from nnprof.types import (
     Workload,
 )
 
+_START = 1 << 16  # characters that tell what a file is
 _FORMS = "a .csv table, JSON of trtexec (profile, layers, times), a profile of ONNX Runtime"
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     form: str  # table, run, or as the readers call it
-    data: bytes
+    text: str
+    sha256: str
 
 
 def run_from(
@@ -76,24 +80,24 @@ def run_from(
     elif forms == ["trtexec export"]:
         measurements = (_engine(files, told, onnx),)
     else:
-        measurements = tuple(_profile(file, told, onnx) for file in files)
+        measurements = tuple(one for file in files for one in _profile(file, told, onnx))
     return _run(files, measurements, command, ignored=ignored, version=version)
 
 
 def _read(path: Path) -> _File:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadFile(f"{path} cannot be read: {error.strerror}.") from error
-    return _File(path=path, form=_form(path, data), data=data)
+    data = sources.read(path)
+    text = sources.text_of(data, str(path))
+    digest = hashlib.sha256(data).hexdigest()
+    return _File(path=path, form=_form(path, text), text=text, sha256=digest)
 
 
-def _form(path: Path, data: bytes) -> str:
-    start = data.lstrip()[:1]
-    if path.suffix == ".gz" or start not in (b"[", b"{"):
+def _form(path: Path, text: str) -> str:
+    """Told by how it begins, since a file that is cut off is one all the same."""
+    start = text[:_START].lstrip()
+    if start[:1] not in ("[", "{"):
         return "table"
-    form = trtjson.kind_of_file(data) or ("onnx runtime" if ortjson.is_profile(data) else "")
-    if not form and data.lstrip().startswith(b"{") and b'"measurements"' in data:
+    form = trtjson.kind_of_file(start) or ("onnx runtime" if ortjson.is_profile(start) else "")
+    if not form and start.startswith("{") and '"measurements"' in text:
         raise UsageError(f"{path} is a Run already.", f"Show it with: nnprof show {path}")
     if not form:
         raise BadFile(f"{path} is no file that can be imported.", f"It takes {_FORMS}.")
@@ -119,7 +123,7 @@ def _run(
             "files": [
                 {
                     "name": file.path.name,
-                    "sha256": hashlib.sha256(file.data).hexdigest(),
+                    "sha256": file.sha256,
                     "form": file.form,
                 }
                 for file in files
@@ -171,7 +175,7 @@ def _tables(
 ) -> tuple[tuple[Measurement, ...], tuple[str, ...], str | None]:
     if onnx is not None:
         raise UsageError("A table names its networks itself.", "Leave --onnx out.")
-    read = [tables.read(file.path, rename) for file in files]
+    read = [tables.parse(file.text, str(file.path), rename) for file in files]
     rows = tables.chosen([row for table in read for row in table.rows], told)
     ignored = tuple(dict.fromkeys(name for table in read for name in table.ignored))
     version = next((row.version for row in rows if row.version), None)
@@ -189,16 +193,17 @@ def _engine(files: Sequence[_File], told: Told, onnx: Path | None) -> Measuremen
             "There are several files of one kind.",
             "Import the exports of one run of trtexec at a time: profile, layers and times.",
         )
+    model = _model(files[0].path, told, onnx)
     profile, layers, times = (by_form.get(form) for form in ("profile", "layers", "times"))
     if not profile and not times:
         raise UsageError(
             f"{files[0].path} has layers, but no times.",
             "Give the file of --exportProfile or of --exportTimes, too.",
         )
-    engine = trtjson.read_engine(layers.data, str(layers.path)) if layers else None
+    engine = trtjson.read_engine(layers.text, str(layers.path)) if layers else None
     ops = None
     if profile:
-        read = trtjson.read_profile(profile.data, str(profile.path))
+        read = trtjson.read_profile(profile.text, str(profile.path))
         seconds = sum(layer.mean_s for layer in read.layers)
         timed = trtjson.op_times(read, engine, _types(onnx))
         ops = OpPass(method="runtime", latency_s=seconds, ops=timed)
@@ -206,7 +211,7 @@ def _engine(files: Sequence[_File], told: Told, onnx: Path | None) -> Measuremen
     return _measured(
         files[0].path,
         told,
-        onnx,
+        model,
         batch=trtjson.batch_of(engine) if engine else None,
         runtime=trtjson.RUNTIME,
         samples=samples or (ops.latency_s if ops else 0.0,),
@@ -219,7 +224,7 @@ def _engine(files: Sequence[_File], told: Told, onnx: Path | None) -> Measuremen
 
 def _queries(times: _File) -> tuple[tuple[float, ...], dict[str, Any]]:
     """GPU compute time of each inference; copies stand beside it, as trtexec 11 has it."""
-    queries = trtjson.read_times(times.data, str(times.path))
+    queries = trtjson.read_times(times.text, str(times.path))
     if min(query.compute_s for query in queries) <= 0:
         raise BadFile(f"{times.path} has an inference that took no time.", "Measure again.")
     facts = {
@@ -232,27 +237,117 @@ def _queries(times: _File) -> tuple[tuple[float, ...], dict[str, Any]]:
     return tuple(query.compute_s for query in queries), facts
 
 
-def _profile(file: _File, told: Told, onnx: Path | None) -> Measurement:
+def _profile(file: _File, told: Told, onnx: Path | None) -> tuple[Measurement, ...]:
+    """A cell for each batch that the session ran."""
+    every = ortjson.read(file.text, str(file.path))
+    same = ortjson.alike(every)
+    model = _model(file.path, told, onnx)
+    groups: dict[Any, list[Inference]] = defaultdict(list)
+    for one in same:
+        groups[one.shapes].append(one)
+    runs_of = {_shown(runs[0], model, onnx): runs for runs in groups.values()}
+    if len(groups) > 1:
+        runs_of = _chosen(file, told, groups.values(), runs_of)
+    data = {"runs": len(every), "left_out": len(every) - len(same)}
+    odd = (Check(code="runs_differ", data=data),) if data["left_out"] else ()
+    return tuple(_session(file, told, model, runs, batch, odd) for batch, runs in runs_of.items())
+
+
+def _shown(run: Inference, model: Model, onnx: Path | None) -> int | None:
+    """The batch of a run: the side that the network's file calls it, or as the shapes show."""
+    if onnx is None:
+        return ortjson.batch_of(run)
+    import onnx as library
+
+    ran = {(node.name, node.op): node.inputs for node in run.nodes}
+    declared = {tensor.name: tensor.shape for tensor in model.inputs}
+    for node in library.load(onnx, load_external_data=False).graph.node:
+        shapes = ran.get((node.name, node.op_type), ())
+        for name, shape in zip(node.input, shapes, strict=False):
+            # Optional inputs that are left out shift those behind: then the sides differ.
+            if name in model.axes and _fits(shape, declared[name]):
+                return shape[model.axes[name]]
+    return ortjson.batch_of(run)
+
+
+def _fits(shape: Sequence[int], declared: Sequence[int | str]) -> bool:
+    return len(shape) == len(declared) and all(
+        isinstance(said, str) or side == said for side, said in zip(shape, declared, strict=True)
+    )
+
+
+def _chosen(
+    file: _File,
+    told: Told,
+    groups: Collection[Sequence[Inference]],
+    by_batch: dict[int | None, list[Inference]],
+) -> dict[int | None, list[Inference]]:
+    """Of runs with several shapes those of each batch, or of the one that was asked for."""
+    if None in by_batch or len(by_batch) < len(groups):
+        first, second = list(groups)[:2]
+        raise UsageError(
+            f"{file.path} is of runs with different shapes{_difference(first[0], second[0])}, and "
+            "does not tell which batches those are.",
+            "Profile each batch in a session of its own, and import one at a time.",
+        )
+    if told.batch and told.batch not in by_batch:
+        listed = ", ".join(map(str, by_batch))
+        raise UsageError(f"{file.path} has no runs at batch {told.batch}.", f"It has: {listed}.")
+    return {told.batch: by_batch[told.batch]} if told.batch else by_batch
+
+
+def _difference(one: Inference, other: Inference) -> str:
+    """The first node that got other shapes."""
+    for node, twin in zip(one.nodes, other.nodes, strict=False):
+        if node.inputs != twin.inputs:
+            texts = [" ".join("x".join(map(str, side)) for side in n.inputs) for n in (node, twin)]
+            return f" ({node.name or node.op}: {texts[0]}, then {texts[1]})"
+    return ""
+
+
+def _session(
+    file: _File,
+    told: Told,
+    model: Model,
+    runs: Sequence[Inference],
+    batch: int | None,
+    odd: Sequence[Check],
+) -> Measurement:
     """Ops, and runs that the profiler watched; the first run is the cold start."""
-    events = ortjson.read(file.data, str(file.path))
-    runs = ortjson.run_times(events)
-    kept = runs[1:] or runs
-    ops = ortjson.op_times(events, max(1, len(kept)), ())
-    latency_s = median(kept) if kept else sum(op.seconds for op in ops)
-    first = ops[0].inputs[0] if ops[0].inputs and ops[0].inputs[0] else (None,)
+    seconds = tuple(run.seconds for run in runs if run.seconds is not None)
+    kept, first = (seconds[1:], seconds[:1]) if len(seconds) > 1 else (seconds, ())
+    ops, checks = _watched(file, runs[1:] or runs, kept)
     return _measured(
         file.path,
         told,
-        onnx,
-        batch=first[0],
+        model,
+        batch=batch,
         runtime=ortjson.RUNTIME,
-        samples=kept or (latency_s,),
-        warmups=runs[:1] if len(runs) > 1 else (),
+        samples=kept or ((ops.latency_s,) if ops else ()),
+        warmups=first,
         stand_in="the time of runs that the profiler watched" if kept else "the sum of its ops",
-        ops=OpPass(method="runtime", latency_s=latency_s, ops=ops),
+        ops=ops,
         facts={"loops": 1} if kept else {},
         clock=UNKNOWN,
+        checks=[*checks, *odd],
     )
+
+
+def _watched(
+    file: _File, runs: Sequence[Inference], seconds: Sequence[float]
+) -> tuple[OpPass | None, list[Check]]:
+    """The ops of runs that took so long; none where their work was not timed."""
+    if provider := runs[0].launched:
+        if not seconds:
+            raise UsageError(
+                f"{file.path} times the launches of {provider} alone, not its work.",
+                "Profile with a build of ONNX Runtime that has --enable_cuda_profiling.",
+            )
+        return None, [Check(code="launches_only", data={"provider": provider})]
+    timed = ortjson.op_times(runs, ())
+    latency_s = median(seconds) if seconds else sum(op.seconds for op in timed)
+    overlap = [Check(code="ops_overlap")] if any(run.overlap for run in runs) else []
+    return OpPass(method="runtime", latency_s=latency_s, ops=timed), overlap
 
 
 def _types(onnx: Path | None) -> Mapping[str, str]:
@@ -266,7 +361,7 @@ def _types(onnx: Path | None) -> Mapping[str, str]:
 def _measured(
     path: Path,
     told: Told,
-    onnx: Path | None,
+    model: Model,
     *,
     batch: int | None,
     runtime: str,
@@ -276,19 +371,21 @@ def _measured(
     facts: dict[str, Any],
     clock: str,
     warmups: tuple[float, ...] = (),
+    checks: Sequence[Check] = (),
 ) -> Measurement:
-    if told.batch and batch and told.batch != batch:
-        raise UsageError(
-            f"{path} ran at batch {batch}, not {told.batch}.", "Leave --batch out, or correct it."
-        )
-    if not (told.batch or batch):
-        raise UsageError(f"{path} does not tell the batch.", "Tell it with --batch.")
+    found = list(checks)
+    if stand_in:
+        found.insert(0, Check(code="not_clean", data={"what": stand_in}))
+    size, counts_tiles = _batch(path, told, batch, model)
+    if batch and size != batch:
+        found.append(Check(code="batch_told", data={"told": size, "shapes": batch}))
     if not min(samples) > 0:
         raise BadFile(f"{path} has an inference that took no time.", "Measure again.")
     return Measurement(
         workload=Workload(
-            model=_model(path, told, onnx),
-            batch=told.batch or batch or 0,
+            model=model,
+            batch=size,
+            counts_tiles=counts_tiles,
             precision=told.precision or UNKNOWN,
             data=UNKNOWN,
         ),
@@ -305,9 +402,23 @@ def _measured(
         processes=(),
         ops=ops,
         facts=facts,
-        checks=(Check(code="not_clean", data={"what": stand_in}),) if stand_in else (),
+        checks=tuple(found),
         stopped=METHOD,
     )
+
+
+def _batch(path: Path, told: Told, shown: int | None, model: Model) -> tuple[int, bool]:
+    """As the network's file binds it, as told, or as the shapes show; and if it counts tiles."""
+    bound = model.fixed_batch if model.axes and model.batch_from != "guessed" else None
+    if bound and told.batch and told.batch != bound:
+        raise UsageError(
+            f"{model.name} is bound to batch {bound}, not {told.batch}.",
+            "Leave --batch out, or give the --onnx file that ran.",
+        )
+    batch = bound or told.batch or shown
+    if batch is None and (not model.path or model.axes):
+        raise UsageError(f"{path} does not tell the batch.", "Tell it with --batch N.")
+    return batch or 1, batch is not None
 
 
 def _model(path: Path, told: Told, onnx: Path | None) -> Model:

@@ -1,141 +1,461 @@
-"""ONNX Runtime's profile: Chrome's trace format, read as ops and as whole runs.
+"""ONNX Runtime's profile: Chrome's trace format, read as inferences and the nodes of each.
 
-Pure. A node's event is called `<node>_kernel_time`, a run's `model_run`; `dur` is in whole
-microseconds (onnxruntime/core/common/profiler.h, core/framework/sequential_executor.cc).
+Pure. A node's event is called `<node>_kernel_time`, a whole inference `model_run`; `ts` and `dur`
+are in whole microseconds, and an event is written when it ends, so that what happened inside stands
+before it (onnxruntime/core/common/profiler.h, core/framework/sequential_executor.cc). Names of
+nodes may be empty or equal: a node is known by its place in the inference.
+
+On a GPU a node's event times the launch. The work is in events of category `Kernel`, which only
+builds with `--enable_cuda_profiling` write: behind their node, with its `op_name` and, in later
+versions, its event's name as `parent_name` (core/common/gpu_profiler_common.h, `MergeEvents`).
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
 import msgspec
 
 from nnprof.errors import BadFile
-from nnprof.profiler import counts, opgraph, ports
+from nnprof.profiler import counts, opgraph, ports, sources
 from nnprof.profiler.ports import OpNode
 from nnprof.types import OpTime
 
 RUNTIME = "onnxruntime"  # the name of its backend
 
-Events = list[dict[str, Any]]
-
+_NODE, _KERNEL, _RUN = "Node", "Kernel", "model_run"
+_SUFFIX = "_kernel_time"
+_AGAIN = "Let the program call session.end_profiling() before it ends."
+_EVENT = re.compile(r'"cat"\s*:\s*"(Session|Node|Kernel)"|"\w*_kernel_time"')
+_LONGEST_US = 1e15  # thirty years: no clock counts further
 # Their FLOPs need attributes that a profile does not have.
 _WINDOWED = {"MaxPool", "AveragePool", "LpPool"}
+# Ops that run graphs of their own, whose nodes have events, too.
+_HOLDERS = frozenset(
+    ("If", "Loop", "Scan", "SequenceMap", "BeamSearch", "GreedySearch", "Sampling")
+) | {"WhisperBeamSearch", "unknown"}
+# Providers that return from a node before its work is done.
+_LAUNCHING = frozenset(
+    f"{name}ExecutionProvider"
+    for name in (
+        *("CUDA", "Tensorrt", "NvTensorRTRTX", "ROCM", "MIGraphX"),
+        *("Dml", "WebGpu", "Js", "WebNN", "CANN"),
+    )
+)
+# The first axis of their first input is the batch, because ONNX says so, not because it is usual.
+_BATCHED = frozenset(
+    (
+        *("Conv", "FusedConv", "NhwcConv", "NhwcFusedConv", "QLinearConv", "ConvInteger"),
+        *("ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"),
+    )
+)
+
+Shape = tuple[int, ...]
+
+
+class Ran(msgspec.Struct, frozen=True, kw_only=True):
+    """One node of one inference; `arguments` are its event's, {} where it has none."""
+
+    name: str
+    op: str
+    provider: str
+    seconds: float
+    arguments: Mapping[str, Any]
+
+    @property
+    def inputs(self) -> tuple[Shape, ...]:
+        """Shapes of what went in, weights among them."""
+        return _shapes(self.arguments.get("input_type_shape"))
+
+
+class Inference(msgspec.Struct, frozen=True, kw_only=True):
+    """One inference.
+
+    Attributes:
+        seconds: of the whole, while the profiler watched; None where nothing says.
+        nodes: of the model's own graph, in order of execution. What ran inside of an If, a Loop
+            or a Scan is not among them: the time of that node has it, every pass of it.
+        launched: the provider whose nodes only launched work that nothing here times, or "".
+        overlap: whether some of its nodes ran at the same time.
+    """
+
+    seconds: float | None
+    nodes: tuple[Ran, ...]
+    launched: str = ""
+    overlap: bool = False
+
+    @property
+    def order(self) -> tuple[tuple[str, str], ...]:
+        """Name and type of each node."""
+        return tuple((node.name, node.op) for node in self.nodes)
+
+    @property
+    def shapes(self) -> tuple[tuple[Shape, ...], ...]:
+        """What went into each node."""
+        return tuple(node.inputs for node in self.nodes)
 
 
 class _Event(msgspec.Struct):
-    """As much of an event as every one that we read has."""
+    """As much of an event as we read; times in microseconds."""
 
-    name: str
-    dur: float
+    name: str = ""
     cat: str = ""
-    args: dict[str, Any] = {}
+    ph: str = "X"
+    dur: float = 0.0
+    ts: float | None = None
+    tid: int | str | None = None
+    args: dict[str, Any] | None = None
+
+    @property
+    def is_node(self) -> bool:
+        return self.cat == _NODE and self.name.endswith(_SUFFIX)
+
+    @property
+    def end(self) -> float:
+        return (self.ts or 0.0) + self.dur
+
+    @property
+    def op(self) -> str:
+        return str((self.args or {}).get("op_name") or "unknown")
+
+    @property
+    def provider(self) -> str:
+        return str((self.args or {}).get("provider") or "")
 
 
-def read(text: bytes, source: str) -> Events:
-    """The events of a profile; `source` is for errors.
+# --- reading --------------------------------------------------------------------------------------
+
+
+def is_profile(start: str) -> bool:
+    """Whether this is how such a file begins, as the runtime or Chrome's tools write it."""
+    is_trace = start.startswith("[") or '"traceEvents"' in start
+    return is_trace and bool(_EVENT.search(start))
+
+
+def read(text: str, source: str) -> tuple[Inference, ...]:
+    """The inferences of a profile, in order, the first and cold one too; `source` is for errors.
 
     Raises:
-        BadFile: it is no such file, is cut off, or no node of it ran.
+        BadFile: it is no such file, is cut off, no node of it ran, or its runs cannot be told.
     """
+    events = sources.json_of(text, source, _AGAIN)
+    if isinstance(events, dict):
+        events = events.get("traceEvents")
+    return inferences(events, source)
+
+
+def inferences(events: Any, source: str) -> tuple[Inference, ...]:
+    """The same, of the events themselves.
+
+    Raises:
+        BadFile: as `read`.
+    """
+    rows = _events(events, source)
+    if not any(row.is_node for row in rows):
+        raise BadFile(f"{source} has no node that ran.", "Run the session while it profiles.")
+    launched = "" if any(row.cat == _KERNEL for row in rows) else _launching(rows)
+    found = [
+        _inference(run, inside, launched)
+        for run, inside in _runs(rows, source)
+        if any(row.is_node for row in inside)
+    ]
+    if not found:
+        raise BadFile(f"{source} has no run that ended.", "Run the session while it profiles.")
+    return tuple(found)
+
+
+def _events(events: Any, source: str) -> list[_Event]:
+    """Those that last, with times that can be."""
     try:
-        events = json.loads(text)
-        rows = msgspec.convert([row for row in events if row.get("ph") == "X"], list[_Event])
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        rows = msgspec.convert(events, list[_Event])
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise BadFile(
             f"{source} is not a whole profile of ONNX Runtime: {str(error).rstrip('.')}.",
-            "Let the program call session.end_profiling() before it ends.",
+            _AGAIN,
         ) from error
-    if not any(row.cat == "Node" and row.name.endswith("_kernel_time") for row in rows):
-        raise BadFile(f"{source} has no node that ran.", "Run the session while it profiles.")
-    return list(events)
+    rows = [row for row in rows if row.ph == "X"]
+    for row in rows:
+        # Not a number fails both.
+        if not (0 <= row.dur < _LONGEST_US and abs(row.ts or 0.0) < _LONGEST_US):
+            raise BadFile(
+                f"{source}: the event '{row.name[:80]}' takes {row.dur:g} µs, at {row.ts} µs.",
+                "No event can. Profile again.",
+            )
+    return rows
 
 
-def is_profile(text: bytes) -> bool:
-    """Whether this is such a file, by what is inside."""
-    try:
-        events = json.loads(text)
-    except (ValueError, RecursionError):
+def _launching(rows: Sequence[_Event]) -> str:
+    return min({row.provider for row in rows if row.is_node} & _LAUNCHING, default="")
+
+
+def _runs(rows: Sequence[_Event], source: str) -> Iterator[tuple[float | None, list[_Event]]]:
+    """Seconds of each inference, and the events inside, as they stand in the file."""
+    ends = [at for at, row in enumerate(rows) if row.name == _RUN and row.cat != _NODE]
+    if not ends:
+        yield None, _only_run(rows, source)
+        return
+    runs = [rows[at] for at in ends]
+    if _at_once(runs):
+        raise BadFile(
+            f"{source} is of a session that several threads ran at the same time.",
+            "Profile one inference at a time.",
+        )
+    nodes = [at for at, row in enumerate(rows) if row.is_node]
+    if nodes[0] > ends[0] and nodes[-1] > ends[-1]:
+        # Sorted by start, as other programs write it: a run stands before what is inside.
+        spans = list(zip(ends, [*ends[1:], len(rows)], strict=True))
+    else:
+        spans = list(zip([0, *ends[:-1]], ends, strict=True))
+    for run, (first, last) in zip(runs, spans, strict=True):
+        yield run.dur * 1e-6, [row for row in rows[first:last] if row.name != _RUN]
+
+
+def _only_run(rows: Sequence[_Event], source: str) -> list[_Event]:
+    seen = Counter(
+        (row.name, row.op, str((row.args or {}).get("node_index"))) for row in rows if row.is_node
+    )
+    if max(seen.values()) > 1:
+        raise BadFile(
+            f"{source} does not tell where one inference ends and the next begins: it has no "
+            f"'{_RUN}'.",
+            "Let the program profile the session, not one run of it.",
+        )
+    return list(rows)
+
+
+def _at_once(runs: Sequence[_Event]) -> bool:
+    """Whether runs of different threads overlap."""
+    timed = sorted((run for run in runs if run.ts is not None), key=lambda run: run.ts or 0.0)
+    return any(
+        before.tid != after.tid and (after.ts or 0.0) < before.end
+        for before, after in pairwise(timed)
+    )
+
+
+def _inference(seconds: float | None, rows: Sequence[_Event], launched: str) -> Inference:
+    nodes = [row for row in rows if row.is_node]
+    outer = _outermost(nodes)
+    kernels, apart_us = _kernels(rows, nodes, outer)
+    top = [at for at in range(len(nodes)) if outer[at] == at]
+    ran = [_ran(nodes[at], kernels.get(at)) for at in top]
+    if apart_us:
+        ran.append(
+            Ran(
+                name="kernels of no node",
+                op="unknown",
+                provider="",
+                seconds=apart_us * 1e-6,
+                arguments={},
+            )
+        )
+    own = [nodes[at] for at in top if at not in kernels]
+    return Inference(
+        seconds=seconds,
+        nodes=tuple(ran),
+        launched=launched,
+        overlap=not launched and _overlap(own),
+    )
+
+
+def _ran(row: _Event, kernels_us: float | None) -> Ran:
+    took_us = row.dur if kernels_us is None else kernels_us
+    return Ran(
+        name=row.name.removesuffix(_SUFFIX),
+        op=row.op,
+        provider=row.provider,
+        seconds=took_us * 1e-6,
+        arguments=row.args or {},
+    )
+
+
+def _outermost(nodes: Sequence[_Event]) -> list[int]:
+    """For each node the one of the model's own graph that it ran in, itself mostly."""
+    outer = list(range(len(nodes)))
+    threads: dict[Any, list[int]] = defaultdict(list)
+    for at, row in enumerate(nodes):
+        if row.ts is not None:
+            threads[row.tid].append(at)
+    for members in threads.values():
+        members.sort(
+            key=lambda at: (nodes[at].ts, -nodes[at].end, nodes[at].op not in _HOLDERS, -at)
+        )
+        open_: list[int] = []
+        for at in members:
+            while open_ and nodes[open_[-1]].end < (nodes[at].ts or 0.0):
+                open_.pop()
+            holder = next((one for one in reversed(open_) if _holds(nodes, one, at)), at)
+            outer[at] = outer[holder]
+            open_.append(at)
+    return outer
+
+
+def _holds(nodes: Sequence[_Event], one: int, other: int) -> bool:
+    """Whether `other` ran inside of `one`, by their times; both are cut to whole microseconds."""
+    outer, inner = nodes[one], nodes[other]
+    starts, begins = outer.ts or 0.0, inner.ts or 0.0
+    if begins < starts or inner.end > outer.end + 1:
         return False
-    first = events[0] if isinstance(events, list) and events else None
-    return isinstance(first, dict) and {"cat", "ph", "dur", "name"} <= set(first)
+    written_before = other < one
+    if begins == starts and not inner.dur:
+        return False  # the node before
+    if outer.op in _HOLDERS:
+        return begins < outer.end or (begins == outer.end and written_before and outer.dur > 0)
+    return written_before and begins > starts
 
 
-def run_times(events: Events) -> tuple[float, ...]:
-    """Seconds of each run of the session, the first included, while the profiler watched."""
-    return tuple(event["dur"] * 1e-6 for event in events if event.get("name") == "model_run")
+def _kernels(
+    rows: Sequence[_Event], nodes: Sequence[_Event], outer: Sequence[int]
+) -> tuple[dict[int, float], float]:
+    """Microseconds that the device worked for each outermost node; those of no node.
+
+    Where there are kernels at all, a node of a launching provider without one took none.
+    """
+    work = [row for row in rows if row.cat == _KERNEL]
+    if not work:
+        return {}, 0.0
+    took = {outer[at]: 0.0 for at, row in enumerate(nodes) if row.provider in _LAUNCHING}
+    apart = 0.0
+    at = -1
+    latest: dict[str, int] = {}
+    for row in rows:
+        if row.is_node:
+            at += 1
+            latest |= {row.name: at, f"op {row.op}": at}
+        elif row.cat == _KERNEL:
+            said = row.args or {}
+            parent = str(said.get("parent_name") or f"op {said.get('op_name')}")
+            if parent in latest:
+                node = outer[latest[parent]]
+                took[node] = took.get(node, 0.0) + row.dur
+            else:
+                apart += row.dur
+    return took, apart
 
 
-def op_times(events: Events, runs: int, nodes: Sequence[OpNode]) -> tuple[OpTime, ...]:
-    """Ops of the last `runs` inferences, in order of execution; medians.
+def _overlap(nodes: Sequence[_Event]) -> bool:
+    timed = sorted((row for row in nodes if row.ts is not None), key=lambda row: row.ts or 0.0)
+    until = -math.inf
+    for row in timed:
+        if (row.ts or 0.0) < until:
+            return True
+        until = max(until, row.end)
+    return False
+
+
+# --- inferences → ops -----------------------------------------------------------------------------
+
+
+def alike(found: Sequence[Inference]) -> tuple[Inference, ...]:
+    """Those that ran the same nodes in the same order, as most did.
+
+    Threads that take nodes as they come change the order; then a node is known by its name.
+    """
+    usual, _ = Counter(one.order for one in found).most_common(1)[0]
+    ranks = {pair: at for at, pair in enumerate(usual)}
+    if len(ranks) < len(usual):
+        return tuple(one for one in found if one.order == usual)
+    same = [one for one in found if len(one.order) == len(usual) and set(one.order) == set(ranks)]
+    return tuple(
+        msgspec.structs.replace(
+            one, nodes=tuple(sorted(one.nodes, key=lambda node: ranks[node.name, node.op]))
+        )
+        for one in same
+    )
+
+
+def op_times(found: Sequence[Inference], nodes: Sequence[OpNode]) -> tuple[OpTime, ...]:
+    """Ops in order of execution; medians over inferences that are alike (`alike`).
 
     Args:
-        events: of a profile.
-        runs: how many of the last inferences count.
+        found: at least one.
         nodes: what is known of the graph, in order; what is not is described from the profile.
             They are found by their place, since every session gives other names to the reorders
             that it inserts; by name only where the runtime took another order.
     """
-    durations: dict[str, list[float]] = defaultdict(list)
-    arguments: dict[str, dict[str, Any]] = {}
-    for event in events:
-        name = event.get("name", "")
-        if event.get("cat") == "Node" and name.endswith("_kernel_time"):
-            node = name.removesuffix("_kernel_time")
-            durations[node].append(event["dur"] * 1e-6)
-            arguments[node] = event["args"]
-    in_order = [arguments[name]["op_name"] for name in durations] == [node.op for node in nodes]
+    first = found[0].nodes
+    in_order = [node.op for node in first] == [node.op for node in nodes]
     place = {node.node: index for index, node in enumerate(nodes)}
     ops = []
-    for at, (name, seconds) in enumerate(durations.items()):
+    for at, node in enumerate(first):
         # Behind the graph and its call, where the graph does not know it.
-        index = at if in_order or not nodes else place.get(name, len(nodes) + 1 + at)
+        index = at if in_order or not nodes else place.get(node.name, len(nodes) + 1 + at)
         ops.append(
             ports.timed(
-                nodes[index] if index < len(nodes) else described(name, arguments[name]),
+                nodes[index] if index < len(nodes) else described(node),
                 index,
-                median(seconds[-runs:]),
+                median(one.nodes[at].seconds for one in found),
                 "runtime",
-                runs=len(seconds[-runs:]),
-                kernel=arguments[name].get("provider", ""),
+                runs=len(found),
+                kernel=node.provider,
             )
         )
     return tuple(ops)
 
 
-def described(node: str, arguments: Mapping[str, Any]) -> OpNode:
+def batch_of(found: Inference) -> int | None:
+    """The batch, where ops whose first axis it is by definition agree, and the first input has it.
+
+    Anything else that begins with the same number may be a weight, a sequence or an image.
+    """
+    batches = {
+        node.inputs[0][0]
+        for node in found.nodes
+        if node.op in _BATCHED and node.inputs and len(node.inputs[0]) > 2
+    }
+    first = next((shapes for shapes in found.shapes if shapes), ())
+    begins = {shape[0] for shape in first if len(shape) > 1}
+    return batches.pop() or None if len(batches) == 1 and batches <= begins else None
+
+
+def described(ran: Ran) -> OpNode:
     """A node as its event describes it."""
-    op = arguments["op_name"]
+    op, arguments = ran.op, ran.arguments
     kind = opgraph.kind_of(op)
-    inputs = _shapes(arguments.get("input_type_shape", []))
-    outputs = _shapes(arguments.get("output_type_shape", []))
+    inputs, outputs = ran.inputs, _shapes(arguments.get("output_type_shape"))
     weights = _number(arguments.get("parameter_size"))
     if kind == "gemm" and len(inputs) == 1 and outputs and inputs[0] and outputs[0]:
         # Weights that were packed at the start are no input any more, and count as 0 bytes.
         inside = (inputs[0][-1], outputs[0][-1])
         inputs, weights = (*inputs, inside), 4 * math.prod(inside)
-    countable = outputs and op not in _WINDOWED and (kind != "conv" or len(inputs) > 1)
     return OpNode(
-        node=node,
+        node=ran.name or op,
         op=op,
         kind=kind,
         inputs=inputs,
         outputs=outputs,
-        flops=counts.flops(op, inputs, outputs, {}) if countable else None,
+        flops=_flops(op, kind, inputs, outputs),
         bytes_in=_number(arguments.get("activation_size")),
         bytes_out=_number(arguments.get("output_size")),
         bytes_weights=weights,
     )
 
 
+def _flops(op: str, kind: str, inputs: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> int | None:
+    if not outputs or op in _WINDOWED or (kind == "conv" and len(inputs) < 2):
+        return None
+    try:
+        return counts.flops(op, inputs, outputs, {})
+    except IndexError:  # shapes that such an op cannot have: nothing is known then
+        return None
+
+
 def _number(text: Any) -> int | None:
-    return int(text) if text is not None and str(text).isdecimal() else None
+    """A number of bytes as the file has it: text of decimal digits."""
+    digits = str(text)
+    return int(digits) if digits.isdecimal() and len(digits) < 19 else None
 
 
-def _shapes(tensors: list[dict[str, list[int]]]) -> tuple[tuple[int, ...], ...]:
-    return tuple(tuple(shape) for tensor in tensors for shape in tensor.values())
+def _shapes(tensors: Any) -> tuple[Shape, ...]:
+    """Of `[{"float": [4, 3]}, …]`; () where it is anything else."""
+    try:
+        listed = msgspec.convert(tensors, list[dict[str, list[int]]])
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return ()
+    shapes = tuple(tuple(shape) for tensor in listed for shape in tensor.values())
+    return () if any(side < 0 for shape in shapes for side in shape) else shapes

@@ -353,8 +353,9 @@ def op_table(measurement: Measurement, limits: Roofline | None = None) -> Table:
     for op, own in zip(ops, numbers, strict=True):
         against = _against(op, limits)
         reached = f"{against['of_limit']:.0%} {against['bound']}" if against["bound"] else "–"
+        word = op.node if op.op == "unknown" else op.op  # an imported one may have a name only
         table.add_row(
-            f"{op.index} {op.op}", *own, _half(op), *([reached] if limits else []), op.method
+            f"{op.index} {word}", *own, _half(op), *([reached] if limits else []), op.method
         )
     return table
 

@@ -17,7 +17,6 @@ JSON does not allow; both are read.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections import Counter
@@ -27,7 +26,7 @@ from typing import Any
 import msgspec
 
 from nnprof.errors import BadFile
-from nnprof.profiler import counts, opgraph, ports
+from nnprof.profiler import counts, opgraph, ports, sources
 from nnprof.profiler.ports import OpNode
 from nnprof.types import OpTime
 
@@ -210,6 +209,12 @@ _MOVES = {"Reformat", "Reshape", "Slice", "Concat", "Gather", "Cast", "Constant"
 _WEIGHTLESS = {"MaxPool", "AveragePool", "Pool", "Softmax", "Elementwise"}
 _KINDS = {"Reformat": "memory", "Constant": "memory", "Elementwise": "elementwise", "Pool": "pool"}
 _RANK = ("conv", "gemm", "recurrent", "pool", "softmax", "elementwise", "other", "memory")
+_FILES = (
+    (r"\[\s*\{\s*\"count\"", "profile"),
+    (r"\[\s*\{[^{}]*\"(computeMs|startEnqMs)\"", "times"),
+    (r"\[\s*\{[^{}]*\"(averageMs|timeMs)\"", "profile"),
+    (r"\{\s*\"(Layers|Bindings|I/O Tensors)\"", "layers"),
+)
 _ORIGIN = re.compile(r"\[ONNX Layer: ([^\]|]+?)\s*(?:\|[^\]]*)?\]")
 _BARE_NUMBER = re.compile(r'("\w+"\s*:\s*)-?(?:nan|inf)\b')
 _PROFILE_SUFFIX = re.compile(r"\[profile +\d+\]")
@@ -218,23 +223,12 @@ _PROFILE_SUFFIX = re.compile(r"\[profile +\d+\]")
 # --- reading --------------------------------------------------------------------------------------
 
 
-def kind_of_file(text: bytes) -> str | None:
-    """Which it is by what is inside: "profile", "layers", "times", or None for anything else."""
-    try:
-        data = _json(text, "")
-    except BadFile:
-        return None
-    if isinstance(data, dict):
-        return "layers" if "Layers" in data else None
-    first = data[0] if isinstance(data, list) and data else None
-    if not isinstance(first, dict):
-        return None
-    if set(first) == {"count"}:
-        return "profile"
-    return "times" if "computeMs" in first and "latencyMs" in first else None
+def kind_of_file(start: str) -> str | None:
+    """Which it is by how it begins: "profile", "layers", "times", or None for anything else."""
+    return next((kind for pattern, kind in _FILES if re.match(pattern, start)), None)
 
 
-def read_profile(text: bytes, source: str) -> Profile:
+def read_profile(text: str | bytes, source: str) -> Profile:
     """A file of `--exportProfile`; `source` is for errors.
 
     Raises:
@@ -264,7 +258,7 @@ def read_profile(text: bytes, source: str) -> Profile:
     )
 
 
-def read_times(text: bytes, source: str) -> tuple[Query, ...]:
+def read_times(text: str | bytes, source: str) -> tuple[Query, ...]:
     """A file of `--exportTimes`, in the order of the inferences; `source` is for errors.
 
     Raises:
@@ -288,7 +282,7 @@ def read_times(text: bytes, source: str) -> tuple[Query, ...]:
     )
 
 
-def read_engine(text: bytes, source: str) -> Engine:
+def read_engine(text: str | bytes, source: str) -> Engine:
     """A file of `--exportLayerInfo`, or what an engine inspector says; `source` is for errors.
 
     Of an engine with several optimisation profiles only the layers of the first are kept.
@@ -311,15 +305,10 @@ def read_engine(text: bytes, source: str) -> Engine:
     return Engine(layers=described, inputs=inputs, outputs=outputs, detailed=detailed)
 
 
-def _json(text: bytes, source: str) -> Any:
-    try:
-        clean = _BARE_NUMBER.sub(r"\1null", text.decode())
-        return json.loads(clean, strict=False)
-    except (ValueError, RecursionError) as error:
-        raise BadFile(
-            f"{source} is cut off or is not JSON: {str(error).rstrip('.')}.",
-            "Let trtexec write it again.",
-        ) from error
+def _json(text: str | bytes, source: str) -> Any:
+    if isinstance(text, bytes):
+        text = sources.text_of(text, source)
+    return sources.json_of(_BARE_NUMBER.sub(r"\1null", text), source, "Let trtexec write it again.")
 
 
 def _bad(source: str, option: str, error: Exception) -> BadFile:
@@ -527,9 +516,17 @@ def op_times(
 
 
 def batch_of(engine: Engine) -> int | None:
-    """The batch that an engine ran: the first dimension of its inputs, or None."""
+    """The batch that an engine ran, where convolutions and pools, whose first axis it is, agree.
+
+    And one of its inputs has to begin with it: else something inside may have joined two axes.
+    """
+    batches = {
+        layer.node.inputs[0][0]
+        for layer in engine.layers
+        if layer.node.kind in {"conv", "pool"} and layer.node.inputs and layer.node.inputs[0]
+    }
     first = {port.shape[0] for port in engine.inputs if port.shape}
-    return first.pop() if len(first) == 1 else None
+    return batches.pop() or None if len(batches) == 1 and batches <= first else None
 
 
 def onnx_types(model: Any) -> dict[str, str]:

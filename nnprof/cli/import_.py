@@ -57,8 +57,9 @@ def import_(
 ) -> None:
     """Make a Run of times that another tool measured (columns of a table: docs/import.md)."""
     from nnprof.cli.show import print_cells
-    from nnprof.profiler import imports, results
+    from nnprof.profiler import imports, report, results
     from nnprof.profiler.tables import Told
+    from nnprof.terminal import Console
 
     told = Told(
         network=network,
@@ -78,6 +79,8 @@ def import_(
         results.save(run, out)
     print_cells(run)
     sys.stdout.write("\n")
+    for line in report.check_lines(run):
+        Console().say(f"Note: {line}", "yellow")
     for line in _lines(run):
         sys.stdout.write(f"{plain(line)}\n")
     sys.stdout.write(f"Run: {shell_word(out)}\n")

@@ -250,7 +250,13 @@ class OrtSession(_Bound):
         except BadFile:  # a graph that cannot be cut can still be profiled
             nodes = ()
         events, (first_s, *latencies_s) = self._profile(budget_s)
-        ops = ortjson.op_times(events, len(latencies_s), nodes)
+        runs = ortjson.inferences(events, "ONNX Runtime's profile")[-len(latencies_s) :]
+        if launched := runs[0].launched:
+            raise Unavailable(
+                f"ONNX Runtime times only the launches of {launched}, not the work.",
+                "Use a build of it that has --enable_cuda_profiling, or --ops none.",
+            )
+        ops = ortjson.op_times(ortjson.alike(runs), nodes)
         return OpPass(
             method="runtime",
             latency_s=median(latencies_s),

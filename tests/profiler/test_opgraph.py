@@ -76,7 +76,9 @@ def test_profile_leaves_the_first_inference_out() -> None:
         {"cat": "Node", "name": "a_kernel_time", "dur": dur, "args": {"op_name": "Relu"}}
         for dur in (900, 10, 12, 11)
     ]
-    (op,) = ortjson.op_times([{"cat": "Session", "name": "model_run", "dur": 1}, *events], 3, ())
+    run = {"cat": "Session", "name": "model_run", "dur": 1}
+    found = ortjson.inferences([one for event in events for one in (event, run)], "p.json")
+    (op,) = ortjson.op_times(found[-3:], ())
     assert (op.seconds, op.runs, op.kind) == (pytest.approx(11e-6), 3, "elementwise")
 
 
@@ -123,8 +125,8 @@ def test_profile_is_matched_by_place() -> None:
             ("a", "ReorderOutput", 3),
         )
     ]
-    ops = ortjson.op_times(events, 1, nodes)
+    ops = ortjson.op_times(ortjson.inferences(events, "p.json"), nodes)
     assert [(op.index, op.node) for op in ops] == [(0, "a"), (1, "b"), (2, "c")]
     assert [op.seconds for op in ops] == pytest.approx([1e-6, 2e-6, 3e-6])
-    named = ortjson.op_times(events[1:], 1, nodes)
+    named = ortjson.op_times(ortjson.inferences(events[1:], "p.json"), nodes)
     assert [(op.index, op.node) for op in named] == [(1, "b"), (0, "a")]

@@ -40,6 +40,11 @@ def kind_of(op: str) -> str:
     return _KIND_OF.get(op, "other")
 
 
+def in_blocks(node: str) -> bool:
+    """Whether a node's name says that it computes on blocks of channels (ONNX Runtime's do)."""
+    return node.endswith(_BLOCKED)
+
+
 def read(optimised: Any, original: Path, tensors: Mapping[str, NDArray[Any]]) -> tuple[OpNode, ...]:
     """The nodes of an optimised model, with what each did and the original nodes it was made from.
 
@@ -158,7 +163,7 @@ def _origins(ran: Sequence[Any], asked: Sequence[Any]) -> list[tuple[str, ...]]:
 
 
 def _made(node: Any, makers: Mapping[str, Any]) -> list[str]:
-    named = [node.name.removesuffix(_BLOCKED)] if node.name.endswith(_BLOCKED) else []
+    named = [node.name.removesuffix(_BLOCKED)] if in_blocks(node.name) else []
     return [tensor for tensor in (*named, *node.output) if tensor in makers]
 
 

@@ -71,7 +71,7 @@ def plan(
 def _known(sources: Sequence[str]) -> tuple[CostModel | None, Measured, str]:
     """The model that was given, what the Runs measured, and how networks become ops there."""
     from nnprof.profiler import results
-    from nnprof.profiler.costmodel import design, gather
+    from nnprof.profiler.costmodel import design
     from nnprof.profiler.costmodel.model import load
 
     runs = [Path(source) for source in sources if results.is_run(Path(source))]
@@ -80,7 +80,7 @@ def _known(sources: Sequence[str]) -> tuple[CostModel | None, Measured, str]:
         raise UsageError("There are several cost models.", "Give one, and all the Runs.")
     model = models[0] if models else None
     known = design.known([results.load(path) for path in runs], model)
-    return model, known, model.lowering if model else gather.lowering_of(known.works)
+    return model, known, model.lowering if model else known.lowering or "fused"
 
 
 def _study(name: str, chosen: Sequence[Choice]) -> StudyFile:

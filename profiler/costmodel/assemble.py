@@ -21,7 +21,6 @@ from nnprof.profiler.costmodel import (
     gather,
     intervals,
     joint,
-    kernels,
     predict,
     sets,
     work,
@@ -215,9 +214,7 @@ def model(
     found = _free(measured) if prior is None else _calibrated(measured, prior)
     terms, groups = _parts(measured, found, prior)
     same_runtime = prior is not None and prior.target.backend == measured.target.backend
-    lowering = kernels.lowering_of(measured.target) or gather.lowering_of(
-        rows.works, prior.lowering if prior and same_runtime else "fused"
-    )
+    lowering = measured.lowering or (prior.lowering if prior and same_runtime else "fused")
     batches = [cell.batch for cell in measured.networks]
     result = CostModel(
         name=name or str(measured.device.get("model") or measured.target.device),
@@ -233,7 +230,11 @@ def model(
         sources=measured.sources,
         calibration=found.calibration,
         batches=(min(batches), max(batches)),
-        notes=(*_notes(groups, found, lowering), *measured.notes),
+        notes=(
+            *_notes(groups, found, lowering),
+            *_other_blocks(prior, lowering),
+            *measured.notes,
+        ),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
     )
     if prior is None:
@@ -396,7 +397,7 @@ def _untimed(
         name=name or str(measured.device.get("model") or measured.target.device),
         target=measured.target,
         precision=measured.precision,
-        lowering=kernels.lowering_of(measured.target) or "fused",
+        lowering=measured.lowering or "fused",
         terms=terms,
         groups=groups,
         peaks=peaks or Peaks(),
@@ -517,6 +518,17 @@ def _notes(groups: Sequence[Group], found: _Found, lowering: str) -> list[str]:
     if abs(found.added.launches - 1) > 0.02:
         notes.append(f"Whole networks scaled the launch terms by {found.added.launches:.2f}.")
     return notes
+
+
+def _other_blocks(prior: CostModel | None, lowering: str) -> list[str]:
+    """A sentence where the prior is of blocks of another width: its code ran on other vectors."""
+    was, is_now = work.BLOCKS.get(prior.lowering if prior else ""), work.BLOCKS.get(lowering)
+    if not was or not is_now or was == is_now:
+        return []
+    return [
+        f"The prior is of blocks of {was} channels, and these Runs are of {is_now}: what was not "
+        "measured here is other code's, scaled."
+    ]
 
 
 def _shared(made: CostModel, measured: Measured) -> CostModel:

@@ -20,7 +20,7 @@ Pure: networks and measured ops in, choices out.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from nnprof.errors import UsageError
 from nnprof.networks.spaces import Space
 from nnprof.networks.spec import Conv, Dense, Layer, NetworkSpec, Pool
-from nnprof.profiler.costmodel import features, kernels, predict, work
+from nnprof.profiler.costmodel import features, gather, kernels, predict, work
 from nnprof.profiler.costmodel.model import CostModel
 from nnprof.profiler.costmodel.work import COLUMNS, Work
 from nnprof.types import Run
@@ -68,12 +68,14 @@ class Choice(NamedTuple):
 class Measured(NamedTuple):
     """Ops that were measured already, and |ln(measured / predicted)| of each.
 
-    `cells` are the networks, in notation, and batches that they were measured in.
+    `cells` are the networks, in notation, and batches that they were measured in; `lowering` the
+    rules that the ops speak for, "" where they speak for none.
     """
 
     works: tuple[Work, ...]
     errors: Array
     cells: frozenset[tuple[str, int]] = frozenset()
+    lowering: str = ""
 
 
 NOTHING = Measured((), np.zeros(0))
@@ -387,8 +389,12 @@ def _d_optimal(rows: Array, start: Array, free: NDArray[np.bool_], wanted: int) 
     return result
 
 
-def known(runs: Iterable[Run], model: CostModel | None) -> Measured:
-    """The ops that Runs timed, with how far the model is off; without one all are alike."""
+def known(runs: Sequence[Run], model: CostModel | None) -> Measured:
+    """The ops that Runs timed, with how far the model is off; without one all are alike.
+
+    Raises:
+        UsageError: they are of processors that keep images in blocks of different widths.
+    """
     cells = [cell for run in runs for cell in run.measurements]
     by_cell = [
         [op for op in (cell.ops.ops if cell.ops else ()) if op.outputs and op.seconds > 0]
@@ -402,9 +408,17 @@ def known(runs: Iterable[Run], model: CostModel | None) -> Measured:
         for cell, ops in zip(cells, by_cell, strict=True)
         for one in work.of_nodes(ops, kernels.lowering_of(cell.target))
     )
+    device = (runs[0].environment.get("device") or {}) if runs else {}
+    rules = gather.lowering_of(by_cell, device)
     if model is None or not works:
-        return Measured(works, np.full(len(works), _ERROR), named)
+        return Measured(works, np.full(len(works), _ERROR), named, rules)
+    if rules and model.lowering in work.BLOCKS and rules != model.lowering:
+        raise UsageError(
+            f"The Runs are of {rules} and {model.name} is of {model.lowering}: processors with "
+            "blocks of different widths run different code.",
+            "Give a model and Runs of one kind of processor.",
+        )
     table = work.table([works])
     found = predict.op_seconds(model, table)[table.row]
     off = np.abs(np.log(np.array([op.seconds for op in timed]) / found))
-    return Measured(works, np.where(np.isfinite(off), off, 1.0), named)
+    return Measured(works, np.where(np.isfinite(off), off, 1.0), named, rules)

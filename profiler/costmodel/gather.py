@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec import to_builtins
@@ -45,6 +45,7 @@ class Measured(NamedTuple):
     """All that Runs say: rows of ops, whole networks, and the cost of a call.
 
     `call_s` is 0 where no floor was measured. `idle` are ops, by group, that never took any time.
+    `lowering` are the rules that the runtime's kernels or the ops speak for, "" where neither do.
     `asked` are networks of which only the time was measured, beside others whose ops were; they say
     how far off predictions are, and nothing is fitted on them.
     """
@@ -58,6 +59,7 @@ class Measured(NamedTuple):
     sources: tuple[Source, ...]
     roof: roofline.Roofline | None
     idle: dict[str, set[str]]
+    lowering: str = ""
     notes: tuple[str, ...] = ()
     asked: tuple[Cellular, ...] = ()
 
@@ -88,7 +90,8 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
     first, environment = cells[0], runs[0].environment
     roof = roofline.stated(environment, first.target.threads)
     timed = [_timed(cell) for cell in cells]
-    rules = kernels.lowering_of(first.target)
+    device = dict(environment.get("device") or {})
+    rules = kernels.lowering_of(first.target) or lowering_of(timed, device)
     works = [work.of_nodes(ops, rules) for ops in timed]
     rows = fit.rows(
         (one for ops in works for one in ops),
@@ -102,7 +105,7 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
     asked: tuple[Cellular, ...] = ()
     if len(rows.seconds):
         networks = tuple(_cell(*each, _doubt(each[0])) for each in zip(cells, works, strict=True))
-        asked = _asked(cells, networks, rules or lowering_of(rows.works), value_bytes(rows))
+        asked = _asked(cells, networks, rules or "fused", value_bytes(rows))
         networks = tuple(cell for cell in networks if cell.doubt != "untimed" or not asked)
     else:
         networks = _without_ops(cells)
@@ -113,10 +116,11 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
         call_s=median(floors) if floors else 0.0,
         target=first.target,
         precision=first.workload.precision,
-        device=dict(environment.get("device") or {}),
+        device=device,
         sources=sources,
         roof=roof,
         idle=_idle(works, rows),
+        lowering=rules,
         notes=(*_shapeless(cells), *_left_out(networks)),
         asked=asked,
     )
@@ -308,6 +312,25 @@ def _cell(cell: Measurement, works: tuple[Work, ...], doubt: str) -> Cellular:
     return Cellular(name, batch, stats.latency_s(cell), noise, works, doubt)
 
 
-def lowering_of(works: Sequence[Work], prior: str = "fused") -> str:
-    """The rules that the ops speak for; else a prior's."""
-    return "blocked16" if any(one.op.startswith("Reorder") for one in works) else prior
+def lowering_of(graphs: Sequence[Sequence[OpTime]], device: Mapping[str, Any]) -> str:
+    """The rules that the ops of these networks speak for; "" where none is in blocks of channels.
+
+    Where all their channels are multiples of every width, the processor tells which it has.
+
+    Raises:
+        UsageError: the networks ran in blocks of different widths, or of one that is not known.
+    """
+    found = [one for ops in graphs if (one := work.widths(ops)) is not None]
+    if not found:
+        return ""
+    common = frozenset.intersection(*found)
+    if not common:
+        known = " and ".join(map(str, work.BLOCKS.values()))
+        raise UsageError(
+            "The Runs have images in blocks of different widths, or of one that nnprof does not "
+            f"know (it knows {known} channels): they are of different processors.",
+            "A model is of one kind of processor: fit one for each.",
+        )
+    own = kernels.block_of(device.get("extensions") or ())
+    width = own if own in common else max(common)
+    return next(name for name, block in work.BLOCKS.items() if block == width)

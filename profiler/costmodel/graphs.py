@@ -22,6 +22,7 @@ from nnprof.profiler import inputs
 from nnprof.profiler.costmodel import onnx_rules, work
 from nnprof.profiler.costmodel.model import CostModel
 from nnprof.profiler.costmodel.work import Work
+from nnprof.profiler.ports import OpNode
 from nnprof.types import Model, Target, Workload
 
 BATCHES = (1, 16, 1024)
@@ -66,6 +67,8 @@ def of_spec(spec: NetworkSpec, made: CostModel, batches: Sequence[int]) -> Lower
 def of_file(model: Model, made: CostModel, batches: Sequence[int]) -> Lowered:
     """As the model's runtime would run the file, or by rules where it is not here.
 
+    Nor is it here where its blocks of channels are of another width than the model's.
+
     Raises:
         UsageError: a batch that the file is not made for, or other sizes that it leaves free.
         BadFile: the runtime refuses it.
@@ -77,7 +80,9 @@ def of_file(model: Model, made: CostModel, batches: Sequence[int]) -> Lowered:
     if made.lowering != "layers":
         try:
             asked = {size: _ran(one, made.target) for size, one in workloads.items()}
-            return Lowered(asked, "runtime")
+            if not any(_other_blocks(ops, made.lowering) for ops in asked.values()):
+                works = {size: work.of_nodes(ops) for size, ops in asked.items()}
+                return Lowered(works, "runtime")
         except (Unavailable, UnknownName):
             pass  # a model of a device that is elsewhere: the rules stand in for its runtime
     return Lowered(
@@ -99,11 +104,23 @@ def _check_sizes(model: Model, batch: int) -> None:
         ) from error
 
 
-def _ran(workload: Workload, target: Target) -> tuple[Work, ...]:
+def _other_blocks(ops: Sequence[OpNode], lowering: str) -> bool:
+    """Whether the runtime here has blocks of another width than the model's, or none.
+
+    The same runtime on a processor with other vectors; the model's rules stand in for it.
+    """
+    block = work.BLOCKS.get(lowering)
+    if block is None or not any(op.kind == "conv" for op in ops):
+        return False
+    return block not in (work.widths(ops) or ())
+
+
+def _ran(workload: Workload, target: Target) -> tuple[OpNode, ...]:
     backend = registry.find("backend", target.backend)
     backend.probe(target)
     session = backend.open(workload, replace(target, host="local"))
     try:
-        return work.of_nodes(session.graph())
+        ran: tuple[OpNode, ...] = session.graph()
     finally:
         session.close()
+    return ran

@@ -17,6 +17,7 @@ rules in all but 24, which are fused with the depthwise convolution before them 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nnprof import registry
@@ -43,6 +44,16 @@ def library_of(target: Target) -> str:
     if target.device != "cpu" or target.backend not in registry.names("backend"):
         return ""
     return str(getattr(registry.find("backend", target.backend), "library", ""))
+
+
+def block_of(extensions: Sequence[str]) -> int:
+    """Channels of a block of images on a processor with these extensions, in MLAS.
+
+    `NchwcBlockSize` in `onnxruntime/core/mlas/lib/platform.cpp`: 16 with AVX-512F and on Arm, 8 on
+    every other x86.
+    """
+    other_x86 = "sse4_2" in extensions and "avx512f" not in extensions
+    return 8 if other_x86 else 16
 
 
 def picked(one: Work, lowering: str) -> Work:

@@ -9,10 +9,10 @@ The rules, in the order in which they are tried on each node:
    else reads, and that has no activation yet, are part of it.
 5. Everything else is an op of its own. Flatten and its like are a Reshape.
 
-With the lowering "blocked16" images live in blocks of 16 channels: convolutions are padded, except
-those whose channels in are 16 or more and no multiple of 4; pools stay in blocks where their
-channels are a multiple of 16, and so do sums and activations of images that are all in blocks. A
-copy in or out stands before an op that needs the other layout.
+With the lowerings "blocked8" and "blocked16" images live in blocks of so many channels:
+convolutions are padded, except those whose channels in are a block or more and no multiple of 4;
+pools stay in blocks where their channels are whole blocks, and so do sums and activations of images
+that are all in blocks. A copy in or out stands before an op that needs the other layout.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 from nnprof.errors import UsageError
 from nnprof.profiler import counts, inputs, isolate, opgraph
 from nnprof.profiler.costmodel import kernels, work
-from nnprof.profiler.costmodel.work import BLOCK, Work
+from nnprof.profiler.costmodel.work import BLOCKS, Work
 from nnprof.profiler.ports import OpNode
 from nnprof.types import Workload
 
@@ -74,11 +74,10 @@ def of_workload(
     described = opgraph.asked(path, inputs.make(workload))
     weights = set(isolate.weights_of(graph))
     fused = _fuse(graph.graph.node, described, weights)
-    if lowering != "blocked16":
-        plain = work.unplaced(fused.nodes, blocked=False)
-        works = [kernels.picked(one, lowering) for one in plain]
+    if lowering in BLOCKS:
+        works = _blocked(fused, weights, BLOCKS[lowering])
     else:
-        works = _blocked(fused, weights)
+        works = [kernels.picked(work.of_node(node), lowering) for node in fused.nodes]
     return tuple(work.placed([work.in_values(one, value_bytes) for one in works]))
 
 
@@ -119,45 +118,46 @@ def _renamed(about: OpNode) -> OpNode:
     return replace(about, op="Reshape") if about.op in counts.VIEWS else about
 
 
-def _blocked(fused: _Fused, weights: set[str]) -> list[Work]:
+def _blocked(fused: _Fused, weights: set[str], block: int) -> list[Work]:
     """The same ops in blocks of channels, with the copies between the layouts."""
     blocks: dict[str, bool] = {}
     works: list[Work] = []
     for node, names, output in zip(fused.nodes, fused.inputs, fused.outputs, strict=True):
-        one = work.unplaced([node], blocked=False)[0]
+        one = work.of_node(node)
         flowing = [name for name in names if name and name not in weights]
-        inside, wanted = _layouts(node, one, [blocks.get(name, False) for name in flowing])
+        before = [blocks.get(name, False) for name in flowing]
+        inside, wanted = _layouts(node, one, before, block)
         if one.group == "conv":
-            one = work.in_blocks(one) if inside else work.plainly(one)
+            one = work.in_blocks(one, block) if inside else work.plainly(one)
         elif "pool" in one.group and not inside:
             one = work.plainly(one)
         for name, shape in zip(flowing, node.inputs, strict=False):
             if blocks.get(name, False) != wanted and len(shape) == 4:
-                works.append(_copy(shape, out=not wanted))
+                works.append(_copy(shape, block, out=not wanted))
         works.append(one)
         blocks[output] = inside
     if fused.outputs and blocks[fused.outputs[-1]]:
-        works.append(_copy(fused.nodes[-1].outputs[0], out=True))
+        works.append(_copy(fused.nodes[-1].outputs[0], block, out=True))
     return works
 
 
-def _layouts(node: OpNode, one: Work, blocked: Sequence[bool]) -> tuple[bool, bool]:
+def _layouts(node: OpNode, one: Work, blocked: Sequence[bool], block: int) -> tuple[bool, bool]:
     """Whether the op's output is in blocks, and whether its inputs have to be."""
     if one.group == "conv" and one.groups == 1:
         channels = int(one.c_in)
-        inside = not work.stays_plain(channels)
-        return inside, inside and channels >= BLOCK
+        inside = not work.stays_plain(channels, block)
+        return inside, inside and channels >= block
     if "pool" in one.group and one.c_in:
-        inside = one.c_in % BLOCK == 0
+        inside = one.c_in % block == 0
         return inside, inside
-    whole = len(node.outputs[0]) == 4 and node.outputs[0][1] % BLOCK == 0
+    whole = len(node.outputs[0]) == 4 and node.outputs[0][1] % block == 0
     inside = node.op in _KEEP_BLOCKS and bool(blocked) and all(blocked) and whole
     return inside, inside
 
 
-def _copy(shape: Sequence[int], *, out: bool) -> Work:
+def _copy(shape: Sequence[int], block: int, *, out: bool) -> Work:
     """A copy of an image into blocks, or out of them."""
     tile = tuple(shape[1:])
-    blocks = (work.padded(tile[0]), *tile[1:])
+    blocks = (work.padded(tile[0], block), *tile[1:])
     op, before, after = ("ReorderOutput", blocks, tile) if out else ("ReorderInput", tile, blocks)
     return work.at_batch(work.reorder(op, before, after), shape[0])

@@ -8,10 +8,10 @@ runtimes differ:
 * fused: a convolution or matrix product with its bias and activation is one op; batch normalisation
   goes into the weights of the convolution or product before it; softmax, pools, other activations
   and reshapes are ops of their own.
-* blocked16: the same, in a runtime that keeps images in blocks of 16 channels: channels of
-  convolutions are padded to 16, and copies into and out of that layout are ops, too. What cannot
-  run in blocks runs other code, so these are groups of their own: conv-blocked and conv-plain,
-  maxpool and maxpool-plain.
+* blocked8, blocked16: the same, in a runtime that keeps images in blocks of 8 or 16 channels, as
+  wide as the processor's vectors: channels of convolutions are padded to whole blocks, and copies
+  into and out of that layout are ops, too. What cannot run in blocks runs other code, so these are
+  groups of their own: conv-blocked and conv-plain, maxpool and maxpool-plain.
 * tflite-gpu, tflite-gpu-adreno: as fused, in groups by kernel (`kernels`).
 """
 
@@ -41,8 +41,9 @@ from nnprof.profiler.costmodel import kernels
 from nnprof.profiler.ports import OpNode
 from nnprof.types import OpTime
 
-LOWERINGS = ("layers", "fused", "blocked16", *kernels.LOWERINGS)
-BLOCK = 16  # channels of a block
+BLOCKS = {"blocked8": 8, "blocked16": 16}  # channels of a block, by lowering
+LOWERINGS = ("layers", "fused", *BLOCKS, *kernels.LOWERINGS)
+_COPIES = ("ReorderInput", "ReorderOutput")  # into blocks, and out of them
 _ALIGNED = 4  # channels that do not divide by this cannot be copied into blocks
 _FUSED = ("relu", "tanh", "sigmoid")  # activations that a convolution or product takes in
 Shape = tuple[int, ...]
@@ -204,14 +205,65 @@ def of_nodes(nodes: Sequence[Ran], lowering: str = "") -> tuple[Work, ...]:
     `lowering` where the runtime's kernels have rules (`kernels`).
     """
     nodes = [node for node in nodes if node.outputs]
-    blocked = any(node.op in ("ReorderInput", "ReorderOutput") for node in nodes)
-    works = unplaced(nodes, blocked=blocked)
+    works = [
+        of_node(node, inside=inside) for node, inside in zip(nodes, _insides(nodes), strict=True)
+    ]
     return tuple(placed([kernels.picked(one, lowering) for one in works]))
 
 
-def unplaced(nodes: Sequence[Ran], *, blocked: bool) -> list[Work]:
-    """The ops one by one; `blocked`: in a graph where images are in blocks of channels."""
-    return [of_node(node, blocked=blocked) for node in nodes]
+def widths(nodes: Sequence[Ran]) -> frozenset[int] | None:
+    """Channels of a block that these ops of one graph can have run with; None: in no blocks.
+
+    Read from what is certainly in blocks: one side of each copy, and what comes out of the
+    convolutions. A graph of which all channels are multiples of 16 says nothing of 8 or 16, and is
+    the same ops with both. None of both where the copies are neither's.
+    """
+    copies = [node for node in nodes if node.op in _COPIES and node.inputs and node.outputs]
+    if not copies:
+        return None
+    return frozenset(
+        block
+        for block in BLOCKS.values()
+        if all(_copies_to(node, block) for node in copies)
+        and not any(_too_narrow(node, block) for node in nodes)
+    )
+
+
+def _copies_to(node: Ran, block: int) -> bool:
+    """Whether the copy is one between an image and its blocks of that width."""
+    sides = node.inputs[0], node.outputs[0]
+    plain, blocks = sides if node.op == "ReorderInput" else sides[::-1]
+    return len(blocks) != 4 or plain[1:2] == () or blocks[1] == padded(plain[1], block)
+
+
+def _too_narrow(node: Ran, block: int) -> bool:
+    """Whether a convolution is in blocks, and what it makes is in none of that width."""
+    if group_of(node.op) != "conv" or not opgraph.in_blocks(node.node):
+        return False
+    return len(node.outputs[0]) == 4 and node.outputs[0][1] % block > 0
+
+
+def _insides(nodes: Sequence[Ran]) -> list[bool | None]:
+    """Of each op whether it ran in blocks, None in a graph that knows none.
+
+    By its name where the runtime's names tell, else by its shapes.
+    """
+    found = widths(nodes)
+    if found is None:
+        return [None] * len(nodes)
+    if any(opgraph.in_blocks(node.node) for node in nodes):
+        return [opgraph.in_blocks(node.node) for node in nodes]
+    block = max(found or BLOCKS.values())
+    return [_fits(node, block) for node in nodes]
+
+
+def _fits(node: Ran, block: int) -> bool:
+    """Whether the op's channels can be in blocks of that width."""
+    taken, made = (node.inputs or ((),))[0][1:2], node.outputs[0][1:2]
+    whole = made != () and made[0] % block == 0
+    if group_of(node.op) != "conv" or not taken:
+        return whole
+    return whole and (taken[0] % block == 0 or taken[0] < block)
 
 
 def at_batch(one: Work, batch: int) -> Work:
@@ -241,8 +293,11 @@ def placed(works: Sequence[Work]) -> list[Work]:
     return result
 
 
-def of_node(node: Ran, *, blocked: bool = False) -> Work:
-    """One op from its shapes; 4 bytes a value where the node does not count its bytes."""
+def of_node(node: Ran, *, inside: bool | None = None) -> Work:
+    """One op from its shapes; 4 bytes a value where the node does not count its bytes.
+
+    `inside`: whether it ran in blocks of channels; None in a graph that knows none.
+    """
     first = node.inputs[0] if node.inputs else ()
     out, made = node.outputs[0], sum(math.prod(shape) for shape in node.outputs)
     size = node.bytes_out / made if node.bytes_out and made else 4.0
@@ -255,7 +310,7 @@ def of_node(node: Ran, *, blocked: bool = False) -> Work:
         work = work._replace(bytes_in=size * math.prod(first), bytes_weights=weights)
     image = len(out) == 4 and len(first) == 4
     if work.group == "conv" and image and len(node.inputs) > 1:
-        return _conv_node(work, first, node.inputs[1], out, blocked=blocked)
+        return _conv_node(work, first, node.inputs[1], out, inside=inside)
     if work.group == "gemm":
         rows, n = math.prod(out[:-1]), out[-1]
         k = math.prod(first) / max(1, rows)
@@ -265,7 +320,7 @@ def of_node(node: Ran, *, blocked: bool = False) -> Work:
     if image and node.op.startswith("Reorder"):
         return work._replace(c_out=float(out[1]), h_out=float(out[2]), w_out=float(out[3]))
     if image and "pool" in work.group:
-        if blocked and out[1] % BLOCK:
+        if inside is False:
             work = plainly(work)
         stride = max(1, round(first[2] / out[2]))
         taps = node.flops / math.prod(out) if node.flops else float(stride**2)
@@ -291,12 +346,13 @@ def _sized(work: Work, first: Shape, out: Shape) -> Work:
     )  # fmt: skip
 
 
-def _conv_node(work: Work, first: Shape, weights: Shape, out: Shape, *, blocked: bool) -> Work:
+def _conv_node(
+    work: Work, first: Shape, weights: Shape, out: Shape, *, inside: bool | None
+) -> Work:
     groups = max(1, first[1] // max(1, weights[1]))
     inner = math.prod(weights[1:])
-    if blocked and groups == 1:
-        whole = (first[1] % BLOCK == 0 or first[1] < BLOCK) and out[1] % BLOCK == 0
-        work = work._replace(group="conv-blocked") if whole else plainly(work)
+    if inside is not None and groups == 1:
+        work = work._replace(group="conv-blocked") if inside else plainly(work)
     return _sized(work, first, out)._replace(
         m=float(out[0] * out[2] * out[3]), n=out[1] / groups, k=float(inner),
         products=float(groups), groups=float(groups), window=float(math.prod(weights[2:])),
@@ -320,12 +376,12 @@ class _State(NamedTuple):
 
     Attributes:
         shape: of a tile here.
-        blocked: whether the values lie in blocks of channels.
+        blocked: channels of a block where the values lie in blocks; 0 where they do not.
         open: whether the op before still takes a batch norm or an activation into itself.
     """
 
     shape: Shape
-    blocked: bool = False
+    blocked: int = 0
     open: bool = False
 
 
@@ -463,30 +519,31 @@ def _step(lowering: str, layer: Layer, state: _State) -> _Step:
 def _conv_step(lowering: str, layer: Conv, state: _State) -> _Step:
     after = infer_shapes(NetworkSpec(state.shape, (layer,)))[0]
     open_ = layer.activation == "linear"
-    if lowering != "blocked16":
+    block = BLOCKS.get(lowering)
+    if block is None:
         work = kernels.picked(conv(state.shape, after, layer.kernel, layer.stride), lowering)
         return _own_activation(lowering, (work,), layer.activation, _State(after, open=open_))
     channels = state.shape[0]
     works: tuple[Work, ...] = ()
-    if stays_plain(channels):
+    if stays_plain(channels, block):
         # Channels that cannot be copied into blocks: the convolution stays unblocked.
         works, state = _out(state)
         work = conv(state.shape, after, layer.kernel, layer.stride)
         works = (*works, plainly(work)._replace(op="FusedConv"))
         now = _State(after, open=open_)
         return _own_activation(lowering, works, layer.activation, now)
-    if channels < BLOCK:
+    if channels < block:
         works, state = _out(state)
     elif not state.blocked:
-        works, state = _in(state)
-    work = in_blocks(conv(state.shape, after, layer.kernel, layer.stride))
-    now = _State(after, blocked=True, open=open_)
+        works, state = _in(state, block)
+    work = in_blocks(conv(state.shape, after, layer.kernel, layer.stride), block)
+    now = _State(after, blocked=block, open=open_)
     return _own_activation(lowering, (*works, work), layer.activation, now)
 
 
-def stays_plain(channels: int) -> bool:
-    """Whether a convolution of so many channels in cannot run in blocks."""
-    return channels >= BLOCK and channels % _ALIGNED > 0
+def stays_plain(channels: int, block: int) -> bool:
+    """Whether a convolution of so many channels in cannot run in blocks of that width."""
+    return channels >= block and channels % _ALIGNED > 0
 
 
 def plainly(one: Work) -> Work:
@@ -494,10 +551,10 @@ def plainly(one: Work) -> Work:
     return one._replace(group=f"{one.group}-plain")
 
 
-def in_blocks(one: Work) -> Work:
+def in_blocks(one: Work, block: int) -> Work:
     """A convolution with its channels padded to blocks; few channels in are read as they are."""
-    c_in = padded(int(one.c_in)) if one.c_in >= BLOCK else one.c_in
-    full = kernels.with_channels(one, c_in, padded(int(one.c_out)))
+    c_in = padded(int(one.c_in), block) if one.c_in >= block else one.c_in
+    full = kernels.with_channels(one, c_in, padded(int(one.c_out), block))
     return full._replace(group="conv-blocked")
 
 
@@ -513,14 +570,15 @@ def _dense_step(lowering: str, layer: Dense, state: _State) -> _Step:
 def _pool_step(lowering: str, layer: Pool, state: _State) -> _Step:
     after = infer_shapes(NetworkSpec(state.shape, (layer,)))[0]
     works: tuple[Work, ...] = ()
-    blocked = lowering == "blocked16" and state.shape[0] % BLOCK == 0
+    block = BLOCKS.get(lowering, 0)
+    blocked = block if block and state.shape[0] % block == 0 else 0
     if blocked and not state.blocked:
-        works, state = _in(state)
+        works, state = _in(state, block)
     elif not blocked:
         works, state = _out(state)
     op = "MaxPool" if layer.mode == "max" else "AveragePool"
     work = sliding(op, state.shape, after, layer.size, layer.stride)
-    if lowering == "blocked16" and not blocked:
+    if block and not blocked:
         work = plainly(work)
     return (*works, work), _State(after, blocked=blocked)
 
@@ -539,7 +597,7 @@ def _act_step(lowering: str, name: str, state: _State) -> _Step:
     if lowering == "layers":
         return (plain(name.capitalize(), state.shape),), state
     # Some activations run in blocks, too; those that are several ops do not.
-    keeps = state.blocked and state.shape[0] % BLOCK == 0 and name in _FUSED
+    keeps = state.blocked and state.shape[0] % state.blocked == 0 and name in _FUSED
     out, state = ((), state) if keeps else _out(state)
     now = state._replace(open=False)
     if name == "softsign":  # x / (1 + |x|)
@@ -548,23 +606,23 @@ def _act_step(lowering: str, name: str, state: _State) -> _Step:
     return (*out, plain(name.capitalize(), state.shape)), now
 
 
-def padded(channels: int) -> int:
-    """Channels in whole blocks."""
-    return -(-channels // BLOCK) * BLOCK
+def padded(channels: int, block: int) -> int:
+    """Channels in whole blocks of that width."""
+    return -(-channels // block) * block
 
 
 def _out(state: _State) -> _Step:
     """The copy out of blocks, where the values lie in blocks."""
     if not state.blocked:
         return (), state
-    blocks = (padded(state.shape[0]), *state.shape[1:])
+    blocks = (padded(state.shape[0], state.blocked), *state.shape[1:])
     return (reorder("ReorderOutput", blocks, state.shape),), _State(state.shape)
 
 
-def _in(state: _State) -> _Step:
-    blocks = (padded(state.shape[0]), *state.shape[1:])
+def _in(state: _State, block: int) -> _Step:
+    blocks = (padded(state.shape[0], block), *state.shape[1:])
     copy = reorder("ReorderInput", state.shape, blocks)
-    return (copy,), state._replace(blocked=True, open=False)
+    return (copy,), state._replace(blocked=block, open=False)
 
 
 def reorder(op: str, before: Shape, after: Shape) -> Work:

@@ -63,7 +63,7 @@ def test_work_of_a_kind_that_was_not_seen_is_not_free() -> None:
 
     def blocked(channels: int, depth: int, side: int, batch: int) -> Work:
         one = work.conv((channels, side, side), (depth, side - 4, side - 4), 5, 1)
-        return work.at_batch(work.in_blocks(one), batch)
+        return work.at_batch(work.in_blocks(one, 16), batch)
 
     seen = [blocked(1, depth, side, batch) for depth in (16, 48, 80) for side in (12, 20, 28)
             for batch in (1, 16, 128)]  # fmt: skip

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,34 +16,94 @@ from nnprof.networks.spec import NetworkSpec
 from nnprof.profiler.backends.onnxruntime import BACKEND
 from nnprof.profiler.costmodel import features, onnx_rules, work
 from nnprof.profiler.costmodel.work import Work
+from nnprof.profiler.ports import OpNode
 from nnprof.profiler.studies import model_of
 from nnprof.types import Target, Workload
 
+RECORDED = Path(__file__, "../../../data/blocks").resolve()
 NETWORKS = [
     "1x28x28 conv20k3 tanh pool2 relu conv20k3 fc10 linear",
     "32x12x12 pool2 conv32k3 fc10",
     "1x28x28 conv32k3s2same bn relu conv20k1 linear fc10 relu",
     "1x28x28 conv17k3 conv16k3 pool2 fc20 softsign fc10",
     "1x28x28 conv20k5 conv8k3 conv33k3 pool2 conv5k3 fc10",
+    "9x12x12 conv32k3 conv24k3 pool2 fc10",
 ]
 
 
 def numbers(ops: tuple[Work, ...]) -> list[tuple[object, ...]]:
-    """What features see, without names."""
-    return [(op.group, *op[3:]) for op in ops]
+    """What features see, without names, to nine digits: channels are padded by a quotient."""
+    return [(op.group, *(float(f"{one:.9g}") for one in op[3:])) for op in ops]
+
+
+def graph(text: str) -> tuple[OpNode, ...]:
+    """What ONNX Runtime runs of a network here, at batch 3."""
+    session = BACKEND.open(Workload(model=model_of(text), batch=3), Target())
+    ran = session.graph()
+    session.close()
+    return ran
+
+
+def recorded(width: int) -> dict[str, tuple[OpNode, ...]]:
+    """The same of every network on a processor with blocks of that width."""
+    text = (RECORDED / f"blocks-of-{width}.json").read_bytes()
+    return msgspec.json.decode(text, type=dict[str, tuple[OpNode, ...]])
+
+
+def held(text: str, ran: tuple[OpNode, ...], width: int) -> None:
+    """Refuse rules that give other ops than those that ran."""
+    workload = Workload(model=model_of(text), batch=3)
+    found = numbers(work.of_nodes(ran))
+    assert numbers(work.of_spec(parse_network(text), f"blocked{width}", 3)) == found
+    assert numbers(onnx_rules.of_workload(workload, f"blocked{width}")) == found
+
+
+@pytest.mark.parametrize("width", [8, 16])
+@pytest.mark.parametrize("text", NETWORKS)
+def test_the_rules_give_what_each_kind_of_processor_ran(text: str, width: int) -> None:
+    """Every op, in order, with every number, of graphs recorded on AVX2 and on AVX-512."""
+    ran = recorded(width)[text]
+    held(text, ran, width)
+    assert width in (work.widths(ran) or ())
 
 
 @pytest.mark.parametrize("text", NETWORKS)
-def test_the_rules_give_what_the_runtime_runs(text: str) -> None:
-    """Every op, in order, with every number: blocks, copies, fusions and shapes."""
-    workload = Workload(model=model_of(text), batch=3)
-    session = BACKEND.open(workload, Target())
-    ran = work.of_nodes(session.graph())
-    session.close()
-    if not any(op.op.startswith("Reorder") for op in ran):
-        pytest.skip("this machine's runtime does not keep images in blocks of 16 channels")
-    assert numbers(work.of_spec(parse_network(text), "blocked16", 3)) == numbers(ran)
-    assert numbers(onnx_rules.of_workload(workload, "blocked16")) == numbers(ran)
+def test_the_rules_give_what_the_runtime_runs_here(text: str) -> None:
+    """The same of this machine's runtime, whatever its processor; the graph tells the width."""
+    ran = graph(text)
+    found = work.widths(ran)
+    if found is None:
+        pytest.skip("this machine's runtime keeps no images in blocks")
+    for width in found:
+        held(text, ran, width)
+    assert found == work.widths(recorded(max(found))[text])
+
+
+def test_the_graph_tells_the_width_of_its_blocks() -> None:
+    """20 channels in 24 are blocks of 8, in 32 of 16; 32 in 32 could be both, 20 in 28 neither."""
+
+    def ran(channels: int, blocks: int) -> frozenset[int] | None:
+        copy = OpNode(node="copy", op="ReorderOutput", kind="memory",
+                      inputs=((1, blocks, 9, 9),), outputs=((1, channels, 9, 9),))  # fmt: skip
+        return work.widths([copy])
+
+    assert (ran(20, 24), ran(20, 32), ran(32, 32)) == ({8}, {16}, {8, 16})
+    assert ran(20, 28) == frozenset()
+    assert work.widths(()) is None
+    named = OpNode(node="relu_nchwc", op="Conv", kind="conv", inputs=((1, 1, 9, 9), (24, 1, 1, 1)),
+                   outputs=((1, 24, 9, 9),))  # fmt: skip
+    whole = OpNode(node="copy", op="ReorderOutput", kind="memory",
+                   inputs=((1, 32, 9, 9),), outputs=((1, 32, 9, 9),))  # fmt: skip
+    assert work.widths([named, whole]) == {8}
+
+
+def test_a_convolution_is_filed_under_the_code_that_ran() -> None:
+    """24 channels run blocked where blocks are of 8; names tell, and without them the shapes."""
+    nodes = recorded(8)["1x28x28 conv20k3 tanh pool2 relu conv20k3 fc10 linear"]
+    named = [one.group for one in work.of_nodes(nodes)]
+    assert named.count("conv-blocked") == 2
+    unnamed = [msgspec.structs.replace(node, node=f"node{at}") for at, node in enumerate(nodes)]
+    assert [one.group for one in work.of_nodes(unnamed)] == named
 
 
 @given(

@@ -37,6 +37,7 @@ from nnprof.types import Model, Tensor
 if TYPE_CHECKING:
     from torch import nn
 
+_LOG = logging.getLogger(__name__)
 OPSET = 18  # the oldest that torch's exporter writes without converting: older runtimes read it
 EXPORTER = 1  # raised when the same network comes out as other bytes
 INPUT = "tiles"
@@ -85,6 +86,7 @@ def export(
     kept = cached(folder, key)
     if kept:
         return kept
+    _LOG.info("exporting %s", spec.name)
     data, module = _serialise(source)
     with tempfile.TemporaryDirectory(prefix="nnprof-") as temporary:
         draft = Path(temporary) / "model.onnx"

@@ -8,8 +8,9 @@ same weights, bit by bit, also when the training was killed and resumed.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -37,6 +38,7 @@ __all__ = [
     "train",
 ]
 
+_LOG = logging.getLogger(__name__)
 GOALS_PERCENT = (90, 95, 97)
 CHECKS_PER_EPOCH = 8
 CHECK_TILES = 1000
@@ -251,11 +253,16 @@ class _Training:
 
     def run(self) -> TrainingRecord:
         """The epochs that are left, then the test."""
-        with _progress(self.settings.epochs, len(self.record.epochs)) as advance:
-            while not self._ended():
-                self._epoch()
-                self._save()
-                advance(self.record.epochs[-1])
+        news = ""
+        while not self._ended():
+            number = len(self.record.epochs) + 1
+            _LOG.info("training: epoch %d of %d%s", number, self.settings.epochs, news)
+            self._epoch()
+            self._save()
+            last = self.record.epochs[-1]
+            validation = f"validation {last.validation_accuracy:.2%}"
+            news = f"; the last one: loss {last.loss:.4f}, {validation}"
+        _LOG.debug("testing on %d tiles", len(self.dataset.test_tiles))
         network = build.restore(self.spec, self.best, str(self.folder))
         tested = accuracy(
             network, self.dataset.test_tiles, self.dataset.test_labels, self.mean, self.std
@@ -418,24 +425,3 @@ def _without_prefix(prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, N
         for name, value in arrays.items()
         if name.startswith(prefix)
     }
-
-
-# --- progress -------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _progress(epochs: int, done: int) -> Iterator[Callable[[Epoch], None]]:
-    """A bar on standard error, on a terminal only."""
-    from rich.progress import Progress
-
-    from nnprof.terminal import Console
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("training", total=epochs, completed=done)
-
-        def advance(epoch: Epoch) -> None:
-            text = f"loss {epoch.loss:.4f}, validation {epoch.validation_accuracy:.2%}"
-            progress.update(task, advance=1, description=text)
-
-        yield advance

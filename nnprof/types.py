@@ -179,6 +179,9 @@ class Plan(_Value, frozen=True, kw_only=True):
         protocol: "rounds" (fresh processes in shuffled rounds) or "loop" (that of Mattsson 2016:
             all networks in order in one process, several times over; looks for drift).
         seed: of the order of the rounds.
+        budget_s: of measuring in all, 0 for none. What would pass it is not begun: further
+            processes, op passes, at last whole cells (`Run.left_out`). A worker still at work when
+            it is spent is ended.
     """
 
     processes: int = 5
@@ -199,6 +202,7 @@ class Plan(_Value, frozen=True, kw_only=True):
     energy_s: float = 0.0
     protocol: str = "rounds"
     seed: int = 0
+    budget_s: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse a plan that could not end or would not measure."""
@@ -209,7 +213,8 @@ class Plan(_Value, frozen=True, kw_only=True):
         _require(self.op_method in methods, f"no op method '{self.op_method}'")
         _require(self.protocol in {"rounds", "loop"}, f"no protocol '{self.protocol}'")
         _require(all(gap >= 0 for gap in self.idle_s), "a pause cannot be negative")
-        _require(min(self.telemetry_s, self.energy_s) >= 0, "a time cannot be negative")
+        times_s = self.telemetry_s, self.energy_s, self.budget_s
+        _require(min(times_s) >= 0, "a time cannot be negative")
 
 
 class OpTime(_Value, frozen=True, kw_only=True):
@@ -394,8 +399,9 @@ class Measurement(_Value, frozen=True, kw_only=True):
         facts: of the session: transfers inside or outside, providers, buffers.
         checks: warnings, as data.
         stopped: why it ended: "interval" (narrow enough), "processes" or "time" (the plan's limit),
-            "failure" (see the Run's failures), "imported" (measured by another tool; the plan says
-            nothing then), or "" while unfinished.
+            "budget" (that of the whole Run is spent), "failure" (see the Run's failures),
+            "imported" (measured by another tool; the plan says nothing then), or "" while
+            unfinished.
     """
 
     workload: Workload
@@ -519,7 +525,8 @@ class Accuracy(_Value, frozen=True, kw_only=True):
 class Run(_Value, frozen=True, kw_only=True):
     """One invocation of `nnprof bench`, one file.
 
-    `accuracies` is of the models in it, where precisions other than fp32 were asked for.
+    `accuracies` is of the models in it, where precisions other than fp32 were asked for. `left_out`
+    are the positions in `study.cells` of those that the plan's budget left no time for.
     """
 
     schema: int = SCHEMA
@@ -528,6 +535,7 @@ class Run(_Value, frozen=True, kw_only=True):
     measurements: tuple[Measurement, ...] = ()
     failures: tuple[Failure, ...] = ()
     accuracies: tuple[Accuracy, ...] = ()
+    left_out: tuple[int, ...] = ()
 
 
 class Epoch(_Value, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ and the fp32 file that each came from, classifies labelled tiles on the runtime 
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -25,6 +26,7 @@ from nnprof.profiler import hosts, inputs, results
 from nnprof.profiler.worker import Score, Scored
 from nnprof.types import Accuracy, Cell, Model, Run, TrainingRecord, Workload
 
+_LOG = logging.getLogger(__name__)
 _CHUNK = 256
 _LIMIT_S = 600.0
 
@@ -83,6 +85,7 @@ def in_precisions(
 def _converted(work: Workload, precision: str) -> Model:
     if precision == work.model.precision:
         return work.model
+    _LOG.info("converting %s to %s", work.model.name, precision)
     tiles = calibration(work) if precision == "int8" else Calibration(np.zeros(0), "")
     return convert(work.model, precision, tiles)
 
@@ -181,6 +184,7 @@ def _score(run: Run, work: Workload, sources: Mapping[str, Model]) -> Accuracy:
     tiles = labelled(work, sources.get(model.sha256, model))
     if isinstance(tiles, str):
         return replace(known, reason=tiles)
+    _LOG.info("accuracy of %s, %s, on %s", model.name, model.precision, tiles.source)
     with tempfile.TemporaryDirectory(prefix="nnprof-") as folder:
         file = Path(folder, "labelled.npz")
         np.savez(file, tiles=tiles.tiles, labels=tiles.labels)

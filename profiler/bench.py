@@ -7,6 +7,7 @@ enough, or at the plan's limits.
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -19,11 +20,21 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from nnprof.errors import BadFile, CellError, NnprofError, UsageError
+from nnprof.errors import BadFile, CellError, NnprofError, UsageError, WorkerTimeout
 from nnprof.exporters.onnx import chain_model, export, identity_model
 from nnprof.files import AnyPath, clear_leftovers
 from nnprof.networks.families import parse_network
-from nnprof.profiler import checks, hosts, observer, ops, reconcile, results, roofline, stats
+from nnprof.profiler import (
+    budget,
+    checks,
+    hosts,
+    observer,
+    ops,
+    reconcile,
+    results,
+    roofline,
+    stats,
+)
 from nnprof.profiler.worker import CHAIN, Loop, Looped, Measure, Measured, Probe, Probed
 from nnprof.types import (
     Cell,
@@ -39,6 +50,7 @@ from nnprof.types import (
     Target,
 )
 
+_LOG = logging.getLogger(__name__)
 _PROBE_LIMIT_S = 120.0
 _ENERGY_PROCESSES = 3  # of a cell measure energy: the least that give it an interval
 _LEAST_PROCESSES = 3  # fewer give no interval worth the name, so the time limit waits for them
@@ -48,7 +60,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     """What a sweep tells after each process.
 
     `measurement` is the cell so far; `failure` is why there will be no more of it.
-    `finished` cells of `total` need nothing further; about `left_s` seconds remain.
+    `finished` cells of `total` need nothing further; about `left_s` seconds remain. `done`
+    processes have ended, `expected` is how many there will be as far as one can tell; after the
+    last one of a round it is `round_over`.
     """
 
     cell: Cell
@@ -57,6 +71,9 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     finished: int
     total: int
     left_s: float
+    done: int
+    expected: int
+    round_over: bool = False
 
 
 def start(
@@ -127,6 +144,11 @@ def _probe(cells: Sequence[Cell]) -> dict[str, Any]:
     Failure in its own cells.
     """
     target = cells[0].target
+    _LOG.debug(
+        "asking %s on %s for its version, and whether it takes the models",
+        target.backend,
+        target.device,
+    )
     smallest = {
         cell.workload.model.sha256: replace(
             cell.workload, batch=cell.workload.model.fixed_batch or 1
@@ -167,14 +189,18 @@ def resume(path: AnyPath) -> Run:
         for cell in run.study.cells
     )
     reopened = tuple(
-        replace(measurement, stopped="") if measurement.stopped == "failure" else measurement
+        replace(measurement, stopped="")
+        if measurement.stopped in ("failure", "budget")
+        else measurement
         for measurement in run.measurements
     )
     study = replace(run.study, cells=cells)
     here = _probe(cells)
     if run.environment:
         _same_place(run.environment, here, path)
-    return replace(run, study=study, environment=here, measurements=reopened, failures=())
+    return replace(
+        run, study=study, environment=here, measurements=reopened, failures=(), left_out=()
+    )
 
 
 def _same_place(then: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
@@ -211,35 +237,82 @@ def sweep(run: Run, path: AnyPath) -> Iterator[Step]:
     plan, cells = run.study.plan, {cell.key: cell for cell in run.study.cells}
     done = {_key(measurement): measurement for measurement in run.measurements}
     failed: dict[str, Failure] = {}
-    before_s, begin = run.study.wall_s, perf_counter()
+    out: set[str] = set()  # cells without a process, for which no budget is left
+    before_s, begin, spent_s = run.study.wall_s, perf_counter(), 0.0
     floors = identity_model(), chain_model(CHAIN)
     known = _known(run.measurements)
-    while True:
-        counts = {key: len(done[key].processes) if key in done else 0 for key in cells}
-        open_keys = [key for key in cells if key not in failed and not _finished(done.get(key))]
-        if not open_keys:
-            return
-        round_number = min(counts[key] for key in open_keys)
-        # Cells that a cut-off round had reached already wait for the others to catch up.
-        keys = [key for key in open_keys if counts[key] == round_number]
-        # Not for secrets: the order must be repeatable.
-        random.Random(f"{plan.seed}.{round_number}").shuffle(keys)  # noqa: S311
-        for key in keys:
+    while keys := _next_round(cells, done, {*failed, *out}, plan):
+        for index, key in enumerate(keys):
+            open_keys = _open(cells, done, {*failed, *out})
+            passed_s = max(spent_s, perf_counter() - begin)
+            offer = budget.offer(key, open_keys, done, plan, passed_s)
             try:
-                more = _one_more(cells[key], done.get(key), plan, floors, known)
-                done[key] = _judged(more, run.environment.get("device") or {})
+                if offer.runs:
+                    _tell(cells[key], done.get(key), plan)
+                    more = _one_more(cells[key], done.get(key), plan, floors, known, offer)
+                    spent_s += budget.spent_s(more)
+                    done[key] = _judged(more, run.environment.get("device") or {})
+                else:
+                    _leave(key, done, out)
             except NnprofError as error:
-                failed[key] = _failure(cells[key], error)
-                if key in done:
-                    done[key] = replace(done[key], stopped="failure")
+                if isinstance(error, WorkerTimeout) and offer.limit_s < plan.process_limit_s:
+                    _leave(key, done, out)
+                else:
+                    failed[key] = _failure(cells[key], error)
+                    if key in done:
+                        done[key] = replace(done[key], stopped="failure")
             run = replace(
                 run,
                 study=replace(run.study, wall_s=before_s + perf_counter() - begin),
                 measurements=tuple(done[key] for key in cells if key in done),
                 failures=tuple(failed[key] for key in cells if key in failed),
+                left_out=tuple(index for index, key in enumerate(cells) if key in out),
             )
             results.save(run, path)
-            yield _step(cells, key, done, failed, plan)
+            step = _step(cells, key, done, failed, out, plan)
+            yield replace(step, round_over=index == len(keys) - 1)
+
+
+def _open(
+    cells: Mapping[str, Cell], done: Mapping[str, Measurement], closed: set[str]
+) -> list[str]:
+    """The cells that need a further process."""
+    return [key for key in cells if key not in closed and not _finished(done.get(key))]
+
+
+def _next_round(
+    cells: Mapping[str, Cell], done: Mapping[str, Measurement], closed: set[str], plan: Plan
+) -> list[str]:
+    """The cells of the next round, in its order; none at the end.
+
+    Cells that a cut-off round had reached already wait for the others to catch up.
+    """
+    counts = {
+        key: len(done[key].processes) if key in done else 0 for key in _open(cells, done, closed)
+    }
+    number = min(counts.values(), default=0)
+    keys = [key for key, count in counts.items() if count == number]
+    # Not for secrets: the order must be repeatable.
+    random.Random(f"{plan.seed}.{number}").shuffle(keys)  # noqa: S311
+    return keys
+
+
+def _leave(key: str, done: dict[str, Measurement], out: set[str]) -> None:
+    """End a cell for want of budget: as it is, or, without a process, left out."""
+    if key in done:
+        ended = replace(done[key], stopped="budget")
+        done[key] = replace(ended, checks=checks.find(ended))
+    else:
+        out.add(key)
+
+
+def _tell(cell: Cell, sofar: Measurement | None, plan: Plan) -> None:
+    number = len(sofar.processes) if sofar else 0
+    ops_too = " with ops" if plan.op_method != "none" and number < plan.op_processes else ""
+    _LOG.debug(
+        "batch %d, process %d%s, %s", cell.workload.batch, number + 1, ops_too,
+        cell.workload.model.name,
+    )  # fmt: skip
 
 
 def _loop(run: Run, path: AnyPath) -> Iterator[Step]:
@@ -260,7 +333,7 @@ def _loop(run: Run, path: AnyPath) -> Iterator[Step]:
         failed = {key: _failure(cell, error) for key, cell in cells.items()}
         results.save(replace(run, failures=tuple(failed.values())), path)
         for key in cells:
-            yield _step(cells, key, {}, failed, run.study.plan)
+            yield _step(cells, key, {}, failed, set(), run.study.plan)
         return
     assert isinstance(answer, Looped)  # noqa: S101  a worker answers in kind
     wall_s = perf_counter() - begin
@@ -271,7 +344,7 @@ def _loop(run: Run, path: AnyPath) -> Iterator[Step]:
     results.save(replace(run, study=study, measurements=measurements), path)
     done = {_key(measurement): measurement for measurement in measurements}
     for key in cells:
-        yield _step(cells, key, done, {}, run.study.plan)
+        yield _step(cells, key, done, {}, set(), run.study.plan)
 
 
 def _turns(cell: Cell, plan: Plan, answer: Looped, index: int) -> Measurement:
@@ -344,7 +417,12 @@ def _learn(known: _Known, one: OpPass) -> None:
 
 
 def _one_more(
-    cell: Cell, sofar: Measurement | None, plan: Plan, floors: tuple[Model, Model], known: _Known
+    cell: Cell,
+    sofar: Measurement | None,
+    plan: Plan,
+    floors: tuple[Model, Model],
+    known: _Known,
+    offer: budget.Offer,
 ) -> Measurement:
     """The cell with one more process; what it learned of ops alone goes into `known`."""
     number = len(sofar.processes) if sofar else 0
@@ -356,14 +434,14 @@ def _one_more(
         plan=plan,
         floor=floors[0],
         chain=floors[1],
-        ops=plan.op_method != "none" and number < plan.op_processes,
+        ops=plan.op_method != "none" and number < plan.op_processes and offer.ops,
         energy=plan.energy_s > 0 and number < _ENERGY_PROCESSES,
         known={
             key: median(times) for key, times in known.items() if len(times) >= plan.op_processes
         },
     )
     begin = perf_counter()
-    answer = hosts.run(job, plan.process_limit_s + 2 * plan.energy_s)
+    answer = hosts.run(job, offer.limit_s + 2 * plan.energy_s)
     assert isinstance(answer, Measured)  # noqa: S101  a worker answers in kind
     for one in answer.op_passes:
         _learn(known, one)
@@ -449,9 +527,14 @@ def _step(
     key: str,
     done: dict[str, Measurement],
     failed: dict[str, Failure],
+    out: set[str],
     plan: Plan,
 ) -> Step:
-    over = [other for other in cells if other in failed or _finished(done.get(other))]
+    over = [
+        other for other in cells if other in failed or other in out or _finished(done.get(other))
+    ]
+    ended = {key: len(done[key].processes) if key in done else 0 for key in cells}
+    missing = (max(1, plan.processes - ended[key]) for key in cells if key not in over)
     return Step(
         cell=cells[key],
         measurement=done.get(key),
@@ -459,6 +542,8 @@ def _step(
         finished=len(over),
         total=len(cells),
         left_s=_left_s(cells, done, set(over), plan),
+        done=sum(ended.values()),
+        expected=sum(ended.values()) + sum(missing),
     )
 
 

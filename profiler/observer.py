@@ -6,6 +6,7 @@ Measured once per machine, runtime and number of threads, and kept as its limits
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from nnprof.profiler import roofline, stats
 from nnprof.profiler.telemetry import INTERVAL_S
 from nnprof.types import Plan, Target
 
+_LOG = logging.getLogger(__name__)
 _PAIRS = 12
 _PLAN = Plan(sample_s=0.5, op_method="none")
 _LIMIT_S = 120.0
@@ -62,6 +64,7 @@ def measure(target: Target) -> Effect:
     """
     pairs = []
     for number in range(_PAIRS):
+        _LOG.info("telemetry's cost: pair %d of %d", number + 1, _PAIRS)
         order = (True, False) if number % 2 else (False, True)
         times = {watched: _latency_s(target, watched=watched) for watched in order}
         pairs.append((times[True], times[False]))

@@ -9,6 +9,7 @@ workers as everything else, and kept in the user's cache by the machine's identi
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
@@ -20,6 +21,7 @@ from nnprof.files import write_atomically
 from nnprof.profiler import counts
 from nnprof.types import Model, OpTime, Plan, Target, Workload
 
+_LOG = logging.getLogger(__name__)
 # Values of float32 that the stream reads, and writes as many: from L1 to beyond any last cache.
 _STREAMS = (1 << 12, 1 << 16, 1 << 19, 1 << 22, 1 << 25, 1 << 27)
 _SIDE = 1024  # of the product's square matrices
@@ -98,6 +100,7 @@ def _best_s(model: Model, target: Target) -> float:
         chain=chain_model(CHAIN),
         ops=False,
     )
+    _LOG.info("limits: the fastest of %d processes, %s", _PROCESSES, model.name)
     times = []
     for _ in range(_PROCESSES):
         answer = hosts.run(job, _LIMIT_S)

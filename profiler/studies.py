@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from nnprof.networks.spec import NetworkSpec
 from nnprof.profiler import inputs
 from nnprof.types import Cell, Model, Target, Workload
 
+_LOG = logging.getLogger(__name__)
 BATCHES = (1, 4, 16, 64, 256, 1024)
 STUDY_SCHEMA = 1
 
@@ -154,10 +156,10 @@ def study_cells(name: str, target: Target, batches: Sequence[int] = ()) -> tuple
             f"Its batches: {', '.join(map(str, own))}.",
         )
     models = {_text(network): network for network, _ in kept}
-    exported = {
-        text: model_of(network) if isinstance(network, str) else export(network)
-        for text, network in models.items()
-    }
+    exported = {}
+    for number, (text, network) in enumerate(models.items(), start=1):
+        _LOG.info("network %d of %d: %s", number, len(models), text)
+        exported[text] = model_of(network) if isinstance(network, str) else export(network)
     return tuple(
         Cell(workload=Workload(model=exported[_text(network)], batch=batch), target=target)
         for network, batch in kept

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nnprof.cli import progress
 from nnprof.errors import UsageError
-from nnprof.text import plain, shell_word, shown_json
+from nnprof.text import shell_word, shown_json
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
-    from nnprof.profiler.bench import Step
+    from nnprof.cli.progress import Shown
     from nnprof.types import Cell, Plan, Run, Target
 
+_BUDGET_S = 55.0  # of the first command: a minute, with what it takes to start and to end
 INTERRUPTED = 130  # as shells report a program ended by Ctrl-C
 
 
@@ -153,27 +153,28 @@ def bench(
     """Measure how fast networks run here, and where the time goes."""
     from msgspec.structs import replace
 
-    if resume is not None:
-        target, begin = _resumed(resume, named=bool(networks or study))
-    else:
-        batches = batch_sizes(batch)
-        target = _target(backend, device, threads, _options(option, engines))
-        plan = replace(
-            _plan(quick or not (networks or study or rigorous), rigorous),
-            op_method=ops.value,
-            process_limit_s=_positive(limit),
-            idle_s=_gaps(idle),
-            protocol=protocol.value,
-            **_watching(telemetry, energy),
-        )
-        name, cells = _cells(networks or [], study, target, batches, data)
-        begin = partial(_begin, name, cells, precision, plan, out)
-    with _powered(target, power_mode):
-        run, path = begin()
-        complete = _sweep(run, path)
-    _print(path, output, bundled=not (networks or study or resume))
-    if not complete:
-        raise typer.Exit(INTERRUPTED)
+    bundled = not (networks or study or resume)
+    with progress.shown() as shown:
+        if resume is not None:
+            target, begin = _resumed(resume, named=bool(networks or study))
+        else:
+            batches = batch_sizes(batch)
+            target = _target(backend, device, threads, _options(option, engines))
+            plan = replace(
+                _plan(quick or (bundled and not rigorous), rigorous),
+                op_method=ops.value,
+                process_limit_s=_positive(limit),
+                idle_s=_gaps(idle),
+                protocol=protocol.value,
+                budget_s=_BUDGET_S if bundled and not rigorous else 0.0,
+                **_watching(telemetry, energy),
+            )
+            name, cells = _cells(networks or [], study, target, batches, data)
+            begin = partial(_begin, name, cells, precision, plan, out)
+        with _powered(target, power_mode):
+            run, path = begin()
+            complete = _sweep(run, path, shown)
+    _print(path, output, bundled=bundled, complete=complete)
 
 
 def _resumed(path: Path, *, named: bool) -> tuple[Target, Callable[[], tuple[Run, Path]]]:
@@ -312,57 +313,25 @@ def _cells(
     return "bundled", studies.bundled_cells(target, batches)
 
 
-def _sweep(run: Run, path: Path) -> bool:
-    """Measure with a progress bar; False when the user stopped it. All is on disk either way."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
+def _sweep(run: Run, path: Path, shown: Shown) -> bool:
+    """Measure, showing each step; False when the user stopped it. All is on disk either way."""
     from nnprof.profiler import bench as sweeps
-    from nnprof.terminal import Console
 
-    console = Console(stderr=True)
-    # No refresh of its own: a thread that paints would disturb what is being timed.
-    columns = (BarColumn(20), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
-    progress = Progress(
-        *columns, console=console, auto_refresh=False, disable=not console.is_terminal
-    )
     try:
-        with progress:
-            task = progress.add_task("starting", total=len(run.study.cells))
-            progress.refresh()
-            for step in sweeps.sweep(run, path):
-                _paint(progress, task, step)
+        for step in sweeps.sweep(run, path):
+            shown.step(step)
     except KeyboardInterrupt:
-        sys.stderr.write("Stopped. What is measured is kept; go on with:\n")
-        sys.stderr.write(f"nnprof bench --resume {shell_word(path)}\n")
         return False
     return True
 
 
-def _paint(progress: Progress, task: TaskID, step: Step) -> None:
-    from nnprof.profiler import stats
-    from nnprof.profiler.report import digits
-
-    work = step.cell.workload
-    if step.failure:
-        news = "failed"
-    elif step.measurement:
-        news = f"{digits(work.batch / stats.latency_s(step.measurement) / 1e3)} tiles/ms"
-    else:
-        news = ""
-    progress.update(
-        task,
-        completed=step.finished,
-        description=plain(
-            f"{news}, {step.left_s:.0f} s left, batch {work.batch}, {work.model.name}"
-        ),
-        refresh=True,
-    )
-
-
-def _print(path: Path, output: Output, *, bundled: bool) -> None:
+def _print(path: Path, output: Output, *, bundled: bool, complete: bool) -> None:
     from nnprof.cli.show import print_cells, print_notes, print_ops
     from nnprof.profiler import results
 
+    if not complete:
+        sys.stderr.write("Stopped. What is measured is kept; go on with:\n")
+        sys.stderr.write(f"nnprof bench --resume {shell_word(path)}\n")
     run = results.load(path)
     if output is Output.json:
         sys.stdout.write(shown_json(path.read_text(encoding="utf-8")) + "\n")
@@ -375,5 +344,5 @@ def _print(path: Path, output: Output, *, bundled: bool) -> None:
         print_notes(run)
         # Plain and on a line of its own, whatever the width: it will be copied.
         sys.stdout.write(f"Run: {shell_word(path)}\n")
-    if run.failures:
-        raise typer.Exit(1)
+    if run.failures or not complete:
+        raise typer.Exit(1 if run.failures else INTERRUPTED)

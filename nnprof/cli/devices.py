@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nnprof.cli import progress
 from nnprof.text import plain
 
 if TYPE_CHECKING:
@@ -154,7 +155,8 @@ def _limits(target: Target, *, measure: bool) -> None:
     limits = roofline.load(environment, target.threads)
     effect = observer.load(environment, target.threads)
     if measure:
-        limits, effect = roofline.measure(target), observer.measure(target)
+        with progress.shown():
+            limits, effect = roofline.measure(target), observer.measure(target)
         roofline.save(limits, environment, target.threads)
         path = observer.save(effect, environment, target.threads)
         sys.stdout.write(f"Kept: {plain(str(path.parents[1]))}\n")

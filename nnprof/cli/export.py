@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
+from nnprof.cli import progress
 from nnprof.errors import BadFile, Unavailable
 from nnprof.networks.families import parse_network
 from nnprof.text import plain, shown_json
@@ -53,20 +54,21 @@ def export(
     from nnprof.files import write_atomically
     from nnprof.networks import checkpoint
 
-    folder = _folder(network)
-    record = checkpoint.load_record(folder) if folder else None
-    spec = parse_network(record.network if record else network)
-    model = exporter.export(spec, folder)
-    tiles, source = _tiles(spec, record)
-    reference = exporter.reference(spec, folder)
-    agreement = check.check_against_torch(model, reference, tiles)
-    check.require_agreement(model, agreement)
-    if precision != "fp32":
-        from nnprof.exporters.precision import convert
-        from nnprof.profiler.accuracy import calibration
-
-        model = convert(model, precision, calibration(Workload(model=model, batch=1)))
+    with progress.shown():
+        folder = _folder(network)
+        record = checkpoint.load_record(folder) if folder else None
+        spec = parse_network(record.network if record else network)
+        model = exporter.export(spec, folder)
+        tiles, source = _tiles(spec, record)
+        reference = exporter.reference(spec, folder)
         agreement = check.check_against_torch(model, reference, tiles)
+        check.require_agreement(model, agreement)
+        if precision != "fp32":
+            from nnprof.exporters.precision import convert
+            from nnprof.profiler.accuracy import calibration
+
+            model = convert(model, precision, calibration(Workload(model=model, batch=1)))
+            agreement = check.check_against_torch(model, reference, tiles)
     write_atomically(output, Path(model.path).read_bytes())
     _print(exporter.load_model(output), agreement, source, format)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nnprof.cli import progress
 from nnprof.text import shell_word, shown_json
 
 if TYPE_CHECKING:
@@ -56,10 +57,11 @@ def fit_model(
     """Fit a cost model to Runs, check it, and print its equations."""
     from nnprof.profiler.costmodel import assemble, gather, model
 
-    source = model.load(prior) if prior else None
-    measured = gather.read(runs)
-    made = assemble.model(measured, name, _peaks(peak_gflops, peak_gbytes), source)
-    model.save(made, output)
+    with progress.shown():
+        source = model.load(prior) if prior else None
+        measured = gather.read(runs)
+        made = assemble.model(measured, name, _peaks(peak_gflops, peak_gbytes), source)
+        model.save(made, output)
     if form is Format.json:
         sys.stdout.write(shown_json(model.encode(made).decode()) + "\n")
         return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nnprof.cli import progress
 from nnprof.errors import UsageError
 from nnprof.text import plain, shell_word
 
@@ -53,13 +54,14 @@ def plan(
 
     if out.suffix != ".json":
         raise UsageError(f"'{out}' is no name for a study.", "Give one that ends in .json.")
-    model, known, lowering = _known(sources or [])
-    space, batches = parse_space(family), batch_sizes(batch)
-    whole = design.whole(space, batches, lowering, budget, model, known)
-    left = budget - sum(choice.ops for choice in whole)
-    value_bytes = model.value_bytes if model else work.VALUE_BYTES
-    offered = design.candidates(space, batches, lowering, value_bytes)
-    chosen = (*whole, *design.plan(offered, left, model, known))
+    with progress.shown():
+        model, known, lowering = _known(sources or [])
+        space, batches = parse_space(family), batch_sizes(batch)
+        whole = design.whole(space, batches, lowering, budget, model, known)
+        left = budget - sum(choice.ops for choice in whole)
+        value_bytes = model.value_bytes if model else work.VALUE_BYTES
+        offered = design.candidates(space, batches, lowering, value_bytes)
+        chosen = (*whole, *design.plan(offered, left, model, known))
     if not chosen:
         raise UsageError("Nothing is left to measure.", "Widen the family or the batches.")
     studies.save_study(_study(out.stem, chosen), out)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nnprof.cli import progress
 from nnprof.text import json_lines, plain
 
 if TYPE_CHECKING:
@@ -63,14 +64,16 @@ def search(
     from nnprof.profiler.costmodel import search as searching
     from nnprof.profiler.costmodel.model import load
 
-    known = load(model)
-    if accuracy:
-        trained, notes = searching.records(accuracy)
-        found = searching.front(known, trained, batch, least)
-        for note in notes:
-            sys.stderr.write(f"nnprof: {plain(note)}\n")
-    else:
-        found = searching.search(known, parse_space(family), batch, least)
+    notes: tuple[str, ...] = ()
+    with progress.shown():
+        known = load(model)
+        if accuracy:
+            trained, notes = searching.records(accuracy)
+            found = searching.front(known, trained, batch, least)
+        else:
+            found = searching.search(known, parse_space(family), batch, least)
+    for note in notes:
+        sys.stderr.write(f"nnprof: {plain(note)}\n")
     if output is not Format.table:
         sys.stdout.write(_text(found.candidates, output))
         return

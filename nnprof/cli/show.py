@@ -115,7 +115,7 @@ def print_ops(measurement: Measurement, run: Run) -> None:
 
 def print_notes(run: Run) -> None:
     """Failures, warnings, and how the time was spent."""
-    from nnprof.profiler import report
+    from nnprof.profiler import budget, report
     from nnprof.terminal import Console
 
     console = Console()
@@ -123,6 +123,8 @@ def print_notes(run: Run) -> None:
         console.say(f"Failed: {line}", "red")
     for line in report.check_lines(run):
         console.say(f"Note: {line}", "yellow")
+    for line in budget.left_out_lines(run):
+        console.say(line, "yellow")
     for line in _summary(run):
         console.say(line)
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from nnprof.cli import progress
 from nnprof.networks.families import parse_network
 from nnprof.text import plain, shown_json
 from nnprof.types import TrainingRecord
@@ -85,21 +86,22 @@ def train(
     spec = parse_network(network)
     if seed is not None:
         spec = msgspec.structs.replace(spec, seed=seed)
-    from nnprof.networks import datasets
-    from nnprof.networks import train as training
+    with progress.shown():
+        from nnprof.networks import datasets
+        from nnprof.networks import train as training
 
-    settings = training.TrainingSettings(
-        epochs=epochs,
-        batch=batch,
-        learning_rate=learning_rate,
-        optimizer=optimizer.value,
-        momentum=momentum,
-        l2=l2,
-        patience=patience,
-        normalisation=normalisation.value,
-        threads=threads,
-    )
-    record = training.train(spec, datasets.load(dataset), settings, out, resume=resume)
+        settings = training.TrainingSettings(
+            epochs=epochs,
+            batch=batch,
+            learning_rate=learning_rate,
+            optimizer=optimizer.value,
+            momentum=momentum,
+            l2=l2,
+            patience=patience,
+            normalisation=normalisation.value,
+            threads=threads,
+        )
+        record = training.train(spec, datasets.load(dataset), settings, out, resume=resume)
     if format is _Format.json:
         sys.stdout.write(shown_json(msgspec.json.encode(record).decode()) + "\n")
     else:

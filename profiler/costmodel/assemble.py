@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -40,6 +41,7 @@ from nnprof.profiler.costmodel.model import (
 )
 from nnprof.profiler.costmodel.work import Work
 
+_LOG = logging.getLogger(__name__)
 Array = NDArray[np.float64]
 _ACTIVATIONS = ("relu", "sigmoid", "tanh")  # that the rules "fused" give to the op before
 _POOLS = ("averagepool", "globalaveragepool", "maxpool")
@@ -102,11 +104,13 @@ def held_out_networks(measured: Measured) -> Array:
     """
     cells, rows = measured.networks, measured.rows
     names = sorted({cell.name for cell in measured.whole})
+    folds = min(_MOST_FOLDS, len(names))
     predicted = np.full(len(cells), np.nan)
     if len(names) < FEW_NETWORKS:
         return predicted
-    for fold in range(min(_MOST_FOLDS, len(names))):
-        out = set(names[fold :: min(_MOST_FOLDS, len(names))])
+    for fold in range(folds):
+        _LOG.info("checking: networks left out, part %d of %d", fold + 1, folds)
+        out = set(names[fold::folds])
         kept = rows.only(~np.isin(rows.networks, list(out)))
         if not len(kept.seconds):
             continue
@@ -211,6 +215,7 @@ def model(
                 "Leave --prior out, or measure ops.",
             )
         return _of_networks(measured, name, peaks)
+    _LOG.info("fitting %d ops", len(rows.seconds))
     found = _free(measured) if prior is None else _calibrated(measured, prior)
     terms, groups = _parts(measured, found, prior)
     same_runtime = prior is not None and prior.target.backend == measured.target.backend
@@ -250,7 +255,8 @@ def _parts(
     terms = [call] if found.added.call_s > 0 else []
     factors, groups = intervals.factors(found.groups, measured.rows), []
     growths = intervals.growths(measured.rows, factors) if prior is None else {}
-    for name, one in found.groups.items():
+    for number, (name, one) in enumerate(found.groups.items(), start=1):
+        _LOG.info("intervals of %s, %d of %d groups", name, number, len(found.groups))
         mine = measured.rows.only(measured.rows.groups == name)
         terms += _seen_by(prior, _terms(name, one, mine, found.added.launches))
         if len(mine.seconds):
@@ -339,6 +345,7 @@ def _of_networks(measured: Measured, name: str, peaks: Peaks | None) -> CostMode
     cells = measured.whole
     seconds = np.array([cell.seconds for cell in cells])
     names = np.array([cell.name for cell in cells])
+    _LOG.info("fitting %d networks as wholes", len(cells))
     library = measured.rows.library
     fitted = joint.fit_networks([cell.works for cell in cells], seconds, names, library)
     found = [(NETWORK, "call", fitted.call_s, ("", "call"))]

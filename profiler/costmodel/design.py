@@ -19,6 +19,7 @@ Pure: networks and measured ops in, choices out.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -37,6 +38,7 @@ from nnprof.types import Run
 Array = NDArray[np.float64]
 
 SEED, OPTIMAL = 12, 40  # ops of a group at which the next stage begins
+_LOG = logging.getLogger(__name__)
 LEAST = 3  # ops of a group that make a term identifiable
 TILE = 16
 STAGES = ("whole", "k-centre", "D-optimal", "error")
@@ -176,7 +178,8 @@ def plan(
     """
     quotas = _quotas(offered, budget, model)
     chosen: list[tuple[int, int, Choice]] = []
-    for group, quota in quotas.items():
+    for number, (group, quota) in enumerate(quotas.items(), start=1):
+        _LOG.info("choosing ops of %s, %d of %d groups", group, number, len(quotas))
         rows = np.flatnonzero(offered.groups == group)
         found = _group(offered, rows, group, quota, model, known)
         chosen += [(STAGES.index(one.stage), place, one) for place, one in enumerate(found)]

@@ -5,6 +5,7 @@ Pure, but for `records`, which reads what training left behind.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -24,6 +25,7 @@ from nnprof.networks.spec import Conv, Dense, NetworkSpec
 from nnprof.profiler.costmodel import predict, work
 from nnprof.profiler.costmodel.model import CostModel
 
+_LOG = logging.getLogger(__name__)
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
@@ -124,6 +126,7 @@ class _Predicted(NamedTuple):
 def _predicted(model: CostModel, specs: Sequence[NetworkSpec], batch: int) -> _Predicted:
     if not specs:
         raise UsageError("The family has no such network.", "Widen the ranges.")
+    _LOG.info("predicting %d networks", len(specs))
     table = work.of_specs(specs, model.lowering).at(batch, model.value_bytes)
     return _Predicted(
         predict.network_seconds(model, table, batch),

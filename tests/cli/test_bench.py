@@ -14,9 +14,12 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from processes import ended
 
+from nnprof.cli.main import app
 from nnprof.networks import bundled
 from nnprof.profiler import results
+from nnprof.types import Plan
 
 FAKE = ("--backend", "fake", "--option", "noise=0.01")
 NETWORK = "1x28x28 conv4k5 pool2 fc10"
@@ -35,18 +38,39 @@ def nnprof(*words: str, folder: Path | None = None) -> subprocess.CompletedProce
     )
 
 
-def test_bundled_network_without_a_word(tmp_path: Path) -> None:
-    """`nnprof bench` alone measures the bundled network at six batches and shows its ops."""
-    done = nnprof("bench", folder=tmp_path)
+def test_bundled_network_without_a_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """`nnprof bench` alone measures the bundled network at six batches and shows its ops.
+
+    With a plan that ends sooner, in all else as it comes: `.ci/run` has the first command whole.
+    """
+    plans = []
+
+    def shorter(quick: bool, rigorous: bool) -> Plan:
+        plans.append((quick, rigorous))
+        return Plan(processes=2, max_processes=2, sample_s=0.05, op_s=0.01, op_processes=1)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "argv", ["nnprof", "bench"])
+    monkeypatch.setattr("nnprof.cli.bench._plan", shorter)
+    app(["bench"], standalone_mode=False)
+    said = capfd.readouterr()
     (path,) = (tmp_path / "bench_results").glob("bundled-cpu-*.json")
     run = results.load(path)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert plans == [(True, False)]
+    assert 0 < run.study.plan.budget_s < 60
     assert [m.workload.batch for m in run.measurements] == [1, 4, 16, 64, 256, 1024]
-    assert run.study.wall_s < 60
-    assert f"Run: bench_results/{path.name}" in done.stdout
-    assert "Σops" in done.stdout
-    assert "residual" in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert f"Run: bench_results/{path.name}" in said.out
+    assert "Σops" in said.out
+    assert "residual" in said.out
+    assert max(map(len, said.out.splitlines())) <= 80
+    # Nothing but what it does goes to standard error: a line for each round.
+    assert [line.split(",")[0] for line in said.err.splitlines()] == [
+        "6 of 12 processes",
+        "12 of 12 processes",
+    ]
 
 
 def test_out_says_where(tmp_path: Path) -> None:
@@ -166,8 +190,30 @@ def test_progress_on_a_terminal(tmp_path: Path) -> None:
     os.close(leader)
     assert bench.wait(timeout=60) == 0
     text = said.decode(errors="replace")
-    for words in ("tiles/ms", "s left", f"batch 8, {NETWORK}", "2/2"):
+    for words in ("tiles/ms", "s left", f"batch 8, {NETWORK}", "2/2 cells", "6/6"):
         assert words in text
+    # From the beginning: what is done before anything is measured, and each process as it starts.
+    order = ["starting", "asking fake", "process 1 with ops", "1/6", "process 3, ", "6/6"]
+    places = [text.index(words) for words in order]
+    assert places == sorted(places)
+
+
+def test_progress_elsewhere_is_a_line_a_round(tmp_path: Path) -> None:
+    """Without a terminal each round is a line on standard error, as soon as it is over."""
+    command = [sys.executable, "-m", "nnprof", "bench", str(bundled.model_path()), *FAKE]
+    bench = subprocess.Popen(
+        [*command, "--batch", "1,8", "--quick", "--ops", "none", "--out", "out"],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with ended(bench):
+        assert bench.stderr is not None
+        first = bench.stderr.readline()
+        (path,) = (tmp_path / "out").glob("*.json")
+        assert [m.finished for m in results.load(path).measurements] == [False, False]
+        assert first.startswith("2 of 6 processes, 0 of 2 cells finished, about ")
+        rest = [line.split(",")[0] for line in bench.stderr]
+        assert rest == ["4 of 6 processes", "6 of 6 processes"]
+    assert bench.returncode == 0
 
 
 def test_show_in_all_formats(tmp_path: Path) -> None:
@@ -235,7 +281,7 @@ def test_precisions_stand_beside_their_accuracy(tmp_path: Path) -> None:
         *("--precision", "fp32,int8", "--data", str(tiles)),
         folder=tmp_path,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     flat = " ".join(done.stdout.split())
     assert "fp32, int8, 1 thread" in flat
     assert "on 64 tiles of labelled.npz" in flat

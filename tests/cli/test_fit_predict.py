@@ -78,7 +78,7 @@ def test_a_prior_of_another_form_is_no_traceback(fitted: tuple[Path, str]) -> No
     done = nnprof("fit-model", str(RUN), "--prior", "gtx960-mattsson2016", "-o", "odd.json",
                   folder=path.parent)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert "nnprof" not in done.stderr
     assert "Calibrated from gtx960-mattsson2016" in " ".join(done.stdout.split())
 
 

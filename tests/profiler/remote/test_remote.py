@@ -37,7 +37,7 @@ def test_bench_over_ssh(board: SshBoard, tmp_path: Path, backend: str, batches: 
     """The bundled network is measured by a worker of the board's user, and the Run says where."""
     options = ["--backend", backend, "--device", "board", "--format", "json", "--quick"]
     done = board.nnprof("bench", *options, "--batch", batches, "--ops", "none", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     run = json.loads(done.stdout)
     assert run["environment"]["host"] == "board"
     assert {cell["target"]["host"] for cell in run["measurements"]} == {"board"}

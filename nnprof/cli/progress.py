@@ -1,0 +1,129 @@
+"""What a long command is doing, on standard error; standard output is for data.
+
+The code below the commands says what it does through `logging` (loggers "nnprof…"). On a terminal
+each message takes the place of the one before, at once. Elsewhere those of level INFO become lines,
+at most one each few seconds and none in the first ones, so that a log stays short and a short
+command says nothing; of a sweep each round is a line.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from nnprof.text import plain
+
+if TYPE_CHECKING:
+    from nnprof.profiler.bench import Step
+    from nnprof.terminal import Console
+
+_FIRST_S, _EACH_S = 2.0, 5.0  # before the first line that is not the end of a round, and between
+
+
+class Shown(logging.Handler):
+    """Shows messages and the steps of a sweep; this one as lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next_s = monotonic() + _FIRST_S
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """A line, unless there was one a moment ago."""
+        now_s = monotonic()
+        if record.levelno >= logging.INFO and now_s >= self._next_s:
+            self._next_s = now_s + _EACH_S
+            self._say(record.getMessage())
+
+    def step(self, step: Step) -> None:
+        """A line when its round is over."""
+        if step.round_over:
+            self._say(
+                f"{step.done} of {step.expected} processes, {step.finished} of {step.total} cells "
+                f"finished, about {step.left_s:.0f} s left"
+            )
+
+    def _say(self, line: str) -> None:
+        sys.stderr.write(f"{plain(line)}\n")
+        sys.stderr.flush()
+
+
+class _Painted(Shown):
+    """On one line of a terminal, with a bar once the amount of work is known."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.table import Column
+
+        super().__init__()
+        self._news = ""
+        self._progress = Progress(
+            BarColumn(20),
+            TextColumn(
+                "{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)
+            ),
+            console=console,
+            expand=True,
+            # No refresh of its own: a thread that paints would disturb what is being timed.
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._task = self._progress.add_task("starting", total=1)
+        self._progress.start()
+        self._progress.refresh()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """What is done now, behind what is known so far."""
+        self._paint(record.getMessage())
+
+    def step(self, step: Step) -> None:
+        """The bar, the estimate of the cell that had its turn, and the time left."""
+        told = f"{_estimate(step)}, {step.left_s:.0f} s left, {step.finished}/{step.total} cells"
+        self._news = f"{step.done}/{step.expected} {told}; "
+        self._progress.update(self._task, completed=step.done, total=step.expected)
+        work = step.cell.workload
+        self._paint(f"batch {work.batch}, {work.model.name}")
+
+    def _paint(self, text: str) -> None:
+        self._progress.update(self._task, description=plain(self._news + text), refresh=True)
+
+    def close(self) -> None:
+        """Leave the line to others."""
+        self._progress.stop()
+        super().close()
+
+
+def _estimate(step: Step) -> str:
+    from nnprof.profiler import stats
+    from nnprof.profiler.report import digits
+
+    if step.failure:
+        return "failed"
+    if not step.measurement:
+        return "left out"
+    tiles_per_s = step.cell.workload.batch / stats.latency_s(step.measurement)
+    return f"{digits(tiles_per_s / 1e3)} tiles/ms"
+
+
+@contextmanager
+def shown() -> Iterator[Shown]:
+    """Show what is done inside."""
+    from nnprof.terminal import Console
+
+    console = Console(stderr=True)
+    handler = _Painted(console) if console.is_terminal else Shown()
+    logger = logging.getLogger("nnprof")
+    level = logger.level
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(handler)
+    try:
+        yield handler
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        handler.close()

@@ -22,12 +22,10 @@ import msgspec
 import numpy as np
 import onnx
 import platformdirs
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from nnprof.errors import BadFile, Unavailable
-from nnprof.exporters import axes
+from nnprof.exporters import axes, identity, valid
 from nnprof.exporters.check import check_against_torch, generated_tiles, require_agreement
 from nnprof.files import AnyPath, write_atomically
 from nnprof.networks.checkpoint import Checkpoint, load_checkpoint
@@ -362,13 +360,18 @@ def _layer_name(node: onnx.NodeProto) -> str:
 def load_model(path: AnyPath) -> Model:
     """What an ONNX file says of itself: inputs, outputs, opset; and where it came from, if from us.
 
-    Weights in files beside it are not read, but must be there.
+    `sha256` is of the file and of all files beside it that hold weights of it
+    (`nnprof.exporters.identity`), which are read for that alone.
 
     Raises:
-        BadFile: it is missing, cut off, no ONNX file, or uses ops that ONNX does not have.
+        BadFile: it is missing, cut off, no ONNX file, or uses ops that ONNX does not have; a file
+            with weights of it is missing, cut off or somewhere else.
+        OutOfMemory: it is larger than the free memory.
     """
     path = Path(path).absolute()
-    proto = _read_proto(path)
+    found = identity.read(path)
+    valid.require_valid(path, found)
+    proto = found.proto
     own = {
         prop.key.removeprefix(METADATA): prop.value
         for prop in proto.metadata_props
@@ -388,7 +391,7 @@ def load_model(path: AnyPath) -> Model:
     return Model(
         name=own.get("name", path.stem),
         path=str(path),
-        sha256=_sha256(path),
+        sha256=found.sha256,
         opset=next((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), 0),
         inputs=inputs,
         outputs=outputs,
@@ -401,44 +404,6 @@ def load_model(path: AnyPath) -> Model:
         batch_axes=batch.axes,
         batch_from=batch.how,
     )
-
-
-def weight_files(path: Path) -> tuple[str, ...]:
-    """Names, from its own folder, of the files beside a model that hold weights of it."""
-    proto = onnx.load(path, format="protobuf", load_external_data=False)
-    outside = (tensor for tensor in proto.graph.initializer if uses_external_data(tensor))
-    return tuple(sorted({ExternalDataInfo(tensor).location for tensor in outside}))
-
-
-def _read_proto(path: Path) -> onnx.ModelProto:
-    remedy = "Give a complete .onnx file; export or download it again if it was cut off."
-    try:
-        proto = onnx.load(path, format="protobuf", load_external_data=False)
-        # By path, since only so the checker looks for data beside the file, and takes over 2 GB.
-        onnx.checker.check_model(str(path))
-    except OSError as error:
-        raise BadFile(f"'{path}' cannot be read: {error.strerror}.", remedy) from error
-    except DecodeError as error:
-        raise BadFile(f"'{path}' is no ONNX file, or is cut off.", remedy) from error
-    except onnx.checker.ValidationError as error:
-        raise BadFile(*_explained(path, str(error), remedy)) from error
-    return proto
-
-
-def _explained(path: Path, text: str, remedy: str) -> tuple[str, str]:
-    """One sentence and a remedy for what onnx.checker said."""
-    first = text.strip().partition("\n")[0].rstrip(".") or "no reason given"
-    if "No Op registered" in text or "No opset import" in text:
-        return (
-            f"'{path}' uses an op that ONNX {onnx.__version__} does not have: {first}.",
-            "Export it with standard ops, or update onnx.",
-        )
-    if "should be stored in" in text or "external" in text:
-        return (
-            f"'{path}' keeps its weights in a file beside it, and that is missing: {first}.",
-            "Put the data file into the same folder.",
-        )
-    return f"'{path}' is no valid ONNX model: {first}.", remedy
 
 
 def _tensor(path: Path, value: onnx.ValueInfoProto) -> Tensor:
@@ -455,14 +420,6 @@ def _tensor(path: Path, value: onnx.ValueInfoProto) -> Tensor:
     )
     dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)).name
     return Tensor(name=value.name, dtype=dtype, shape=shape)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 # --- floor ----------------------------------------------------------------------------------------

@@ -25,7 +25,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from nnprof.errors import Unavailable, UsageError
+from nnprof.errors import NnprofError, Unavailable, UsageError
+from nnprof.exporters import identity
 from nnprof.exporters.onnx import METADATA, cached, default_cache, digest, installed, keep
 from nnprof.types import Model
 
@@ -73,11 +74,14 @@ def convert(
         with _tools():
             proto = make(model, calibration)
         onnx.checker.check_model(proto)
+        data = _finished(proto, model, precision, calibration)
     except ImportError as error:
         raise Unavailable(
             f"Converting to {precision} needs {error.name}, which is not installed.",
             "Try: pip install 'nnprof-embedded[cpu]'.",
         ) from error
+    except NnprofError:
+        raise
     # The converters raise whatever comes up; the user's file is not theirs to trip over.
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -85,7 +89,8 @@ def convert(
             f"{model.name} cannot be converted to {precision}: {lines[0].rstrip('.')}.",
             "Leave out that precision.",
         ) from error
-    return keep(folder, key, _finished(proto, model, precision, calibration))
+    identity.require_same(model)  # or the cache would keep another model under its key
+    return keep(folder, key, data)
 
 
 def _key(model: Model, precision: str, calibration: Calibration) -> str:
@@ -101,7 +106,7 @@ def _finished(
     how = "float16 inside"
     if precision == "int8":
         how = f"int8 QDQ, calibrated on {len(calibration.tiles)} {calibration.source}"
-    kept = {prop.key: prop.value for prop in onnx.load(model.path).metadata_props}
+    kept = {prop.key: prop.value for prop in identity.read(Path(model.path)).proto.metadata_props}
     own = {"name": model.name, "precision": precision, "conversion": how}
     del proto.metadata_props[:]
     onnx.helper.set_model_props(
@@ -115,7 +120,7 @@ def _half(model: Model, _: Calibration) -> onnx.ModelProto:
     from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    half = ONNXModel(convert_float_to_float16(onnx.load(model.path), keep_io_types=True))
+    half = ONNXModel(convert_float_to_float16(identity.whole(Path(model.path)), keep_io_types=True))
     half.topological_sort()  # it puts the casts of the inputs last, which ONNX does not allow
     proto: onnx.ModelProto = half.model
     return proto
@@ -144,7 +149,12 @@ def _quantised(model: Model, calibration: Calibration) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory(prefix="nnprof-") as folder:
         prepared, done = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
         # Shapes only: what fuses is for the runtime to say, and names must stay.
-        quant_pre_process(model.path, prepared, skip_optimization=True, skip_symbolic_shape=True)
+        quant_pre_process(
+            identity.whole(Path(model.path)),
+            prepared,
+            skip_optimization=True,
+            skip_symbolic_shape=True,
+        )
         quantization.quantize_static(
             prepared,
             done,

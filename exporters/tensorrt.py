@@ -25,6 +25,7 @@ import msgspec
 import platformdirs
 
 from nnprof.errors import BadFile, OutOfMemory, Unavailable
+from nnprof.exporters.identity import require_same
 from nnprof.files import write_atomically
 from nnprof.types import Model
 
@@ -46,7 +47,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """What decides which engine comes out, the lottery aside.
 
     Attributes:
-        model: sha256 of the ONNX file.
+        model: its sha256 (`nnprof.types.Model`).
         batches: each has an optimisation profile of its own, in this order.
         precision: of the workload.
         version: of TensorRT, such as "10.3.0".
@@ -142,6 +143,7 @@ def take(model: Model, recipe: Recipe, count: int, folder: Path) -> Engine:
     # Engines of one index share what was timed, those of another do not: else all would be alike.
     cache = folder / f"timing-{recipe.version}-{recipe.device}-{index}.cache".replace(" ", "_")
     plan, timings = build(model, recipe, cache.read_bytes() if cache.is_file() else b"")
+    require_same(model)  # or the folder would keep another model's engine under its key
     stamp = Stamp(recipe=recipe, index=index, sha256=hashlib.sha256(plan).hexdigest())
     write_atomically(cache, timings)
     write_atomically(_stamp_path(path), msgspec.json.format(msgspec.json.encode(stamp)))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from nnprof.errors import BadFile, Unavailable
+from nnprof.exporters import identity
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +58,7 @@ def rebuild(path: Path) -> Rebuilt:
         raise Unavailable(
             "torch is not installed.", "Try: pip install 'nnprof-embedded[train]'."
         ) from error
-    graph = onnx.load(path).graph
+    graph = identity.whole(path).graph
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     root, program = torch.nn.Module(), fx.Graph()
     values = {

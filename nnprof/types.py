@@ -44,7 +44,9 @@ class Model(_Value, frozen=True, kw_only=True):
     Attributes:
         name: what tables show: the network's own text, or the file's name.
         path: the file, absolute; "" for a network that an imported table or profile only names.
-        sha256: of the file's bytes; two models are the same when this is the same. "" without file.
+        sha256: identity: of the file's bytes; where weights are in files beside it, of all their
+            bytes together (`nnprof.exporters.identity`). Two models are the same when this is the
+            same. "" without file.
         opset: ONNX operator set of the default domain, 0 where unknown.
         inputs, outputs: as declared in the file; () without file.
         network: notation that parses to the network (`nnprof.networks`), None for a foreign file.

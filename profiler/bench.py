@@ -11,7 +11,6 @@ import logging
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from hashlib import sha256
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -21,6 +20,7 @@ import msgspec
 from msgspec.structs import replace
 
 from nnprof.errors import BadFile, CellError, NnprofError, UsageError, WorkerTimeout
+from nnprof.exporters.identity import require_same
 from nnprof.exporters.onnx import chain_model, export, identity_model
 from nnprof.files import AnyPath, clear_leftovers
 from nnprof.networks.families import parse_network
@@ -216,8 +216,11 @@ def _same_place(then: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> 
 
 
 def _find_again(model: Model) -> Model:
-    path = Path(model.path)
-    if path.is_file() and sha256(path.read_bytes()).hexdigest() == model.sha256:
+    try:
+        require_same(model)
+    except BadFile:
+        pass
+    else:
         return model
     if model.network is not None and model.weights.startswith("seed"):
         again = export(parse_network(model.name))

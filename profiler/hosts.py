@@ -14,8 +14,6 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from functools import cache
-from hashlib import sha256
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import IO, Any
@@ -26,7 +24,6 @@ from msgspec.structs import replace
 from nnprof import errors, registry
 from nnprof._version import __version__
 from nnprof.errors import (
-    BadFile,
     ConnectionLost,
     NnprofError,
     Unavailable,
@@ -35,7 +32,7 @@ from nnprof.errors import (
     WorkerCrashed,
     WorkerTimeout,
 )
-from nnprof.exporters.onnx import weight_files
+from nnprof.exporters import identity
 from nnprof.profiler import boards, environment, lifeline, shells
 from nnprof.profiler.boards import Board
 from nnprof.profiler.ports import Device, Shell
@@ -302,32 +299,13 @@ def _workload_there(workload: Workload, link: Link) -> Workload:
 
 
 def _model_there(model: Model, link: Link) -> Model:
-    """By its sha256; with weights in files beside it, the same for them, in a folder of its own."""
-    path = Path(model.path)
-    beside = _weight_files(path, model.sha256)
-    if not beside:
-        return replace(model, path=_file_there(path, link))
-    files = {name: _digest(path.parent / name) for name in beside} | {"model.onnx": _digest(path)}
-    folder = sha256(msgspec.json.encode(sorted(files.items()))).hexdigest()
-    for name in beside:
-        link.shell.put(path.parent / name, f"{folder}/{name}")
-    return replace(model, path=link.shell.put(path, f"{folder}/model.onnx"))
-
-
-@cache
-def _weight_files(path: Path, digest: str) -> tuple[str, ...]:  # noqa: ARG001  of that content
-    return weight_files(path)
+    """By its identity; with weights in files beside it, in a folder of its own with them."""
+    return replace(model, path=identity.send(model, link.shell.put))
 
 
 def _file_there(path: Path, link: Link) -> str:
-    return link.shell.put(path, f"{_digest(path)}{path.suffix if path.suffix in _SUFFIXES else ''}")
-
-
-def _digest(path: Path) -> str:
-    try:
-        return sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise BadFile(f"{path} cannot be read: {error.strerror}.", "Put it back.") from error
+    digest = identity.sha256_of(path)
+    return link.shell.put(path, f"{digest}{path.suffix if path.suffix in _SUFFIXES else ''}")
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:

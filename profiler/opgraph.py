@@ -10,6 +10,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from nnprof.exporters import identity
 from nnprof.profiler import counts, isolate
 from nnprof.profiler.ports import OpNode
 
@@ -72,7 +73,7 @@ def asked(path: Path, tiles: Mapping[str, NDArray[Any]]) -> tuple[OpNode, ...]:
     """
     import onnx
 
-    model = onnx.load(path)
+    model = identity.whole(path)
     for value in model.graph.input:
         if value.name in tiles:
             for dimension, side in zip(

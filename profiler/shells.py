@@ -15,6 +15,7 @@ import msgspec
 import platformdirs
 
 from nnprof.errors import Unavailable, WorkerTimeout
+from nnprof.exporters.identity import sha256_of
 from nnprof.profiler import lifeline
 from nnprof.profiler.ports import Shell
 from nnprof.profiler.ssh import SshShell, Way
@@ -90,11 +91,11 @@ class LocalShell:
         return str(self._folder / name)
 
     def put(self, local: Path, name: str) -> str:
-        """Copy, whole or not at all."""
+        """Copy, whole or not at all, if that content is not there yet."""
         there = self._folder / name
-        if not there.is_file():
-            self._folder.mkdir(parents=True, exist_ok=True)
-            draft = there.with_name(f".{name}.{os.getpid()}.tmp")
+        if not there.is_file() or sha256_of(there) != sha256_of(local):
+            there.parent.mkdir(parents=True, exist_ok=True)
+            draft = there.with_name(f".{there.name}.{os.getpid()}.tmp")
             shutil.copyfile(local, draft)
             draft.replace(there)
         return str(there)

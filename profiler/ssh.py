@@ -20,7 +20,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 from subprocess import CompletedProcess
 from threading import Event, Thread
@@ -37,6 +36,7 @@ from nnprof.errors import (
     Unavailable,
     WorkerTimeout,
 )
+from nnprof.exporters.identity import sha256_of
 from nnprof.profiler.boards import Board
 
 _OPTIONS = {
@@ -212,7 +212,7 @@ class SshShell:
         there = self.path(name)
         if name in self._sent:
             return there
-        digest = sha256(local.read_bytes()).hexdigest()
+        digest = sha256_of(local)
         present = self._session(_SUM, there, limit_s=_FILE_LIMIT_S)
         if present.stdout.split()[:1] != [digest.encode()]:
             with local.open("rb") as content:

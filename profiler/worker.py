@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from time import get_clock_info, perf_counter
@@ -20,6 +22,7 @@ import psutil
 
 from nnprof import registry
 from nnprof.errors import NnprofError
+from nnprof.exporters import identity
 from nnprof.profiler import energy, environment, inputs, measure, ops, shells, stats, telemetry
 from nnprof.profiler.ports import Backend, Device
 from nnprof.types import Energy, Model, OpPass, Plan, Reading, Target, Workload
@@ -136,13 +139,8 @@ def do(job: Job) -> Answer:
     try:
         backend: Backend = registry.find("backend", job.target.backend)
         device = _device(job.target, backend)
-        if isinstance(job, Probe):
-            return _probe(job, device, backend)
-        if isinstance(job, Loop):
-            return _loop(job, device, backend)
-        if isinstance(job, Score):
-            return _score(job, backend)
-        return _measure(job, device, backend)
+        with _as_read(job):
+            return _answer(job, device, backend)
     except NnprofError as error:
         return Fault(error=type(error).__name__, reason=error.reason, remedy=error.remedy)
     except MemoryError:
@@ -151,6 +149,34 @@ def do(job: Job) -> Answer:
             reason="The cell does not fit into memory.",
             remedy="Ask for a smaller batch.",
         )
+
+
+def _answer(job: Job, device: Device, backend: Backend) -> Answer:
+    if isinstance(job, Probe):
+        return _probe(job, device, backend)
+    if isinstance(job, Loop):
+        return _loop(job, device, backend)
+    if isinstance(job, Score):
+        return _score(job, backend)
+    return _measure(job, device, backend)
+
+
+@contextmanager
+def _as_read(job: Job) -> Iterator[None]:
+    """Refuse weights that memory does not hold, and a model that changes while it is used.
+
+    Files are read again after all timing: a runtime may open them at any moment until then.
+    """
+    works = job.workloads if isinstance(job, Probe | Loop) else (job.workload,)
+    models = {work.model.path: work.model for work in works if work.model.path}
+    if job.target.device == "cpu":
+        for path, model in models.items():
+            identity.require_memory(identity.files_beside(Path(path)), model.name)
+    try:
+        yield
+    finally:
+        for model in models.values():
+            identity.require_same(model)
 
 
 def _device(target: Target, backend: Backend) -> Device:

@@ -60,7 +60,7 @@ class FakeSession:
 
         self._workload = workload
         self._numbers = _numbers(target)
-        graph = onnx.load(workload.model.path).graph
+        graph = onnx.load(workload.model.path, load_external_data=False).graph
         weights = {tensor.name: math.prod(tensor.dims) for tensor in graph.initializer}
         self._nodes = tuple(
             OpNode(

@@ -39,6 +39,7 @@ import onnx
 from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, Unavailable, WorkerCrashed
+from nnprof.exporters import identity
 from nnprof.exporters import tensorrt as engines
 from nnprof.exporters.onnx import FLOOR
 from nnprof.exporters.tensorrt import Recipe
@@ -249,7 +250,7 @@ class TrtexecSession:
 
     def _build(self, path: str, cache: str) -> None:
         model = self._workload.model
-        there = self._shell.put(Path(model.path), f"{model.sha256}.onnx")
+        there = identity.send(model, self._shell.put)
         draft = f"{path}.{uuid.uuid4().hex}.tmp"  # a build that is cut off leaves no engine
         flags = [f"--onnx={there}", f"--saveEngine={draft}"]
         flags.append(f"--timingCacheFile={self._shell.path(cache)}")
@@ -257,6 +258,7 @@ class TrtexecSession:
         if self._shapes:
             flags += [f"--{edge}Shapes={self._shapes}" for edge in ("min", "opt", "max")]
         self._program.run(flags, model)
+        identity.require_same(model)  # or an engine of another model would stay under its key
         moved = self._shell.run(["mv", "--", draft, path], timeout_s=60)
         if moved.returncode:
             raise BadFile(

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from nnprof.errors import UsageError
-from nnprof.profiler import counts, inputs, isolate, opgraph
+from nnprof.profiler import counts, inputs, opgraph
 from nnprof.profiler.costmodel import kernels, work
 from nnprof.profiler.costmodel.work import BLOCKS, Work
 from nnprof.profiler.ports import OpNode
@@ -72,7 +72,7 @@ def of_workload(
     path = Path(workload.model.path)
     graph = onnx.load(path, load_external_data=False)
     described = opgraph.asked(path, inputs.make(workload))
-    weights = set(isolate.weights_of(graph))
+    weights = {tensor.name for tensor in graph.graph.initializer}
     fused = _fuse(graph.graph.node, described, weights)
     if lowering in BLOCKS:
         works = _blocked(fused, weights, BLOCKS[lowering])

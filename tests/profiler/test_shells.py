@@ -94,13 +94,16 @@ def _is_zombie(pid: int) -> bool:
 
 
 def test_file_travels_once(shell: Shell, tmp_path: Path) -> None:
-    """A file of a name is copied once; it can be read back; a missing one is an error."""
+    """A file is copied once, and again when it is another; a missing one is an error."""
     local = tmp_path / "model.onnx"
     local.write_bytes(b"one")
     there = shell.put(local, "model-abc.onnx")
-    local.write_bytes(b"two")
+    first = Path(there).stat().st_ino
     assert shell.put(local, "model-abc.onnx") == there == shell.path("model-abc.onnx")
+    assert Path(there).stat().st_ino == first
     assert shell.get(there) == b"one"
+    local.write_bytes(b"two")
+    assert shell.get(shell.put(local, "model-abc.onnx")) == b"two"
     with pytest.raises(FileNotFoundError):
         shell.get(shell.path("nothing"))
 

@@ -17,12 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, Unavailable
-from nnprof.files import write_atomically
+from nnprof.files import foreign, read, write_atomically
 from nnprof.networks.families import parse_network
 from nnprof.networks.spec import NetworkSpec
 from nnprof.types import TrainingRecord
 
 WEIGHTS, RECORD, STATE = "weights.safetensors", "record.json", "state.safetensors"
+_MOST = 1 << 32  # bytes of a file
+_RESTORE = "Restore it from a copy, or train again."
 _MEAN, _STD = "normalisation.mean", "normalisation.std"
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -129,36 +131,24 @@ def _save(path: Path, tensors: Arrays, metadata: dict[str, str]) -> None:
 
 
 def _read(path: Path, remedy: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadFile(f"'{path}' cannot be read: {error.strerror}.", remedy) from error
+    return read(path, _MOST, remedy)
 
 
 def _tensors(path: Path, data: bytes) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     try:
-        from safetensors import SafetensorError, safe_open
+        from safetensors import safe_open
         from safetensors.numpy import load
     except ImportError as error:
         raise Unavailable(
             "safetensors is not installed.", "Try: pip install 'nnprof-embedded[train]'."
         ) from error
-    try:
+    with foreign(f"'{path}' is corrupt", _RESTORE):
         tensors = load(data)
         with safe_open(path, framework="np") as opened:
             metadata = opened.metadata() or {}
-    except SafetensorError as error:
-        raise BadFile(
-            f"'{path}' is corrupt: {error}.", "Restore it from a copy, or train again."
-        ) from error
     return tensors, metadata
 
 
 def _decode_record(path: Path, data: bytes) -> TrainingRecord:
-    try:
+    with foreign(f"The record in '{path}' is corrupt", _RESTORE):
         return msgspec.json.decode(data, type=TrainingRecord)
-    except msgspec.DecodeError as error:
-        raise BadFile(
-            f"The record in '{path}' is corrupt: {error}.",
-            "Restore it from a copy, or train again.",
-        ) from error

@@ -6,10 +6,8 @@ files are looked for in `$NNPROF_DATA/mnist`, then in the user's cache, then on 
 
 from __future__ import annotations
 
-import gzip
 import math
 import os
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +18,12 @@ from numpy.typing import NDArray
 
 from nnprof import registry
 from nnprof.errors import BadFile, Unavailable
+from nnprof.files import read
 
 DATA_VARIABLE = "NNPROF_DATA"
 VALIDATION_SHARE = 0.1
 DOWNLOAD_TIMEOUT_S = 30
+MOST_IDX = 1 << 30  # bytes of an IDX file, unpacked; MNIST's largest has 47 MB
 
 _TRAIN_TILES = "train-images-idx3-ubyte.gz"
 _TRAIN_LABELS = "train-labels-idx1-ubyte.gz"
@@ -202,15 +202,11 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
     32-bit size for each.
 
     Raises:
-        BadFile: the file cannot be read, is cut off, or is something else.
+        BadFile: the file cannot be read, is cut off, is something else, or unpacks to more than
+            `MOST_IDX` bytes.
     """
     remedy = "Delete it, and nnprof downloads it again; or copy it anew."
-    try:
-        data = path.read_bytes()
-        if path.suffix == ".gz":
-            data = gzip.decompress(data)
-    except (OSError, EOFError, zlib.error) as error:
-        raise BadFile(f"'{path}' cannot be read: {error}.", remedy) from error
+    data = read(path, MOST_IDX, remedy)
     start = 4 + 4 * dimensions
     header = np.frombuffer(data[: len(data[:start]) // 4 * 4], dtype=">u4")
     if len(data) < start or header[0] != 0x0800 + dimensions:

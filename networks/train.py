@@ -9,6 +9,7 @@ same weights, bit by bit, also when the training was killed and resumed.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,13 +79,14 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Refuse values that no training can have."""
         for name in ("epochs", "batch", "patience", "threads"):
-            _require(getattr(self, name) >= 1, f"{name} must be at least 1")
+            value = getattr(self, name)
+            _require(1 <= value < 2**31, f"{name} must be at least 1, and below 2^31")
         _require(self.optimizer in _DEFAULT_RATES, f"no optimizer '{self.optimizer}'")
         _require(self.normalisation in ("channel", "pixel"), "normalise per channel or per pixel")
-        _require(self.rate > 0, "the learning rate must be positive")
+        _require(0 < self.rate < math.inf, "the learning rate must be positive")
         _require(0 <= self.momentum < 1, "momentum must be in 0…1")
         _require(self.optimizer == "sgd" or not self.momentum, "momentum is for sgd")
-        _require(self.l2 >= 0, "l2 must not be negative")
+        _require(0 <= self.l2 < math.inf, "l2 must not be negative")
 
     @property
     def rate(self) -> float:

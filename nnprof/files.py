@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import os
 import secrets
 import stat
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 
-from nnprof.errors import BadFile, UsageError
+from nnprof.errors import BadFile, NnprofError, UsageError
 
 AnyPath = str | os.PathLike[str]  # what the public functions take for a path
 _PIECE = 1 << 20
@@ -61,26 +62,44 @@ def write_new(path: Path, data: bytes) -> bool:
 
 
 def read(path: Path, most: int, remedy: str = "") -> bytes:
-    """The whole of a file that may have `most` bytes.
+    """The whole of a file that may have `most` bytes; of a .gz, what it unpacks to.
 
     Raises:
         BadFile: it cannot be read, or is larger; no more than `most` bytes are held for that.
     """
     pieces, size = [], 0
-    try:
-        with path.open("rb") as file:
-            while size <= most and (piece := file.read(_PIECE)):
-                pieces.append(piece)
-                size += len(piece)
-    except (OSError, ValueError) as error:
-        words = getattr(error, "strerror", None) or error
-        raise BadFile(f"Cannot read {path}: {words}.", remedy) from error
+    opened = gzip.open if path.suffix == ".gz" else open
+    with foreign(f"Cannot read {path}", remedy), opened(path, "rb") as file:
+        while size <= most and (piece := file.read(_PIECE)):
+            pieces.append(piece)
+            size += len(piece)
     if size > most:
         raise BadFile(
             f"{path} is larger than {most / 2**20:g} MiB, the most that is read of such a file.",
             remedy,
         )
     return b"".join(pieces)
+
+
+@contextmanager
+def foreign(sentence: str, remedy: str = "") -> Iterator[None]:
+    """Whatever a library raises over a file that is not ours is a BadFile with its words.
+
+    Libraries do not say all that they raise: of zip files alone there are nine classes. So all are
+    taken, and nothing but the library's call stands inside.
+
+    Raises:
+        BadFile: in place of any exception but our own.
+    """
+    try:
+        yield
+    except NnprofError:
+        raise
+    except Exception as error:
+        words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        if isinstance(error, MemoryError):
+            words = "it does not fit into memory"
+        raise BadFile(f"{sentence}: {words.strip().rstrip('.')}.", remedy) from error
 
 
 def clear_leftovers(path: Path) -> None:

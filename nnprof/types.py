@@ -6,6 +6,7 @@ from them (`nnprof.profiler.stats`). Building a value touches no file, device or
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -14,6 +15,12 @@ import msgspec
 # 1  first published form.
 # 2  adds what a number rests on: batch axes, identity, precisions, what was left out.
 SCHEMA = 2
+
+
+# Bounds that no honest value reaches; beyond them arithmetic and waiting fail in other ways.
+MOST_BATCH = 2**40
+MOST_THREADS = 2**16
+MOST_S = 1e6  # eleven days; a wait of 2^31 ms or more overflows in the kernel's interface
 
 
 class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -129,8 +136,10 @@ class Workload(_Value, frozen=True, kw_only=True):
     counts_tiles: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse a batch below 1, and a side below 0."""
+        """Refuse a batch below 1 or beyond what arrays can have, and a side below 0."""
         _require(self.batch >= 1, f"batch must be at least 1, not {self.batch}")
+        _require(self.batch <= MOST_BATCH, f"batch must be at most {MOST_BATCH}")
+        _require(self.seed >= 0, "seed cannot be negative")
         _require(all(side >= 0 for side in self.dims.values()), "a side cannot be negative")
 
     @property
@@ -153,8 +162,11 @@ class Target(_Value, frozen=True, kw_only=True):
     options: dict[str, str] = {}
 
     def __post_init__(self) -> None:
-        """Refuse a negative number of threads."""
-        _require(self.threads >= 0, f"threads must be at least 1, not {self.threads}")
+        """Refuse a number of threads that no machine has."""
+        _require(
+            0 <= self.threads <= MOST_THREADS,
+            f"threads must be from 0 to {MOST_THREADS}, not {self.threads}",
+        )
 
 
 class Plan(_Value, frozen=True, kw_only=True):
@@ -208,15 +220,18 @@ class Plan(_Value, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse a plan that could not end or would not measure."""
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            for one in value if isinstance(value, tuple) else (value,):
+                if not isinstance(one, str) and name != "seed":
+                    _require(0 <= one <= MOST_S, f"{name} must be from 0 to {MOST_S:g}, not {one}")
         _require(self.processes >= 1, "processes must be at least 1")
         _require(self.max_processes >= self.processes, "max_processes must be at least processes")
         _require(self.min_samples >= 1, "min_samples must be at least 1")
         methods = {"combined", "runtime", "none"}
         _require(self.op_method in methods, f"no op method '{self.op_method}'")
         _require(self.protocol in {"rounds", "loop"}, f"no protocol '{self.protocol}'")
-        _require(all(gap >= 0 for gap in self.idle_s), "a pause cannot be negative")
-        times_s = self.telemetry_s, self.energy_s, self.budget_s
-        _require(min(times_s) >= 0, "a time cannot be negative")
+        _require(self.seed >= 0, "seed cannot be negative")
 
 
 class OpTime(_Value, frozen=True, kw_only=True):
@@ -287,6 +302,15 @@ class IdlePass(_Value, frozen=True, kw_only=True):
 
     gap_s: float
     samples_s: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what no clock can have given."""
+        _require(0 <= self.gap_s <= MOST_S, "gap_s must be a time")
+        _require(
+            bool(self.samples_s)
+            and all(samples and min(samples) >= 0 for samples in self.samples_s),
+            "samples_s must be non-empty and not negative",
+        )
 
 
 class Reading(_Value, frozen=True, kw_only=True):
@@ -379,6 +403,13 @@ class Process(_Value, frozen=True, kw_only=True):
     during: tuple[Reading, ...] = ()
     energy: Energy | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse times that no clock can have given."""
+        for name in ("floor_s", "open_s", "timed_s", "wall_s"):
+            value = getattr(self, name)
+            _require(value >= 0 and isfinite(value), f"{name} must be a time, not {value}")
+        _require(self.loops >= 1, f"loops must be at least 1, not {self.loops}")
+
 
 class Check(_Value, frozen=True, kw_only=True):
     """Something the reader should know about a number; text and advice are in `checks`."""
@@ -424,7 +455,10 @@ class Measurement(_Value, frozen=True, kw_only=True):
         """Refuse samples that no clock can have given, and processes that do not match them."""
         _require(
             bool(self.samples_s)
-            and all(samples and min(samples) > 0 for samples in self.samples_s),
+            and all(
+                samples and min(samples) > 0 and isfinite(sum(samples))
+                for samples in self.samples_s
+            ),
             "samples_s must be non-empty and positive",
         )
         count = len(self.samples_s) if self.processes or self.stopped != "imported" else 0
@@ -502,6 +536,10 @@ class Study(_Value, frozen=True, kw_only=True):
     cells: tuple[Cell, ...]
     wall_s: float = 0.0
 
+    def __post_init__(self) -> None:
+        """Refuse a study that asks for nothing."""
+        _require(bool(self.cells), "a study needs at least one cell")
+
 
 class Accuracy(_Value, frozen=True, kw_only=True):
     """How well a model classifies labelled tiles on the runtime that it is timed on.
@@ -539,6 +577,12 @@ class Run(_Value, frozen=True, kw_only=True):
     accuracies: tuple[Accuracy, ...] = ()
     left_out: tuple[int, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse an environment whose parts are no objects."""
+        for part in ("device", "backend", "imported"):
+            told = self.environment.get(part, {})
+            _require(isinstance(told, dict), f"environment.{part} must be an object")
+
 
 class Epoch(_Value, frozen=True, kw_only=True):
     """One pass over the training set. `elapsed_s`: training time so far, checks left out."""
@@ -574,3 +618,8 @@ class TrainingRecord(_Value, frozen=True, kw_only=True):
     time_to: dict[str, tuple[float, float] | None] = {}
     test_accuracy: float | None = None
     finished: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a best epoch that was never trained."""
+        best = self.best_epoch
+        _require(best is None or 0 <= best < len(self.epochs), f"there is no epoch {best}")

@@ -16,6 +16,7 @@ import platformdirs
 
 from nnprof import registry
 from nnprof.errors import BadFile, Unavailable, UnknownName, UsageError
+from nnprof.files import foreign, read
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,6 +24,7 @@ else:
     import tomli as tomllib
 
 JETSON = "jetson"
+_MOST = 1 << 20  # bytes of devices.toml
 _URL = "ssh://"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9._:%-]*")
@@ -85,14 +87,10 @@ def load() -> dict[str, Board]:
         BadFile: it cannot be read, is not TOML, or says what it cannot mean.
     """
     path = file()
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except OSError as error:
-        raise BadFile(f"{path} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadFile(f"{path} is not TOML: {error}.", "docs/remote.md has an example.") from error
+    with foreign(f"{path} is not TOML", "docs/remote.md has an example."):
+        tables = tomllib.loads(read(path, _MOST).decode())
     return {name: _board(path, name, table) for name, table in tables.items()}
 
 
@@ -197,8 +195,9 @@ def meant_by(device: str) -> Board | None:
     if device == JETSON:
         raise Unavailable(
             f"This machine is no Jetson, and no board is called 'jetson' in {file()}.",
-            f"Name it there once: {_EXAMPLE} (docs/remote.md); or give its address: "
-            "--device ssh://user@address",
+            "There are two ways:\n"
+            f"  name it there once: {_EXAMPLE} (docs/remote.md)\n"
+            "  or give its address: --device ssh://user@address",
         )
     raise UnknownName("device", device, [*kinds, *boards, "jetson", f"{_URL}user@host"])
 

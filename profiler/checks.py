@@ -134,8 +134,14 @@ def find(measurement: Measurement) -> tuple[Check, ...]:
 
 def text(check: Check) -> tuple[str, str]:
     """The sentence and the advice of a check; an unknown code speaks for itself."""
-    sentence, advice = TEXTS.get(check.code, (check.code, ""))
-    return sentence.format(**check.data), advice
+    if check.code not in TEXTS:
+        return check.code, ""
+    sentence, advice = TEXTS[check.code]
+    try:
+        return sentence.format(**check.data), advice
+    except (LookupError, ValueError, TypeError, AttributeError):  # by another version, or by hand
+        told = ", ".join(f"{name} {value}" for name, value in check.data.items()) or "no figures"
+        return f"{check.code} ({told}).", advice
 
 
 def _load(processes: Iterable[Process]) -> Iterable[Check]:

@@ -125,7 +125,7 @@ def compare(before: Run, after: Run, allow: Iterable[str] = ()) -> Comparison:
 
 def conditions(run: Run) -> dict[str, str]:
     """What must be alike for numbers to be compared; unknown is "unknown"."""
-    device, backend = (run.environment.get(part, {}) for part in ("device", "backend"))
+    device, backend = (run.environment.get(part) or {} for part in ("device", "backend"))
     measured = run.measurements
     return {
         "backend": _joined(m.target.backend for m in measured),

@@ -45,11 +45,12 @@ from nnprof.profiler.worker import (
     Looped,
     Measure,
     Measured,
+    Probe,
     Probed,
     Score,
     Scored,
 )
-from nnprof.types import Model, Target, Workload
+from nnprof.types import MOST_THREADS, Model, Target, Workload
 
 _WORKER = "nnprof.profiler.worker"
 # One line, since it passes through a login shell; the version is looked at before the job is read.
@@ -63,6 +64,9 @@ _REMOTE = (
 _SUFFIXES = (".onnx", ".npy", ".npz")  # a file's other names stay here
 _NEVER_RAN = {126: "cannot run", 127: "has no program"}
 _STARTERS = ("setpriv:", "timeout:", "nnprof:")  # who says so, where the program itself does not
+
+_ANSWERS = {Probe: Probed, Measure: Measured, Loop: Looped, Score: Scored}
+_LONGEST_WORDS = 1000  # that are repeated of what a worker said
 
 _links: dict[str, Link] = {}
 _gone: dict[str, NnprofError] = {}
@@ -104,6 +108,8 @@ def target(device: str, backend: str | None, threads: int, options: Mapping[str,
     """
     if threads < 1:
         raise UsageError(f"--threads {threads} is below 1.", "Ask for at least one thread.")
+    if threads > MOST_THREADS:
+        raise UsageError(f"No machine has {threads} processors.", "Ask for fewer --threads.")
     board = boards.meant_by(device)
     backend = backend or (board.backend if board else "")
     if backend and backend not in registry.names("backend"):
@@ -216,7 +222,7 @@ def run_local(
         complaints.seek(0)
         said = complaints.read().decode(errors="replace").strip().splitlines()
     try:
-        return _answer(output, worker.returncode, said[-1] if said else "")
+        return _answer(job, output, worker.returncode, said[-1] if said else "")
     except WorkerCrashed as crash:
         limit, _ = resource.getrlimit(resource.RLIMIT_AS)
         if limit == resource.RLIM_INFINITY:
@@ -272,7 +278,7 @@ def _run_remote(
         there = last.removeprefix(_OTHER_VERSION)
         what = "has no nnprof" if there == "None" else f"has nnprof {there}, not {__version__}"
         raise Unavailable(f"{board.python} on {board.name} {what}.", install)
-    return _answer(done.stdout, shells.plain_code(done.returncode), last)
+    return _answer(job, done.stdout, shells.plain_code(done.returncode), last)
 
 
 def _sent(job: Job, link: Link) -> Job:
@@ -314,13 +320,19 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
         worker.wait()
 
 
-def _answer(output: bytes, code: int, said: str) -> Probed | Measured | Looped | Scored:
+def _answer(job: Job, output: bytes, code: int, said: str) -> Probed | Measured | Looped | Scored:
     try:
         answer: Answer = msgspec.json.decode(output, type=Answer)
-    except msgspec.DecodeError:
-        raise _crash(code, said) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise _crash(code, said[:_LONGEST_WORDS]) from None
     if isinstance(answer, Fault):
         raise _error(answer)
+    wanted: type = _ANSWERS[type(job)]
+    if not isinstance(answer, wanted):
+        raise WorkerCrashed(
+            f"The worker was asked to {type(job).__name__.lower()}, and answered something else.",
+            "Is another program answering in its place?",
+        )
     return answer
 
 
@@ -338,7 +350,9 @@ def _crash(code: int, said: str) -> WorkerCrashed:
 
 
 def _error(fault: Fault) -> NnprofError:
-    kind: Any = getattr(errors, fault.error, NnprofError)
+    kind: Any = getattr(errors, fault.error, None)
+    if not (isinstance(kind, type) and issubclass(kind, NnprofError)):
+        kind = NnprofError
     # Some errors are built from parts; here the whole sentence is at hand.
     error: NnprofError = kind.__new__(kind)
     NnprofError.__init__(error, fault.reason, fault.remedy)

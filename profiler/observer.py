@@ -42,6 +42,11 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
     latency_s: float
     interval_s: float = INTERVAL_S
 
+    def __post_init__(self) -> None:
+        """Refuse a ratio that no latencies have."""
+        if not all(0 < ratio < math.inf for ratio in (self.ratio, self.low, self.high)):
+            raise ValueError("ratios must be above 0")
+
 
 def of(pairs: Sequence[tuple[float, float]]) -> Effect:
     """From at least two (seconds with, seconds without): t on the logarithms of the ratios."""
@@ -102,5 +107,5 @@ def load(environment: Mapping[str, Any], threads: int) -> Effect | None:
     try:
         path = roofline.kept_file("telemetry", environment, threads)
         return msgspec.json.decode(path.read_bytes(), type=Effect)
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

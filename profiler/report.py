@@ -12,9 +12,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from nnprof.profiler import checks, energy, stats
+from nnprof.profiler import checks, energy, roofline, stats
 from nnprof.profiler.roofline import Roofline
 from nnprof.terminal import Table, styled
 from nnprof.text import csv_cell, markdown
@@ -121,8 +119,7 @@ def op_rows(run: Run) -> list[Row]:
 
 def roof(run: Run) -> Roofline | None:
     """The limits of the machine that a Run was made on, where they had been measured."""
-    kept = run.environment.get("roofline")
-    return msgspec.convert(kept, Roofline) if kept else None
+    return roofline.of_run(run.environment)
 
 
 def _op_rows(measurement: Measurement, limits: Roofline | None) -> list[Row]:
@@ -289,7 +286,9 @@ def accuracy_lines(run: Run) -> list[str]:
 
 
 def _names(run: Run) -> list[str]:
-    return [cell.workload.model.name for cell in run.study.cells]
+    asked = [cell.workload for cell in run.study.cells]
+    found = [item.workload for items in (run.measurements, run.failures) for item in items]
+    return [workload.model.name for workload in (*asked, *found)]
 
 
 _FAMILY_CALL = re.compile(r"(\w+)\((.+)\)")
@@ -522,7 +521,9 @@ def failure_lines(failures: Iterable[Failure]) -> list[str]:
 def timed_line(run: Run) -> str:
     """How much of the wall time was spent on warm-up, samples and op passes; or who measured."""
     if "imported" in run.environment:
-        names = ", ".join(file["name"] for file in run.environment["imported"]["files"])
+        files = run.environment["imported"].get("files")
+        known = [one for one in files if isinstance(one, dict)] if isinstance(files, list) else []
+        names = ", ".join(str(one.get("name")) for one in known) or "elsewhere"
         return f"Imported from {names}; how it was measured is as its source tells."
     clean_s = sum(process.timed_s for m in run.measurements for process in m.processes)
     ops_s = sum(one.timed_s for m in run.measurements for one in m.op_passes)

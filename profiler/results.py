@@ -12,17 +12,12 @@ from pathlib import Path
 
 import msgspec
 
-from nnprof.errors import BadFile, NewerSchema
+from nnprof.documents import Document
+from nnprof.errors import BadFile
 from nnprof.files import AnyPath, write_atomically, write_new
 from nnprof.types import SCHEMA, Run
 
 _LONGEST_WORD = 80  # bytes of a file's name, which may have 255
-
-
-class _Head(msgspec.Struct):
-    """As much of a Run as tells whether the rest can be read."""
-
-    schema: int
 
 
 class _Kind(msgspec.Struct):
@@ -31,11 +26,16 @@ class _Kind(msgspec.Struct):
     study: msgspec.Raw
 
 
+_MOST = 1 << 28  # bytes; ours of thousand ops have 3 MB
+_DOCUMENT = Document(Run, "a Run", "Give a file that nnprof bench wrote.", SCHEMA, _MOST)
+_KIND = Document(_Kind, "a Run", "", 0, _MOST)
+
+
 def is_run(path: Path) -> bool:
     """Whether a file says that it is a Run; whether it is a whole one, `load` tells."""
     try:
-        msgspec.json.decode(path.read_bytes(), type=_Kind)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        _KIND.load(path)
+    except BadFile:
         return False
     return True
 
@@ -56,28 +56,7 @@ def load(path: AnyPath) -> Run:
         NewerSchema: a later nnprof wrote it.
         BadFile: it is missing, cut off, or no Run.
     """
-    try:
-        text = Path(path).read_bytes()
-    except OSError as error:
-        raise BadFile(f"Cannot read {path}: {error.strerror or error}.") from error
-    try:
-        head = msgspec.json.decode(text, type=_Head)
-        if head.schema > SCHEMA:
-            raise NewerSchema(
-                f"{path} has schema {head.schema}; this nnprof reads up to {SCHEMA}.",
-                "Install a newer nnprof.",
-            )
-        return msgspec.json.decode(text, type=Run)
-    except msgspec.ValidationError as error:
-        raise BadFile(
-            f"{path} is not a Run of nnprof: {error}.",
-            "Give a file that nnprof bench wrote.",
-        ) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadFile(
-            f"{path} is cut off or is not JSON: {str(error).rstrip('.')}.",
-            "Take it from a backup, or measure again.",
-        ) from error
+    return _DOCUMENT.load(Path(path))
 
 
 def save_new(run: Run, folder: Path, device: str) -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
@@ -17,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from nnprof.errors import BadFile
 from nnprof.files import write_atomically
 from nnprof.profiler import counts
 from nnprof.types import Model, OpTime, Plan, Target, Workload
@@ -42,6 +44,14 @@ class Roofline(msgspec.Struct, frozen=True, kw_only=True):
     flops_per_s: float
     bandwidths: tuple[tuple[int, float], ...]
     launch_s: float
+
+    def __post_init__(self) -> None:
+        """Refuse limits of no machine."""
+        rates = [self.flops_per_s, *(rate for _, rate in self.bandwidths)]
+        if len(rates) < 2 or not all(0 < rate < math.inf for rate in rates):
+            raise ValueError("peak and bandwidths must be above 0")
+        if not 0 <= self.launch_s < math.inf:
+            raise ValueError("launch_s must be a time")
 
     def limit(self, op: OpTime) -> tuple[float, str] | None:
         """Seconds that the op needs at least, and what binds it: compute, memory or launch.
@@ -122,17 +132,32 @@ def load(environment: Mapping[str, Any], threads: int) -> Roofline | None:
         return msgspec.json.decode(
             kept_file("roofline", environment, threads).read_bytes(), type=Roofline
         )
-    except (OSError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
 def stated(environment: Mapping[str, Any], threads: int) -> Roofline | None:
     """The limits that a Run's environment states; where it does not, those kept for its machine."""
-    told = environment.get("roofline")
+    told = of_run(environment)
     if told is not None:
-        return msgspec.convert(told, type=Roofline)
+        return told
     known = "device" in environment and "backend" in environment
     return load(environment, threads) if known else None
+
+
+def of_run(environment: Mapping[str, Any]) -> Roofline | None:
+    """The limits that a Run's environment states, None where it does not.
+
+    Raises:
+        BadFile: what it states are no limits.
+    """
+    told = environment.get("roofline")
+    try:
+        return None if told is None else msgspec.convert(told, type=Roofline)
+    except msgspec.ValidationError as error:
+        raise BadFile(
+            f"The Run's limits of the machine are none: {error}.", "Remove them, or measure again."
+        ) from error
 
 
 def kept_file(kind: str, environment: Mapping[str, Any], threads: int) -> Path:

@@ -11,18 +11,20 @@ from typing import Annotated
 import msgspec
 
 from nnprof import registry
-from nnprof.errors import BadFile, NewerSchema, UsageError
+from nnprof.documents import Document
+from nnprof.errors import BadFile, UsageError
 from nnprof.exporters.onnx import export, load_model
 from nnprof.files import AnyPath, write_atomically
 from nnprof.networks import bundled
 from nnprof.networks.families import parse_network
 from nnprof.networks.spec import NetworkSpec
 from nnprof.profiler import inputs
-from nnprof.types import Cell, Model, Target, Workload
+from nnprof.types import MOST_BATCH, Cell, Model, Target, Workload
 
 _LOG = logging.getLogger(__name__)
 BATCHES = (1, 4, 16, 64, 256, 1024)
 STUDY_SCHEMA = 1
+MOST_CELLS = 100_000  # a second for each is more than a day
 
 
 def model_of(text: AnyPath) -> Model:
@@ -72,7 +74,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """One cell of a study file: a network (notation, family or ONNX file), a batch, and why."""
 
     network: str
-    batch: Annotated[int, msgspec.Meta(ge=1)]
+    batch: Annotated[int, msgspec.Meta(ge=1, le=MOST_BATCH)]
     why: str = ""
 
 
@@ -85,6 +87,9 @@ class StudyFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     schema: int = STUDY_SCHEMA
     name: str
     cells: tuple[Asked, ...]
+
+
+_DOCUMENT = Document(StudyFile, "a study", "Give a file that nnprof plan wrote.", STUDY_SCHEMA)
 
 
 def save_study(study: StudyFile, path: Path) -> None:
@@ -103,27 +108,15 @@ def load_study(path: Path) -> StudyFile:
         NewerSchema: a later nnprof wrote it.
         BadFile: it is missing, cut off, empty, or no study.
     """
-    remedy = "Give a file that nnprof plan wrote."
-    try:
-        text = path.read_bytes()
-        schema = msgspec.json.decode(text, type=_Head).schema
-        if schema > STUDY_SCHEMA:
-            raise NewerSchema(
-                f"{path} has schema {schema}; this nnprof reads up to {STUDY_SCHEMA}.",
-                "Install a newer nnprof.",
-            )
-        study = msgspec.json.decode(text, type=StudyFile)
-    except OSError as error:
-        raise BadFile(f"Cannot read {path}: {error.strerror or error}.", remedy) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadFile(f"{path} is no study: {str(error).rstrip('.')}.", remedy) from error
+    study = _DOCUMENT.load(path)
     if not study.cells:
-        raise BadFile(f"{path} asks for nothing.", remedy)
+        raise BadFile(f"{path} asks for nothing.", _DOCUMENT.remedy)
+    if len(study.cells) > MOST_CELLS:
+        raise BadFile(
+            f"{path} asks for {len(study.cells)} cells; {MOST_CELLS} are the most.",
+            "Split it into several.",
+        )
     return study
-
-
-class _Head(msgspec.Struct):
-    schema: int
 
 
 def _is_file(name: str) -> bool:

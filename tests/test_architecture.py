@@ -11,6 +11,7 @@ FOLDERS = ("nnprof", "networks", "exporters", "profiler")
 # Imports point from a higher number to a lower or equal one. The longest prefix counts.
 LAYERS = {
     "nnprof._version": 0,
+    "nnprof.documents": 0,
     "nnprof.errors": 0,
     "nnprof.files": 0,
     "nnprof.types": 0,

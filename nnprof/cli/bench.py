@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nnprof.cli import progress
+from nnprof.cli import numbers, progress
 from nnprof.errors import UsageError
 from nnprof.text import shell_word, shown_json
 
@@ -158,12 +158,12 @@ def bench(
         if resume is not None:
             target, begin = _resumed(resume, named=bool(networks or study))
         else:
-            batches = batch_sizes(batch)
+            batches = numbers.batch_sizes(batch)
             target = _target(backend, device, threads, _options(option, engines))
             plan = replace(
                 _plan(quick or (bundled and not rigorous), rigorous),
                 op_method=ops.value,
-                process_limit_s=_positive(limit),
+                process_limit_s=numbers.seconds("--limit", limit, 0.01),
                 idle_s=_gaps(idle),
                 protocol=protocol.value,
                 budget_s=_BUDGET_S if bundled and not rigorous else 0.0,
@@ -215,19 +215,6 @@ def _options(given: list[str] | None, engines: int | None) -> list[str]:
     return [*(given or []), *([] if engines is None else [f"engines={engines}"])]
 
 
-def batch_sizes(text: str | None) -> tuple[int, ...]:
-    """The sizes of `--batch 1,16,1024`, each once; none for None."""
-    if text is None:
-        return ()
-    words = text.split(",")
-    if not all(word.strip().isdecimal() and int(word) >= 1 for word in words):
-        raise UsageError(
-            f"--batch {text} is not a list of whole numbers of at least 1.",
-            "Write it like this: --batch 1,16,1024",
-        )
-    return tuple(dict.fromkeys(int(word) for word in words))
-
-
 def _target(backend: str | None, device: str, threads: int, options: list[str]) -> Target:
     from nnprof.profiler import hosts
 
@@ -268,18 +255,11 @@ def _plan(quick: bool, rigorous: bool) -> Plan:
     return Plan()
 
 
-def _positive(limit: float) -> float:
-    if limit <= 0:
-        raise UsageError(f"--limit {limit} is not a time.", "Give seconds above 0.")
-    return limit
-
-
 def _watching(telemetry: bool, energy: float) -> dict[str, float]:
     from nnprof.profiler.telemetry import INTERVAL_S
 
-    if energy < 0:
-        raise UsageError(f"--energy {energy} is not a time.", "Give seconds, such as 10.")
-    return {"telemetry_s": INTERVAL_S if telemetry else 0.0, "energy_s": energy}
+    energy_s = numbers.seconds("--energy", energy)
+    return {"telemetry_s": INTERVAL_S if telemetry else 0.0, "energy_s": energy_s}
 
 
 _GAP = re.compile(r"(\d+(?:\.\d+)?)(s|ms|us|µs)?")
@@ -295,7 +275,8 @@ def _gaps(text: str | None) -> tuple[float, ...]:
             raise UsageError(
                 f"--idle {text}: '{word}' is not a time.", "Write it like this: --idle 0,1ms,10ms"
             )
-        gaps.append(float(match[1]) * _UNITS_S[match[2] or "s"])
+        gap_s = float(match[1]) * _UNITS_S[match[2] or "s"]
+        gaps.append(numbers.seconds(f"--idle {word.strip()}:", gap_s))
     return tuple(gaps)
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nnprof.cli.numbers import within
+
 if TYPE_CHECKING:
     from nnprof.profiler.compare import Comparison
 
@@ -45,6 +47,7 @@ def compare(
     from nnprof.profiler import results
     from nnprof.text import json_lines
 
+    within("--fail-on", fail_on, 0, 1e6, "a percentage")
     found = comparing.compare(results.load(before), results.load(after), allow or ())
     if output is Format.json:
         sys.stdout.write(json_lines(found) + "\n")

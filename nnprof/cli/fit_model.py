@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nnprof.cli import progress
+from nnprof.cli.numbers import within
 from nnprof.text import shell_word, shown_json
 
 if TYPE_CHECKING:
@@ -57,10 +58,11 @@ def fit_model(
     """Fit a cost model to Runs, check it, and print its equations."""
     from nnprof.profiler.costmodel import assemble, gather, model
 
+    peaks = _peaks(peak_gflops, peak_gbytes)
     with progress.shown():
         source = model.load(prior) if prior else None
         measured = gather.read(runs)
-        made = assemble.model(measured, name, _peaks(peak_gflops, peak_gbytes), source)
+        made = assemble.model(measured, name, peaks, source)
         model.save(made, output)
     if form is Format.json:
         sys.stdout.write(shown_json(model.encode(made).decode()) + "\n")
@@ -70,12 +72,11 @@ def fit_model(
 
 
 def _peaks(gflops: float | None, gbytes: float | None) -> Peaks | None:
-    from nnprof.errors import UsageError
     from nnprof.profiler.costmodel.model import Peaks
 
     for option, value in (("--peak-gflops", gflops), ("--peak-gbytes", gbytes)):
-        if value is not None and value <= 0:
-            raise UsageError(f"{option} {value} is not a rate.", "Give a number above 0.")
+        if value is not None:
+            within(option, value, 1e-9, 1e12, "a rate")
     if gflops is None and gbytes is None:
         return None
     return Peaks(

@@ -10,6 +10,7 @@ import typer
 
 from nnprof.errors import UsageError
 from nnprof.text import plain, shell_word
+from nnprof.types import MOST_BATCH, MOST_THREADS
 
 if TYPE_CHECKING:
     from nnprof.types import Run
@@ -30,13 +31,17 @@ Onnx = Annotated[
     Path | None,
     typer.Option(metavar="FILE.onnx", help="The network's file: names and types of ops."),
 ]
-Batch = Annotated[int | None, typer.Option(min=1, help="The batch, where the files do not tell.")]
+Batch = Annotated[
+    int | None, typer.Option(min=1, max=MOST_BATCH, help="The batch, where the files do not tell.")
+]
 Device = Annotated[
     str | None, typer.Option(help="The device; of a table with several, the one to take.")
 ]
 Runtime = Annotated[str | None, typer.Option(help="The runtime; likewise.")]
 Precision = Annotated[str | None, typer.Option(help="fp32, fp16 or int8; likewise.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="Threads of the runtime; likewise.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, max=MOST_THREADS, help="Threads of the runtime; likewise.")
+]
 Rename = Annotated[
     list[str] | None,
     typer.Option(metavar="THEIRS=OURS", help="Read a table's column by another name; repeatable."),

@@ -81,7 +81,8 @@ def main() -> None:
         if isinstance(ended.__context__, BrokenPipeError):
             code = _broken(ended.__context__, output)
     except NnprofError as error:
-        _tell(str(error))
+        # A remedy may be a list, with a way on each line; names that come in have no lines.
+        _tell("\n  ".join(map(plain, str(error).split("\n  "))))
         code = 2
     except KeyboardInterrupt:
         code = INTERRUPTED
@@ -145,8 +146,8 @@ def _require_memory() -> None:
 
 
 def _tell(sentence: str) -> None:
-    """A sentence to standard error, on one line, as long as a person would read."""
-    text = plain(sentence)
+    """A sentence to standard error, as long as a person would read."""
+    text = sentence
     if len(text) > _MOST_LETTERS:
         text = f"{text[: _MOST_LETTERS // 2]} … {text[-_MOST_LETTERS // 2 :]}"
     try:
@@ -173,10 +174,12 @@ def _bug(error: BaseException) -> int:
             place = f" at {module.replace('.', '/')}.py:{line}"
     words = str(error).strip().rstrip(".")
     _tell(
-        f"This is a bug in nnprof {__version__}: "
-        f"{type(error).__name__}{place}{f': {words}' if words else ''}. Please report this line, "
-        f"with the command (nnprof {shlex.join(sys.argv[1:])}) and the file that it was about; "
-        f"{DEBUG_VARIABLE}=1 shows more."
+        plain(
+            f"This is a bug in nnprof {__version__}: "
+            f"{type(error).__name__}{place}{f': {words}' if words else ''}. Please report this "
+            f"line, with the command (nnprof {shlex.join(sys.argv[1:])}) and the file that it was "
+            f"about; {DEBUG_VARIABLE}=1 shows more."
+        )
     )
     if os.environ.get(DEBUG_VARIABLE):
         traceback.print_exception(error)

@@ -34,7 +34,7 @@ Family = Annotated[
         "'mattsson(conv=1..3, depth=5..80/5, neurons=128|256)'."
     ),
 ]
-Budget = Annotated[int, typer.Option(help="Ops to measure, at most.", min=1)]
+Budget = Annotated[int, typer.Option(help="Ops to measure, at most.", min=1, max=100_000)]
 Batches = Annotated[str, typer.Option(help="Batch sizes that matter.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="The study.")]
 
@@ -47,7 +47,7 @@ def plan(
     out: Out = Path("plan.json"),
 ) -> None:
     """Choose the ops that would teach a cost model most."""
-    from nnprof.cli.bench import batch_sizes
+    from nnprof.cli.numbers import batch_sizes
     from nnprof.networks.spaces import parse_space
     from nnprof.profiler import studies
     from nnprof.profiler.costmodel import design, work

@@ -58,7 +58,7 @@ def predict(
     output: Form = Format.table,
 ) -> None:
     """Predict ms/tile and tiles/ms of networks that were never run."""
-    from nnprof.cli.bench import batch_sizes
+    from nnprof.cli.numbers import batch_sizes
     from nnprof.profiler.costmodel import graphs
     from nnprof.profiler.costmodel import model as models
     from nnprof.profiler.costmodel.predict import predict as one

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nnprof.cli import progress
+from nnprof.cli.numbers import within
 from nnprof.text import json_lines, plain
+from nnprof.types import MOST_BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,14 +34,14 @@ class Format(str, Enum):
 ModelName = Annotated[
     str, typer.Argument(metavar="MODEL", help="A model.json, or the name of a published model.")
 ]
-Least = Annotated[float, typer.Option("--min-tiles-per-ms", help="The budget.", min=0)]
+Least = Annotated[float, typer.Option("--min-tiles-per-ms", help="The budget.")]
 Family = Annotated[
     str,
     typer.Option(
         help="A family, or part of it: 'mattsson(conv=1..3, depth=5..80/5, neurons=128|256)'."
     ),
 ]
-Batch = Annotated[int, typer.Option(help="Tiles per inference.", min=1)]
+Batch = Annotated[int, typer.Option(help="Tiles per inference.", min=1, max=MOST_BATCH)]
 Accuracy = Annotated[
     list[Path] | None,
     typer.Option(
@@ -64,6 +66,7 @@ def search(
     from nnprof.profiler.costmodel import search as searching
     from nnprof.profiler.costmodel.model import load
 
+    within("--min-tiles-per-ms", least, 0, 1e12, "a speed")
     notes: tuple[str, ...] = ()
     with progress.shown():
         known = load(model)

@@ -54,7 +54,10 @@ _Norm = Annotated[_Normalisation, typer.Option(help="Mean and deviation per chan
 _Seed = Annotated[
     int | None,
     typer.Option(
-        min=0, help="Of weights, split, order and dropout.", show_default="the network's, or 0"
+        min=0,
+        max=2**63 - 1,
+        help="Of weights, split, order and dropout.",
+        show_default="the network's, or 0",
     ),
 ]
 _Resume = Annotated[bool, typer.Option("--resume", help="Go on with a training that was cut off.")]

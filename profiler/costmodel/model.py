@@ -19,7 +19,8 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from nnprof.errors import BadFile, NewerSchema
+from nnprof.documents import Document
+from nnprof.errors import BadFile
 from nnprof.files import write_atomically
 from nnprof.types import Target
 
@@ -205,8 +206,7 @@ class CostModel(_Value, frozen=True, kw_only=True):
         return tuple(term for term in self.terms if term.group == group)
 
 
-class _Head(msgspec.Struct):
-    schema: int = SCHEMA
+_DOCUMENT = Document(CostModel, "a cost model", "Give a file that nnprof fit-model wrote.", SCHEMA)
 
 
 def encode(model: CostModel) -> bytes:
@@ -264,19 +264,7 @@ def decode(text: bytes, name: str) -> CostModel:
         NewerSchema: a later nnprof wrote it.
         BadFile: it is no cost model.
     """
-    try:
-        head = msgspec.json.decode(text, type=_Head)
-        if head.schema > SCHEMA:
-            raise NewerSchema(
-                f"{name} has schema {head.schema}; this nnprof reads up to {SCHEMA}.",
-                "Install a newer nnprof.",
-            )
-        return msgspec.json.decode(text, type=CostModel)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadFile(
-            f"{name} is not a cost model of nnprof: {str(error).rstrip('.')}.",
-            "Give a file that nnprof fit-model wrote.",
-        ) from error
+    return _DOCUMENT.decode(text, name)
 
 
 def load(text: str) -> CostModel:
@@ -289,11 +277,9 @@ def load(text: str) -> CostModel:
     if not path.is_file() and text in published():
         name = f"{text}.json"
         return decode(files("nnprof.profiler.costmodel").joinpath(name).read_bytes(), name)
-    try:
-        return decode(path.read_bytes(), str(path))
-    except OSError as error:
-        known = f"Published ones: {', '.join(published())}." if published() else ""
-        raise BadFile(f"Cannot read {path}: {error.strerror or error}.", known) from error
+    if not path.exists():
+        raise BadFile(f"There is no file {path}.", f"Published models: {', '.join(published())}.")
+    return _DOCUMENT.load(path)
 
 
 def published() -> tuple[str, ...]:

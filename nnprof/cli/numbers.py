@@ -1,0 +1,42 @@
+"""Numbers that a user gives: within bounds, or a sentence. NaN is within none."""
+
+from __future__ import annotations
+
+from nnprof.errors import UsageError
+from nnprof.types import MOST_BATCH, MOST_S
+
+
+def within(option: str, value: float, least: float, most: float, what: str) -> float:
+    """The value of an option.
+
+    Raises:
+        UsageError: it is not from `least` to `most`; `what` names what it should be.
+    """
+    if not least <= value <= most:
+        raise UsageError(f"{option} {value:g} is not {what}.", f"Give {least:g} to {most:g}.")
+    return value
+
+
+def seconds(option: str, value: float, least: float = 0.0) -> float:
+    """The same for a time."""
+    return within(option, value, least, MOST_S, "a number of seconds")
+
+
+def batch_sizes(text: str | None) -> tuple[int, ...]:
+    """The sizes of `--batch 1,16,1024`, each once; none for None.
+
+    Raises:
+        UsageError: one of them is no number, or none that a batch can have.
+    """
+    if text is None:
+        return ()
+    words = [word.strip() for word in text.split(",")]
+    longest = len(str(MOST_BATCH))
+    if not all(word.isdecimal() and len(word) <= longest and int(word) >= 1 for word in words):
+        raise UsageError(
+            f"--batch {text} is not a list of whole numbers of at least 1.",
+            "Write it like this: --batch 1,16,1024",
+        )
+    sizes = tuple(dict.fromkeys(map(int, words)))
+    within("--batch", max(sizes), 1, MOST_BATCH, "a batch")
+    return sizes

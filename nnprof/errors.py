@@ -10,6 +10,7 @@
     │   │   └── NewerSchema    a file written by a later nnprof
     │   ├── UnknownName        no backend, device, study or dataset of that name; lists the known
     │   ├── Unavailable        a library, dataset or device that is not here; says how to get it
+    │   │   ├── Busy           another nnprof measures here, or writes the Run; says who, since when
     │   │   ├── BoardBusy      somebody else measures on the board; says who, and since when
     │   │   └── NoSpace        the board has no room for the model
     │   └── Disagreement       an exported model does not compute what its network computes
@@ -69,6 +70,10 @@ class UnknownName(UsageError):
 
 class Unavailable(UsageError):
     """Something needed is not on this machine."""
+
+
+class Busy(Unavailable):
+    """Another nnprof measures on what is asked for, or writes the file."""
 
 
 class BoardBusy(Unavailable):

@@ -379,6 +379,8 @@ class Process(_Value, frozen=True, kw_only=True):
     Attributes:
         round: which shuffled round it ran in, from 0.
         processors: those it was pinned to.
+        cores: kinds of their cores ("performance", "efficiency"), empty where all are alike.
+        siblings: other hardware threads of these cores, which had better been idle.
         loops: inferences per sample.
         state: steady, drifting, bimodal or not_reached (`stats.classify`).
         floor_s: seconds of one call on an identity graph through the same code.
@@ -402,6 +404,8 @@ class Process(_Value, frozen=True, kw_only=True):
     after: Reading
     during: tuple[Reading, ...] = ()
     energy: Energy | None = None
+    cores: str = ""
+    siblings: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse times that no clock can have given."""

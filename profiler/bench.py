@@ -22,11 +22,12 @@ from msgspec.structs import replace
 from nnprof.errors import BadFile, CellError, NnprofError, UsageError, WorkerTimeout
 from nnprof.exporters.identity import require_same
 from nnprof.exporters.onnx import chain_model, export, identity_model
-from nnprof.files import AnyPath, clear_leftovers
+from nnprof.files import AnyPath
 from nnprof.networks.families import parse_network
 from nnprof.profiler import (
     budget,
     checks,
+    claims,
     hosts,
     observer,
     ops,
@@ -181,7 +182,6 @@ def resume(path: AnyPath) -> Run:
     run = results.load(path)
     if "imported" in run.environment:
         raise UsageError(f"{path} was imported, not measured here.", "Start a run of your own.")
-    clear_leftovers(path)
     models = {cell.workload.model.sha256: cell.workload.model for cell in run.study.cells}
     found = {digest: _find_again(model) for digest, model in models.items()}
     cells = tuple(
@@ -233,10 +233,24 @@ def _find_again(model: Model) -> Model:
 
 
 def sweep(run: Run, path: AnyPath) -> Iterator[Step]:
-    """Measure what is missing, saving after every process; one Step per process."""
-    if run.study.plan.protocol == "loop":
-        yield from _loop(run, path)
-        return
+    """Measure what is missing, saving after every process; one Step per process.
+
+    Meanwhile what is measured on, and the file, are this process's alone.
+
+    Raises:
+        Busy: another nnprof measures there, or writes the file.
+        UsageError: it has been written since the Run was read.
+    """
+    with claims.held(run.study.cells[0].target) as others, results.writing(path):
+        results.require_unchanged(run, path)
+        if others:
+            beside = sorted({*run.environment.get("measured_beside", ()), *others})
+            run = replace(run, environment={**run.environment, "measured_beside": beside})
+        loop = run.study.plan.protocol == "loop"
+        yield from _loop(run, path) if loop else _rounds(run, path)
+
+
+def _rounds(run: Run, path: AnyPath) -> Iterator[Step]:
     plan, cells = run.study.plan, {cell.key: cell for cell in run.study.cells}
     done = {_key(measurement): measurement for measurement in run.measurements}
     failed: dict[str, Failure] = {}
@@ -507,6 +521,8 @@ def _process(answer: Measured, number: int, wall_s: float) -> Process:
         after=answer.after,
         during=answer.during,
         energy=answer.energy,
+        cores=answer.cores,
+        siblings=answer.siblings,
     )
 
 

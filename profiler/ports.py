@@ -100,6 +100,8 @@ class Backend(Protocol):
     One that works by running programs, and so needs no worker on a board, has the attribute
     `through_shell = True`, and runs them by `nnprof.profiler.shells.at(target.host)`. One whose
     code on a processor the cost model knows has the attribute `library`, its name (`sets.sets_of`).
+    One that computes nothing has `computes = False`: its workers are not pinned, and need not be
+    alone on a processor (`nnprof.profiler.claims`).
     """
 
     def probe(self, target: Target | None = None) -> dict[str, Any]:

@@ -6,18 +6,23 @@ A Run file is the JSON of `nnprof.types.Run`; its published schema is docs/run.s
 from __future__ import annotations
 
 import itertools
+import os
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
+from nnprof import locks
 from nnprof.documents import Document
-from nnprof.errors import BadFile
-from nnprof.files import AnyPath, write_atomically, write_new
-from nnprof.types import SCHEMA, Run
+from nnprof.errors import BadFile, UsageError
+from nnprof.files import AnyPath, clear_leftovers, write_atomically, write_new
+from nnprof.types import SCHEMA, Cell, Measurement, Run
 
 _LONGEST_WORD = 80  # bytes of a file's name, which may have 255
+_LONGEST_LOCK = 200  # bytes of the name that a lock's is made of
 
 
 class _Kind(msgspec.Struct):
@@ -57,6 +62,44 @@ def load(path: AnyPath) -> Run:
         BadFile: it is missing, cut off, or no Run.
     """
     return _DOCUMENT.load(Path(path))
+
+
+@contextmanager
+def writing(path: AnyPath, wait: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Be the only one who writes a Run; readers need not ask. `wait`: see `nnprof.locks.held`.
+
+    The lock is a file beside the Run, which a rename replaces, and goes with it.
+
+    Raises:
+        Busy: another nnprof writes it.
+        UsageError: the folder cannot be written.
+    """
+    place = Path(path).resolve()
+    name = os.fsencode(place.name)[:_LONGEST_LOCK].decode(errors="ignore")
+    lock = place.with_name(f".{name}.lock")
+    with locks.held(lock, f"{path} is being written", wait=wait):
+        clear_leftovers(place)  # of those who were killed: nobody else writes now
+        yield
+
+
+def require_unchanged(run: Run, path: AnyPath) -> None:
+    """Refuse to write a Run over what somebody else has measured since it was read.
+
+    Raises:
+        UsageError: the file holds processes that the Run does not.
+    """
+    if not Path(path).exists():
+        return
+    mine = {_key(one): one.samples_s for one in run.measurements}
+    for theirs in load(path).measurements:
+        if mine.get(_key(theirs), ())[: len(theirs.samples_s)] != theirs.samples_s:
+            raise UsageError(
+                f"{path} was written by another nnprof since it was read.", "Resume it once more."
+            )
+
+
+def _key(measurement: Measurement) -> str:
+    return Cell(workload=measurement.workload, target=measurement.target).key
 
 
 def save_new(run: Run, folder: Path, device: str) -> Path:

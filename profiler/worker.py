@@ -24,6 +24,7 @@ from nnprof import registry
 from nnprof.errors import NnprofError
 from nnprof.exporters import identity
 from nnprof.profiler import energy, environment, inputs, measure, ops, shells, stats, telemetry
+from nnprof.profiler.devices import linux
 from nnprof.profiler.ports import Backend, Device
 from nnprof.types import Energy, Model, OpPass, Plan, Reading, Target, Workload
 
@@ -82,6 +83,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
     idle: tuple[tuple[float, ...], ...]
     during: tuple[Reading, ...] = ()
     energy: Energy | None = None
+    cores: str = ""
+    siblings: tuple[int, ...] = ()
 
 
 class Loop(msgspec.Struct, frozen=True, kw_only=True, tag="loop"):
@@ -213,15 +216,15 @@ def _score(job: Score, backend: Backend) -> Scored:
     return Scored(right=right)
 
 
-def _pin(device: Device, threads: int) -> tuple[int, ...]:
-    processors = device.processors(threads)
+def _pin(device: Device, backend: Backend, threads: int) -> tuple[int, ...]:
+    processors = device.processors(threads) if getattr(backend, "computes", True) else ()
     if processors:
         os.sched_setaffinity(0, processors)
     return processors
 
 
 def _loop(job: Loop, device: Device, backend: Backend) -> Looped:
-    processors = _pin(device, job.target.threads)
+    processors = _pin(device, backend, job.target.threads)
     floor_s = _floor_s(job.floor, job.target, backend)
     samples: list[tuple[tuple[float, ...], ...]] = []
     opens: list[tuple[float, ...]] = []
@@ -252,7 +255,7 @@ def _loop(job: Loop, device: Device, backend: Backend) -> Looped:
 
 def _measure(job: Measure, device: Device, backend: Backend) -> Measured:
     free = os.sched_getaffinity(0)
-    processors = _pin(device, job.target.threads)
+    processors = _pin(device, backend, job.target.threads)
     if not job.plan.telemetry_s and not job.energy:
         watch = telemetry.Watch(None, "switched off")
     elif shells.is_driven(job.target, backend):
@@ -304,6 +307,8 @@ def _watched(
         open_s=open_s,
         timed_s=clean.timed_s,
         processors=processors,
+        cores=linux.kinds(processors),
+        siblings=linux.siblings(processors),
         before=before,
         after=after,
         op_passes=passes,

@@ -11,9 +11,11 @@ from pathlib import Path
 import fake_board
 import pytest
 
-# Before anything of nnprof is imported: no test may read or fill the user's own cache.
+# Before anything of nnprof is imported: no test may read or fill the user's own cache, nor wait for
+# what the user, or another run of the tests, measures on this machine.
 _CACHE = tempfile.mkdtemp(prefix="nnprof-tests-")
 os.environ["XDG_CACHE_HOME"] = _CACHE
+os.environ["NNPROF_LOCKS"] = _CACHE
 
 
 def pytest_unconfigure() -> None:

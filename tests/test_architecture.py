@@ -14,6 +14,7 @@ LAYERS = {
     "nnprof.documents": 0,
     "nnprof.errors": 0,
     "nnprof.files": 0,
+    "nnprof.locks": 0,
     "nnprof.types": 0,
     "nnprof.registry": 0,
     "nnprof.terminal": 0,

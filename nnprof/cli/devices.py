@@ -141,7 +141,7 @@ def _inner(value: Any) -> str:
 
 def _limits(target: Target, *, measure: bool) -> None:
     from nnprof.errors import Unavailable
-    from nnprof.profiler import bench, observer, roofline
+    from nnprof.profiler import bench, claims, observer, roofline
 
     if target.host != type(target)().host and not measure:
         return
@@ -155,7 +155,7 @@ def _limits(target: Target, *, measure: bool) -> None:
     limits = roofline.load(environment, target.threads)
     effect = observer.load(environment, target.threads)
     if measure:
-        with progress.shown():
+        with progress.shown(), claims.held(target):
             limits, effect = roofline.measure(target), observer.measure(target)
         roofline.save(limits, environment, target.threads)
         path = observer.save(effect, environment, target.threads)

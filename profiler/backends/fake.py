@@ -194,6 +194,8 @@ def _misbehave(fault: str, workload: Workload) -> None:
 class Fake:
     """The backend."""
 
+    computes = False
+
     def probe(self, target: Target | None = None) -> dict[str, Any]:  # noqa: ARG002
         """It is always here."""
         return {"version": "1"}

@@ -25,12 +25,14 @@ class Cpu:
 
     def facts(self) -> dict[str, Any]:
         """Model, extensions, processors, caches, memory, governor, clocks, hypervisor."""
-        told = linux.facts(snapshot.of(self._shell, linux.FACTS, linux.COMMANDS))
+        if self._shell:
+            return linux.facts(snapshot.over(self._shell, linux.FACTS, linux.COMMANDS))
+        texts = snapshot.here(linux.fact_files(here=True), linux.COMMANDS)
         # Here a container may have fewer than the machine.
-        return told if self._shell else {**told, "processors": len(linux.allowed())}
+        return {**linux.facts(texts, linux.allowed()), "processors": len(linux.allowed())}
 
     def processors(self, threads: int) -> tuple[int, ...]:
-        """The last ones; see `linux.pinned`."""
+        """The best ones; see `linux.pinned`."""
         return () if self._shell else linux.pinned(threads)
 
     def read(self, processors: tuple[int, ...]) -> Reading:
@@ -38,7 +40,10 @@ class Cpu:
         texts = snapshot.of(self._shell, linux.READING)
         known = {
             **linux.readings(texts, processors),
-            "power_mode": (linux.governor(texts), "the kernel has no cpufreq driver here"),
+            "power_mode": (
+                linux.governor(texts, processors),
+                "the kernel has no cpufreq driver here",
+            ),
             "power_w": (None, _NO_POWER),
         }
         own = None if self._shell else psutil.Process().num_ctx_switches().involuntary

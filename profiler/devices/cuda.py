@@ -132,8 +132,9 @@ class Cuda:
         Raises:
             Unavailable: there is no GPU, or nothing to read it with.
         """
-        texts = snapshot.of(self._shell, linux.FACTS, (*linux.COMMANDS, _SMI))
-        around = linux.facts(texts)
+        files = linux.fact_files(here=self._shell is None)
+        texts = snapshot.of(self._shell, files, (*linux.COMMANDS, _SMI))
+        around = linux.facts(texts, () if self._shell else linux.allowed())
         own = _told(texts.get(_SMI, "")) if self._shell else facts(*_open())
         why = {**around.pop("why", {}), **own.pop("why", {})}
         cpu = {"cpu_model": around["model"]}

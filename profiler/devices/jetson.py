@@ -8,13 +8,14 @@ Jetson Linux Developer Guide, and the kernel's documentation of the ina3221 and 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import psutil
 from msgspec.structs import replace
 
 from nnprof.errors import Unavailable
-from nnprof.profiler.devices import linux, snapshot, tegrastats
+from nnprof.profiler.devices import linux, snapshot, tegrastats, topology
 from nnprof.profiler.devices.linux import named, number
 from nnprof.profiler.devices.snapshot import Texts
 from nnprof.types import Reading
@@ -35,8 +36,8 @@ READING = (
     "/sys/class/devfreq/*/cur_freq",
     "/sys/class/devfreq/*/min_freq",
     "/sys/class/devfreq/*/max_freq",
-    f"{linux.CPU}/cpu[0-9]*/cpufreq/scaling_min_freq",
-    f"{linux.CPU}/cpu[0-9]*/cpufreq/scaling_max_freq",
+    f"{topology.CPU}/cpu[0-9]*/cpufreq/scaling_min_freq",
+    f"{topology.CPU}/cpu[0-9]*/cpufreq/scaling_max_freq",
     "/sys/class/thermal/cooling_device*/type",
     "/sys/class/thermal/cooling_device*/cur_state",
     "/sys/class/hwmon/hwmon*/oc[0-9]_event_cnt",
@@ -122,8 +123,11 @@ def chip(texts: Texts) -> str | None:
     return next((word for word in words if word.startswith("tegra")), None)
 
 
-def facts(texts: Texts) -> dict[str, Any]:
-    """What the board is, and how it is set; `why` says why something is unknown."""
+def facts(texts: Texts, ours: Collection[int] = ()) -> dict[str, Any]:
+    """What the board is, and how it is set; `why` says why something is unknown.
+
+    `ours` are the processors that may be used; see `linux.facts`.
+    """
     family, capability = _CHIPS.get(chip(texts) or "", (None, None))
     l4t, mode, locked = _l4t(texts), power_mode(texts), clocks_locked(texts)
     part = _part(texts)
@@ -149,7 +153,7 @@ def facts(texts: Texts) -> dict[str, Any]:
             "overcurrent_counters": (overcurrents(texts) or None, "no soctherm_oc in hwmon"),
         }
     )
-    both = linux.facts(texts)
+    both = linux.facts(texts, ours)
     why = {**both.pop("why", {}), **own.pop("why", {})}
     return {**both, **own, **({"why": why} if why else {})}
 
@@ -252,7 +256,7 @@ def clocks_locked(texts: Texts) -> bool | None:
     gpu = _gpu(texts)
     if gpu:
         limits.append((texts.get(f"{gpu}min_freq"), texts.get(f"{gpu}max_freq")))
-    for path, low in named(texts, f"{linux.CPU}/cpu*/cpufreq/scaling_min_freq").items():
+    for path, low in named(texts, f"{topology.CPU}/cpu*/cpufreq/scaling_min_freq").items():
         limits.append((low, texts.get(path.replace("_min_", "_max_"))))
     return all(low == high for low, high in limits) if limits else None
 
@@ -394,7 +398,7 @@ class Jetson:
                 "This machine is no Jetson: its device tree names no Tegra chip.",
                 "Name a board of your devices.toml, or ssh://user@host.",
             )
-        return facts(texts)
+        return facts(texts, () if self._shell else linux.allowed())
 
     def processors(self, threads: int) -> tuple[int, ...]:
         """As on any Linux machine."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from typing import Any
 
 from nnprof.errors import Unavailable
+from nnprof.profiler.devices import snapshot, topology
 from nnprof.profiler.devices.snapshot import Texts
-
-CPU = "/sys/devices/system/cpu"
+from nnprof.profiler.devices.topology import CPU
 
 READING = (
     "/proc/loadavg",
@@ -23,19 +23,17 @@ READING = (
     "/sys/class/thermal/thermal_zone*/temp",
     "/sys/class/hwmon/hwmon*/temp*_input",
 )
+_CORE = (  # of the one core that the facts are of
+    *("cache/index*/level", "cache/index*/type", "cache/index*/size"),
+    *("cpufreq/scaling_governor", "cpufreq/scaling_driver", "cpufreq/scaling_min_freq"),
+)
 FACTS = (
     "/proc/cpuinfo",
     "/proc/meminfo",
     "/proc/sys/kernel/osrelease",
     f"{CPU}/online",
-    f"{CPU}/cpu0/cache/index*/level",
-    f"{CPU}/cpu0/cache/index*/type",
-    f"{CPU}/cpu0/cache/index*/size",
-    f"{CPU}/cpu[0-9]*/cpufreq/scaling_governor",
-    f"{CPU}/cpu0/cpufreq/scaling_driver",
-    f"{CPU}/cpu[0-9]*/cpufreq/scaling_min_freq",
-    f"{CPU}/cpu[0-9]*/cpufreq/scaling_max_freq",
-    f"{CPU}/cpu[0-9]*/cpufreq/cpuinfo_max_freq",
+    *topology.FILES,
+    *(f"{CPU}/cpu[0-9]*/{name}" for name in _CORE),
 )
 
 _MACHINE = "uname -m"
@@ -65,7 +63,7 @@ _CORES = {
 
 
 def pinned(threads: int) -> tuple[int, ...]:
-    """The last processors that we may use: the first serves most interrupts, and us.
+    """The best processors that we may use, for so many threads; see `topology.chosen`.
 
     Raises:
         Unavailable: there are fewer.
@@ -76,7 +74,19 @@ def pinned(threads: int) -> tuple[int, ...]:
             f"{threads} threads need {threads} processors; this machine lets us use {len(ours)}.",
             f"Ask for --threads {len(ours)} or fewer.",
         )
-    return ours[-threads:]
+    return topology.chosen(snapshot.here(topology.FILES), ours, threads)
+
+
+def siblings(processors: Sequence[int]) -> tuple[int, ...]:
+    """The other hardware threads of the cores of these processors of this machine."""
+    texts = snapshot.here(topology.FILES)
+    threads = {two for one in processors for two in topology.siblings(texts, one)}
+    return tuple(sorted(threads - set(processors)))
+
+
+def kinds(processors: Sequence[int]) -> str:
+    """What kinds of cores of this machine these are; see `topology.kinds`."""
+    return topology.kinds(snapshot.here(topology.FILES), processors)
 
 
 def allowed() -> tuple[int, ...]:
@@ -105,22 +115,42 @@ def number(text: str | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def facts(texts: Texts) -> dict[str, Any]:
-    """Model, extensions, caches, memory, governor, clocks in hertz, kernel, hypervisor."""
+def fact_files(*, here: bool) -> tuple[str, ...]:
+    """The files that `facts` reads; here only those of the core that it tells of."""
+    if not here:
+        return FACTS
+    (core,) = pinned(1)
+    return tuple(
+        name.replace("cpu[0-9]*", f"cpu{core}") if name.endswith(_CORE) else name for name in FACTS
+    )
+
+
+def facts(texts: Texts, ours: Collection[int] = ()) -> dict[str, Any]:
+    """Model, extensions, caches, memory, governor, clocks in hertz, kernel, hypervisor.
+
+    What differs between cores is of the one that a single thread is pinned to: the best of `ours`,
+    the processors that may be used; of all where none is named.
+    """
     virtual = " hypervisor" in texts.get("/proc/cpuinfo", "")
     where = "a virtual machine has no cpufreq" if virtual else "the kernel has no cpufreq driver"
+    ours = ours or topology.numbers(texts.get(f"{CPU}/online", "")) or (0,)
+    (core,) = topology.chosen(texts, ours, 1)
+    clocks = f"{CPU}/cpu{core}/cpufreq"
+    kind = topology.kinds(texts, (core,))
     return stated(
         {
-            "model": (_model(texts), "/proc/cpuinfo names none"),
+            "model": (_model(texts, core), "/proc/cpuinfo names none"),
             "architecture": (texts.get(_MACHINE), "uname does not say"),
-            "extensions": (_extensions(texts), ""),
+            "extensions": (_extensions(texts, core), ""),
             "processors": (_online(texts), "the kernel does not list them"),
-            "caches": (_caches(texts), ""),
+            "core": (kind or "like all others", ""),
+            "threads_per_core": (len(topology.siblings(texts, core)), ""),
+            "caches": (_caches(texts, core), ""),
             "memory_bytes": (_memory_bytes(texts), "/proc/meminfo cannot be read"),
-            "governor": (governor(texts), where),
-            "driver": (texts.get(f"{CPU}/cpu0/cpufreq/scaling_driver"), where),
-            "min_clock_hz": (_hertz(texts, "scaling_min_freq"), where),
-            "max_clock_hz": (_hertz(texts, "cpuinfo_max_freq"), where),
+            "governor": (texts.get(f"{clocks}/scaling_governor"), where),
+            "driver": (texts.get(f"{clocks}/scaling_driver"), where),
+            "min_clock_hz": (_hertz(texts, f"{clocks}/scaling_min_freq"), where),
+            "max_clock_hz": (_hertz(texts, f"{clocks}/cpuinfo_max_freq"), where),
             "kernel": (texts.get("/proc/sys/kernel/osrelease"), "the kernel does not say"),
             "hypervisor": (virtual, ""),
         }
@@ -162,10 +192,12 @@ def clock_hz(texts: Texts, processors: Iterable[int] = ()) -> float | None:
     return sum(clocks) / len(clocks) if clocks else None
 
 
-def governor(texts: Texts) -> str | None:
-    """The frequency governor of the processors; all of them, where they differ."""
-    found = sorted(set(named(texts, f"{CPU}/cpu[0-9]*/cpufreq/scaling_governor").values()))
-    return ", ".join(found) or None
+def governor(texts: Texts, processors: Iterable[int] = ()) -> str | None:
+    """The frequency governor of these processors; of all where none is named, if they differ."""
+    folders = [f"cpu{processor}" for processor in processors] or ["cpu[0-9]*"]
+    pattern = "cpufreq/scaling_governor"
+    found = {text for name in folders for text in named(texts, f"{CPU}/{name}/{pattern}").values()}
+    return ", ".join(sorted(found)) or None
 
 
 def temperatures_c(texts: Texts) -> dict[str, float]:
@@ -194,34 +226,36 @@ def _fields(text: str) -> dict[str, str]:
     return found
 
 
-def _model(texts: Texts) -> str | None:
-    fields = _fields(texts.get("/proc/cpuinfo", ""))
-    core = fields.get("CPU implementer", ""), fields.get("CPU part", "")
-    if core in _CORES:
-        return _CORES[core]
+def _of_core(texts: Texts, core: int) -> dict[str, str]:
+    """What /proc/cpuinfo says of a processor, before what it says of all and of others."""
+    text = texts.get("/proc/cpuinfo", "")
+    blocks = [_fields(block) for block in text.split("\n\n")]
+    own = [block for block in blocks if block.get("processor") == str(core)]
+    return {**_fields(text), **(own[0] if own else {})}
+
+
+def _model(texts: Texts, core: int) -> str | None:
+    fields = _of_core(texts, core)
+    part = fields.get("CPU implementer", ""), fields.get("CPU part", "")
+    if part in _CORES:
+        return _CORES[part]
     name = fields.get("model name") or fields.get("Model")
-    return name or (f"ARM core {' '.join(core)}" if core[1] else None)
+    return name or (f"ARM core {' '.join(part)}" if part[1] else None)
 
 
-def _extensions(texts: Texts) -> list[str]:
-    fields = _fields(texts.get("/proc/cpuinfo", ""))
+def _extensions(texts: Texts, core: int) -> list[str]:
+    fields = _of_core(texts, core)
     present = (fields.get("flags") or fields.get("Features") or "").split()
     return [extension for extension in _EXTENSIONS if extension in present]
 
 
 def _online(texts: Texts) -> int | None:
-    """How many processors a list such as `0-3,6` has."""
-    count = 0
-    for part in texts.get(f"{CPU}/online", "").split(","):
-        first, _, last = part.partition("-")
-        if first.isdecimal() and (last or first).isdecimal():
-            count += int(last or first) - int(first) + 1
-    return count or None
+    return len(topology.numbers(texts.get(f"{CPU}/online", ""))) or None
 
 
-def _caches(texts: Texts) -> dict[str, str]:
+def _caches(texts: Texts, core: int) -> dict[str, str]:
     caches = {}
-    for path, level in named(texts, f"{CPU}/cpu0/cache/index*/level").items():
+    for path, level in named(texts, f"{CPU}/cpu{core}/cache/index*/level").items():
         folder = path.removesuffix("level")
         size, kind = texts.get(folder + "size"), texts.get(folder + "type", "")
         if size:
@@ -234,9 +268,8 @@ def _memory_bytes(texts: Texts) -> int | None:
     return int(kilobytes) * 1024 if kilobytes.isdecimal() else None
 
 
-def _hertz(texts: Texts, name: str) -> float | None:
-    values = [number(t) for t in named(texts, f"{CPU}/cpu[0-9]*/cpufreq/{name}").values()]
-    kilohertz = max((value for value in values if value), default=None)
+def _hertz(texts: Texts, path: str) -> float | None:
+    kilohertz = number(texts.get(path))
     return kilohertz * 1e3 if kilohertz else None
 
 

@@ -51,7 +51,7 @@ def test_worker_measures(model: Model, short: Plan, backend: str) -> None:
     ]
     for one in answer.op_passes:
         assert [op.kind for op in one.ops][-1] == ("other" if one.method == "floor" else "softmax")
-    assert len(answer.processors) == 1
+    assert len(answer.processors) == (backend != "fake")  # which computes nothing
 
 
 @pytest.mark.parametrize("backend", ["fake", "onnxruntime"])

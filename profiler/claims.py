@@ -1,0 +1,67 @@
+"""What is measured on is ours alone: two of us on one processor would time each other.
+
+One lock a processor, in a folder that all users of this machine share, and one for a device that is
+not its processors. The threads of one core are locked together. Who measures on other processors is
+let be, and told: caches, memory and the clock's budget are shared all the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from nnprof import locks, registry
+from nnprof.profiler.devices import linux
+from nnprof.types import Target
+
+FOLDER_VARIABLE = "NNPROF_LOCKS"
+_PREFIX = "nnprof-processor-"
+
+
+def folder() -> Path:
+    """Where the locks of this machine are: /tmp, which all its users share, or NNPROF_LOCKS."""
+    return Path(os.environ.get(FOLDER_VARIABLE) or "/tmp")  # noqa: S108  see nnprof.locks
+
+
+@contextmanager
+def held(target: Target, wait: Callable[[str], None] | None = None) -> Iterator[tuple[str, ...]]:
+    """Have for ourselves what the workers of a target here are pinned to; others that measure.
+
+    A board has a lock of its own (`nnprof.profiler.ssh`), and what computes nothing needs none.
+
+    Raises:
+        Busy: another nnprof measures there, and `wait` is None (see `nnprof.locks.held`).
+        Unavailable: the target has fewer processors.
+    """
+    places = tuple(_places(target))
+    with ExitStack() as stack:
+        for name, words in places:
+            path = folder() / f"{name}.lock"
+            what = f"{words} of this machine is measured on"
+            stack.enter_context(locks.held(path, what, wait=wait, shared=True))
+        yield _others({f"{name}.lock" for name, _ in places}) if places else ()
+
+
+def _places(target: Target) -> Iterator[tuple[str, str]]:
+    """Names of locks, and what each keeps, in the one order in which all take them."""
+    backend = registry.find("backend", target.backend)
+    if target.host != Target().host or not getattr(backend, "computes", True):
+        return
+    device = registry.find("device", target.device)
+    processors = device.processors(target.threads)
+    for processor in sorted({*processors, *linux.siblings(processors)}):
+        yield f"{_PREFIX}{processor}", f"Processor {processor}"
+    if target.device != Target().device:
+        yield f"nnprof-device-{target.device}", f"The device {target.device}"
+
+
+def _others(own: set[str]) -> tuple[str, ...]:
+    """Who measures on other processors of this machine at this moment."""
+    found = []
+    for path in sorted(folder().glob(f"{_PREFIX}*.lock")):
+        holder = None if path.name in own else locks.is_held(path)
+        if holder is not None:
+            found.append(locks.said(holder))
+    return tuple(dict.fromkeys(found))

@@ -83,7 +83,9 @@ def read(path: Path, most: int, remedy: str = "") -> bytes:
 
 @contextmanager
 def foreign(sentence: str, remedy: str = "") -> Iterator[None]:
-    """Whatever a library raises over a file that is not ours is a BadFile with its words.
+    """Whatever a library raises over a file that is not ours is a BadFile.
+
+    It has the library's words behind the sentence, unless the sentence has its full stop.
 
     Libraries do not say all that they raise: of zip files alone there are nine classes. So all are
     taken, and nothing but the library's call stands inside.
@@ -99,7 +101,8 @@ def foreign(sentence: str, remedy: str = "") -> Iterator[None]:
         words = getattr(error, "strerror", None) or str(error) or type(error).__name__
         if isinstance(error, MemoryError):
             words = "it does not fit into memory"
-        raise BadFile(f"{sentence}: {words.strip().rstrip('.')}.", remedy) from error
+        whole = sentence if sentence.endswith(".") else f"{sentence}: {words.strip().rstrip('.')}."
+        raise BadFile(whole, remedy) from error
 
 
 def clear_leftovers(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, UsageError
+from nnprof.profiler.arrays import read, require_memory
 from nnprof.types import Model, Tensor, Workload
 
 # Small integers are valid as indices, token ids and class numbers alike.
@@ -70,6 +70,7 @@ def _generate(tensor: Tensor, batch: int, random: np.random.Generator) -> NDArra
         dtype = np.dtype(tensor.dtype)
     except TypeError:
         dtype = np.dtype(object)
+    require_memory(tensor.name, shape, max(1, dtype.itemsize))
     if dtype.kind == "f":
         # Bytes first: a float64 intermediate would need eight times the memory.
         return random.integers(0, 256, shape, np.uint8).astype(dtype)
@@ -99,19 +100,9 @@ def read_data(path: Path) -> dict[str, NDArray[Any]]:
     """Arrays of an .npz by name; the array of an .npy under the empty name.
 
     Raises:
-        BadFile: not such a file, or one that holds Python objects.
+        BadFile: not such a file, one that holds Python objects, or one beyond its bounds.
     """
-    try:
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return {"": loaded}
-            return {name: loaded[name] for name in loaded.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise BadFile(
-            f"{path} is not a readable .npy or .npz file.",
-            "Write it with numpy.save or numpy.savez.",
-        ) from error
+    return read(path)
 
 
 def _fit(tensor: Tensor, arrays: dict[str, NDArray[Any]], workload: Workload) -> NDArray[Any]:

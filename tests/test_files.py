@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import stat
+import struct
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from nnprof import files
-from nnprof.errors import BadFile, UsageError
+from nnprof.errors import BadFile, NnprofError, UsageError
 
 
 @pytest.fixture
@@ -118,3 +122,47 @@ def test_reading_has_a_bound(tmp_path: Path) -> None:
     for wrong in (tmp_path, tmp_path / "none", tmp_path / "a\0b"):
         with pytest.raises(BadFile, match="Cannot read"):
             files.read(wrong, 1)
+
+
+def _exceptions(base: type[BaseException] = Exception) -> Iterator[type[Exception]]:
+    """Every exception that the libraries of our readers define, and Python's own."""
+    for each in base.__subclasses__():
+        if issubclass(each, Exception):
+            yield each
+            yield from _exceptions(each)
+
+
+def test_every_foreign_error_is_mapped() -> None:
+    """Whatever exception any loaded library has, `foreign` makes a BadFile of it; ours pass."""
+    seen = 0
+    for kind in dict.fromkeys(_exceptions()):
+        try:
+            error = kind("said so.")
+        except Exception:  # noqa: BLE001, S112  some need other arguments
+            continue
+        wanted = kind if issubclass(kind, NnprofError) else BadFile
+        with pytest.raises(wanted) as caught, files.foreign("It is corrupt", "Mend it."):
+            raise error
+        assert caught.type is wanted
+        seen += 1
+    assert seen > 50
+    assert {zlib.error, struct.error, zipfile.BadZipFile} <= set(_exceptions())
+
+
+def test_what_is_not_an_error_passes() -> None:
+    """Ctrl-C is no fault of a file."""
+    with pytest.raises(KeyboardInterrupt), files.foreign("It is corrupt"):
+        raise KeyboardInterrupt
+
+
+def test_a_bomb_is_unpacked_to_its_bound(tmp_path: Path) -> None:
+    """A .gz is read as what it unpacks to, no further than the bound; a cut one is told."""
+    path = tmp_path / "x.gz"
+    path.write_bytes(gzip.compress(bytes(1 << 24)))
+    assert path.stat().st_size < 1 << 16
+    assert files.read(path, 1 << 24) == bytes(1 << 24)
+    with pytest.raises(BadFile, match="larger than 1 MiB"):
+        files.read(path, 1 << 20)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(BadFile, match="Cannot read"):
+        files.read(path, 1 << 24)

@@ -3,8 +3,8 @@
 fp16: all tensors inside become float16, inputs and outputs stay float32.
 
 int8: QuantizeLinear and DequantizeLinear nodes (QDQ) around each op that can compute in whole
-numbers. Weights and activations are signed and symmetric, which every runtime here can run, with
-TensorRT; the ranges of the activations are those seen on the calibration tiles.
+numbers, in the form that the target runs right (`int8.Form`); the ranges of the activations are
+those seen on the calibration tiles.
 
 How fast a converted file is, and how right, is the runtime's business: one that has no kernel of
 that precision computes in another, and says so in the session's facts where it can.
@@ -27,12 +27,13 @@ from numpy.typing import NDArray
 
 from nnprof.errors import NnprofError, Unavailable, UsageError
 from nnprof.exporters import identity
+from nnprof.exporters.int8 import ANYWHERE, Form
 from nnprof.exporters.onnx import METADATA, cached, default_cache, digest, installed, keep
 from nnprof.types import Model
 
 PRECISIONS = ("fp32", "fp16", "int8")
 TOOL = "onnxruntime"
-CONVERTER = 1  # raised when the same file comes out as other bytes
+CONVERTER = 2  # raised when the same file comes out as other bytes
 CALIBRATION_TILES = 512
 _CHUNK = 64
 
@@ -45,11 +46,16 @@ class Calibration(NamedTuple):
 
 
 def convert(
-    model: Model, precision: str, calibration: Calibration, cache: Path | None = None
+    model: Model,
+    precision: str,
+    calibration: Calibration,
+    cache: Path | None = None,
+    form: Form = ANYWHERE,
 ) -> Model:
     """The model in that precision, from the cache where it is there; fp32 is the model itself.
 
-    The converted file remembers the network, the weights and how it was converted.
+    `form` is that of int8. The converted file remembers the network, the weights and how it was
+    converted.
 
     Raises:
         UsageError: no such precision, a model that is converted already, or one that the tools
@@ -65,16 +71,22 @@ def convert(
             f"{model.name} is {model.precision} already.", "Convert the fp32 file that it is from."
         )
     folder = cache or default_cache()
-    key = _key(model, precision, calibration)
+    key = _key(model, precision, calibration, form)
     kept = cached(folder, key)
     if kept:
         return kept
-    make = {"fp16": _half, "int8": _quantised}[precision]
+    data = _converted(model, precision, calibration, form)
+    identity.require_same(model)  # or the cache would keep another model under its key
+    return keep(folder, key, data)
+
+
+def _converted(model: Model, precision: str, calibration: Calibration, form: Form) -> bytes:
+    """The file's bytes; whatever the tools raise, as ours."""
     try:
         with _tools():
-            proto = make(model, calibration)
+            proto = _half(model) if precision == "fp16" else _quantised(model, calibration, form)
         onnx.checker.check_model(proto)
-        data = _finished(proto, model, precision, calibration)
+        return _finished(proto, model, precision, calibration, form)
     except ImportError as error:
         raise Unavailable(
             f"Converting to {precision} needs {error.name}, which is not installed.",
@@ -89,23 +101,22 @@ def convert(
             f"{model.name} cannot be converted to {precision}: {lines[0].rstrip('.')}.",
             "Leave out that precision.",
         ) from error
-    identity.require_same(model)  # or the cache would keep another model under its key
-    return keep(folder, key, data)
 
 
-def _key(model: Model, precision: str, calibration: Calibration) -> str:
+def _key(model: Model, precision: str, calibration: Calibration, form: Form) -> str:
     used = hashlib.sha256(np.ascontiguousarray(calibration.tiles).tobytes()).hexdigest()
-    parts = (CONVERTER, model.sha256, precision, used if precision == "int8" else "")
+    own = (used, str(form)) if precision == "int8" else ()
+    parts = (CONVERTER, model.sha256, precision, *own)
     return digest((*parts, *(installed(name) for name in ("onnx", TOOL))))
 
 
 def _finished(
-    proto: onnx.ModelProto, model: Model, precision: str, calibration: Calibration
+    proto: onnx.ModelProto, model: Model, precision: str, calibration: Calibration, form: Form
 ) -> bytes:
     """Bytes of the file, with the original's words about itself."""
     how = "float16 inside"
     if precision == "int8":
-        how = f"int8 QDQ, calibrated on {len(calibration.tiles)} {calibration.source}"
+        how = f"int8 QDQ, {form}, calibrated on {len(calibration.tiles)} {calibration.source}"
     kept = {prop.key: prop.value for prop in identity.read(Path(model.path)).proto.metadata_props}
     own = {"name": model.name, "precision": precision, "conversion": how}
     del proto.metadata_props[:]
@@ -116,7 +127,7 @@ def _finished(
     return data
 
 
-def _half(model: Model, _: Calibration) -> onnx.ModelProto:
+def _half(model: Model) -> onnx.ModelProto:
     from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
@@ -126,7 +137,7 @@ def _half(model: Model, _: Calibration) -> onnx.ModelProto:
     return proto
 
 
-def _quantised(model: Model, calibration: Calibration) -> onnx.ModelProto:
+def _quantised(model: Model, calibration: Calibration, form: Form) -> onnx.ModelProto:
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -144,6 +155,7 @@ def _quantised(model: Model, calibration: Calibration) -> onnx.ModelProto:
         def get_next(self) -> dict[str, NDArray[Any]] | None:
             return next(self._left, None)
 
+    kinds = quantization.QuantType
     if len(model.inputs) != 1:
         raise ValueError("it has several inputs, and tiles are for one")
     with tempfile.TemporaryDirectory(prefix="nnprof-") as folder:
@@ -160,10 +172,11 @@ def _quantised(model: Model, calibration: Calibration) -> onnx.ModelProto:
             done,
             Reader(),
             quant_format=quantization.QuantFormat.QDQ,
-            activation_type=quantization.QuantType.QInt8,
-            weight_type=quantization.QuantType.QInt8,
-            per_channel=True,
-            extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
+            activation_type=kinds.QUInt8 if form.unsigned else kinds.QInt8,
+            weight_type=kinds.QInt8,
+            per_channel=form.per_channel,
+            reduce_range=form.reduced,
+            extra_options={"ActivationSymmetric": not form.unsigned, "WeightSymmetric": True},
         )
         return onnx.load(done)
 

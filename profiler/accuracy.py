@@ -18,13 +18,15 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from nnprof.errors import NnprofError, UsageError
+from nnprof import registry
+from nnprof.errors import NnprofError, Unavailable, UsageError
+from nnprof.exporters.int8 import ANYWHERE, Form
 from nnprof.exporters.precision import CALIBRATION_TILES, PRECISIONS, Calibration, convert
 from nnprof.networks import bundled, datasets
 from nnprof.networks.datasets import Dataset
-from nnprof.profiler import hosts, inputs, results
+from nnprof.profiler import bench, hosts, inputs, results
 from nnprof.profiler.worker import Score, Scored
-from nnprof.types import Accuracy, Cell, Model, Run, TrainingRecord, Workload
+from nnprof.types import Accuracy, Cell, Model, Run, Target, TrainingRecord, Workload
 
 _LOG = logging.getLogger(__name__)
 _CHUNK = 256
@@ -57,7 +59,7 @@ def in_precisions(
 ) -> tuple[tuple[Cell, ...], dict[str, Model]]:
     """Every cell in every precision; for each converted model, by its sha256, what it came from.
 
-    Without precisions each cell in that of its file.
+    Without precisions each cell in that of its file. The form of int8 is that of the cell's target.
 
     Raises:
         UsageError: a model cannot be converted.
@@ -65,14 +67,19 @@ def in_precisions(
     """
     found: list[Cell] = []
     sources: dict[str, Model] = {}
-    converted: dict[tuple[str, str], Model] = {}
+    converted: dict[tuple[str, str, Form], Model] = {}
+    forms: dict[bytes, Form] = {}
     for asked in precisions or ("",):
         for cell in cells:
             work = cell.workload
             precision = asked or work.model.precision
-            key = work.model.sha256, precision
+            form = ANYWHERE
+            if precision == "int8" != work.model.precision:
+                place = msgspec.json.encode(cell.target)
+                form = forms[place] = forms.get(place) or form_for(cell.target)
+            key = work.model.sha256, precision, form
             if key not in converted:
-                converted[key] = _converted(work, precision)
+                converted[key] = _converted(work, precision, form)
             model = converted[key]
             if model is not work.model:
                 sources[model.sha256] = work.model
@@ -82,12 +89,32 @@ def in_precisions(
     return tuple(found), sources
 
 
-def _converted(work: Workload, precision: str) -> Model:
+def form_for(target: Target) -> Form:
+    """The form of int8 that a target runs right, by its backend and the facts of its device.
+
+    Of a runtime that is not installed there the facts are unknown: its files can be made elsewhere.
+
+    Raises:
+        UnknownName: there is no such backend.
+        UsageError: the target cannot be reached.
+    """
+    backend = registry.find("backend", target.backend)
+    if not hasattr(backend, "int8"):
+        return ANYWHERE
+    try:
+        facts = bench.probe(target).get("device") or {}
+    except Unavailable:
+        facts = {}
+    form: Form = backend.int8(target, facts)
+    return form
+
+
+def _converted(work: Workload, precision: str, form: Form) -> Model:
     if precision == work.model.precision:
         return work.model
     _LOG.info("converting %s to %s", work.model.name, precision)
     tiles = calibration(work) if precision == "int8" else Calibration(np.zeros(0), "")
-    return convert(work.model, precision, tiles)
+    return convert(work.model, precision, tiles, form=form)
 
 
 def calibration(work: Workload) -> Calibration:

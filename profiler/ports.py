@@ -102,6 +102,8 @@ class Backend(Protocol):
     code on a processor the cost model knows has the attribute `library`, its name (`sets.sets_of`).
     One that computes nothing has `computes = False`: its workers are not pinned, and need not be
     alone on a processor (`nnprof.profiler.claims`).
+    One that runs int8 has the method `int8(target, device) -> nnprof.exporters.int8.Form`: the form
+    that is right there, by the facts of the device. Without it the form is that for any runtime.
     """
 
     def probe(self, target: Target | None = None) -> dict[str, Any]:

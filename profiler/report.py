@@ -27,7 +27,7 @@ COLUMNS = (
     *("network", "batch", "precision", "backend", "device", "threads"),
     *("tiles_per_ms", "ms_per_tile", "latency_ms", "low_ms", "high_ms"),
     *("p90_ms", "p99_ms", "samples", "processes", "ops_over_clean", "state", "stopped"),
-    *("mj_per_tile", "rail", "accuracy"),
+    *("mj_per_tile", "rail", "accuracy", "conversion"),
 )
 OP_COLUMNS = (
     *("network", "batch", "index", "op", "kind", "ms", "ms_per_tile", "share", "method"),
@@ -50,6 +50,7 @@ def rows(run: Run) -> list[Row]:
             **_row(measurement),
             **_energy(measurement, total),
             "accuracy": _accuracy(run, measurement.workload.model.sha256),
+            "conversion": measurement.workload.model.conversion or None,
         }
         for measurement in run.measurements
     ]
@@ -283,6 +284,13 @@ def accuracy_lines(run: Run) -> list[str]:
         f"Accuracy of {network} ({', '.join(shares)}) {about}."
         for (network, about), shares in found.items()
     ]
+
+
+def conversion_lines(run: Run) -> list[str]:
+    """One line per way in which models of the Run came to their precision."""
+    models = [cell.workload.model for cell in run.study.cells]
+    found = dict.fromkeys((one.precision, one.conversion) for one in models if one.conversion)
+    return [f"{precision}: {how.removeprefix(precision).strip()}." for precision, how in found]
 
 
 def _names(run: Run) -> list[str]:

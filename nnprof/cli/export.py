@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nnprof.exporters.check import Agreement
+    from nnprof.exporters.int8 import Form
     from nnprof.networks.spec import NetworkSpec
     from nnprof.types import Model, TrainingRecord
 
@@ -40,6 +41,12 @@ def export(
     precision: Annotated[
         str, typer.Option(help="fp32, fp16 or int8 (calibrated on training tiles where known).")
     ] = "fp32",
+    backend: Annotated[
+        str | None, typer.Option(help="What will run an int8 file: its form follows.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Where: cpu, a board of your devices.toml, ssh://user@host.")
+    ] = None,
     format: Annotated[
         _Format, typer.Option(help="json: one object, and nothing else.")
     ] = _Format.table,
@@ -67,10 +74,22 @@ def export(
             from nnprof.exporters.precision import convert
             from nnprof.profiler.accuracy import calibration
 
-            model = convert(model, precision, calibration(Workload(model=model, batch=1)))
+            calibrated = calibration(Workload(model=model, batch=1))
+            form = _form(precision, backend, device)
+            model = convert(model, precision, calibrated, form=form)
             agreement = check.check_against_torch(model, reference, tiles)
     write_atomically(output, Path(model.path).read_bytes())
     _print(exporter.load_model(output), agreement, source, format)
+
+
+def _form(precision: str, backend: str | None, device: str | None) -> Form:
+    """The form of int8 for what was named; the one that runs right anywhere where nothing was."""
+    from nnprof.exporters.int8 import ANYWHERE
+    from nnprof.profiler import accuracy, hosts
+
+    if precision != "int8" or (backend is None and device is None):
+        return ANYWHERE
+    return accuracy.form_for(hosts.target(device or "cpu", backend, 1, {}))
 
 
 def _tiles(spec: NetworkSpec, record: TrainingRecord | None) -> tuple[NDArray[Any], str]:

@@ -95,6 +95,8 @@ def print_cells(run: Run) -> None:
     for line in report.heading(run):
         console.say(line, "bold")
     console.print(report.cell_table(run))
+    for line in report.conversion_lines(run):
+        console.say(line)
 
 
 def print_ops(measurement: Measurement, run: Run) -> None:

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, OutOfMemory, Unavailable, UsageError
+from nnprof.exporters.int8 import Form, on_processor, signed
 from nnprof.profiler import inputs, opgraph, ortjson
 from nnprof.profiler.ports import Arrays, OpNode, Part, arrays_like
 from nnprof.types import OpPass, Target, Workload
@@ -341,6 +342,10 @@ class OnnxRuntime:
     """The backend. Its kernels on a processor are those of MLAS."""
 
     library = "mlas"
+
+    def int8(self, target: Target, device: Mapping[str, Any]) -> Form:
+        """By the instructions of the processor; signed on a GPU."""
+        return on_processor(device) if target.device == "cpu" else signed("GPU")
 
     def probe(self, target: Target | None = None) -> dict[str, Any]:  # noqa: ARG002  runs here
         """Version and providers compiled in."""

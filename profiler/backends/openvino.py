@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, OutOfMemory, Unavailable, UsageError
+from nnprof.exporters.int8 import Form, on_processor
 from nnprof.profiler import inputs, opgraph, ports
 from nnprof.profiler.ports import Arrays, OpNode, Part, arrays_like
 from nnprof.types import OpPass, Target, Workload
@@ -313,6 +314,10 @@ def _key(node: Any) -> str:
 
 class OpenVino:
     """The backend."""
+
+    def int8(self, target: Target, device: Mapping[str, Any]) -> Form:  # noqa: ARG002
+        """By the instructions of the processor."""
+        return on_processor(device)
 
     def probe(self, target: Target | None = None) -> dict[str, Any]:  # noqa: ARG002  runs here
         """Version and devices."""

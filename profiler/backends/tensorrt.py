@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from nnprof.errors import CellError, OutOfMemory, Unavailable, UsageError
 from nnprof.exporters import tensorrt as engines
+from nnprof.exporters.int8 import Form, signed
 from nnprof.exporters.onnx import FLOOR
 from nnprof.exporters.tensorrt import Recipe
 from nnprof.profiler import inputs, trtjson
@@ -450,6 +451,10 @@ def _batches(text: str | None, batch: int) -> tuple[int, ...]:
 
 class Tensorrt:
     """The backend."""
+
+    def int8(self, target: Target, device: Mapping[str, Any]) -> Form:  # noqa: ARG002
+        """Signed and symmetric, as TensorRT wants it."""
+        return signed("TensorRT")
 
     def probe(self, target: Target | None = None) -> dict[str, Any]:  # noqa: ARG002  runs here
         """Versions of TensorRT and CUDA, and the GPU."""

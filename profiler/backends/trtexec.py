@@ -41,6 +41,7 @@ from numpy.typing import NDArray
 from nnprof.errors import BadFile, Unavailable, WorkerCrashed
 from nnprof.exporters import identity
 from nnprof.exporters import tensorrt as engines
+from nnprof.exporters.int8 import Form, signed
 from nnprof.exporters.onnx import FLOOR
 from nnprof.exporters.tensorrt import Recipe
 from nnprof.profiler import inputs, shells, trtjson
@@ -392,6 +393,10 @@ class Trtexec:
     """The backend. Its sessions stay here, and run programs where the target is."""
 
     through_shell = True
+
+    def int8(self, target: Target, device: Mapping[str, Any]) -> Form:  # noqa: ARG002
+        """Signed and symmetric, as TensorRT wants it."""
+        return signed("TensorRT")
 
     def probe(self, target: Target | None = None) -> dict[str, Any]:
         """Where it is, and the version of TensorRT that it belongs to."""

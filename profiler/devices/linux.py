@@ -43,7 +43,7 @@ _TICKS_PER_S = 100  # /proc/stat counts in USER_HZ, which is 100 on every Linux 
 _OFF_C = -100.0  # a sensor that is switched off reads -256 °C
 # What decides which kernels a runtime picks.
 _EXTENSIONS = (
-    *("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "amx_tile"),
+    *("sse4_2", "avx", "avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_tile"),
     *("asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2"),
 )
 # ARM cores have numbers, not names: implementer and part (Arm's and NVIDIA's manuals).

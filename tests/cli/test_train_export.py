@@ -100,8 +100,20 @@ def test_export_in_another_precision_says_how_it_was_made(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     model = json.loads(done.stdout)["model"]
     assert (model["precision"], model["network"]) == ("int8", "1x9x9 conv3k3 fc4 seed2")
-    assert model["conversion"] == "int8 QDQ, calibrated on 512 generated tiles"
+    form = "S8S8 per channel, 7-bit weights (any runtime)"
+    assert model["conversion"] == f"int8 QDQ, {form}, calibrated on 512 generated tiles"
     assert "QuantizeLinear" in {node.op_type for node in onnx.load(output).graph.node}
+
+
+def test_export_for_a_runtime_is_in_its_form(tmp_path: Path) -> None:
+    """A file for TensorRT has its whole range of signed weights, also where TensorRT is not."""
+    done = nnprof(
+        *("export", "1x9x9 conv3k3 fc4 seed2", "-o", str(tmp_path / "net.onnx")),
+        *("--precision", "int8", "--backend", "trtexec", "--format", "json"),
+    )
+    assert done.returncode == 0, done.stderr
+    conversion = json.loads(done.stdout)["model"]["conversion"]
+    assert conversion.startswith("int8 QDQ, S8S8 per channel, 8-bit weights (TensorRT), calibrated")
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,15 @@ import onnxruntime
 import pytest
 
 from nnprof.errors import UsageError
+from nnprof.exporters.int8 import Form, on_processor, signed
 from nnprof.exporters.onnx import load_model
 from nnprof.exporters.precision import Calibration, convert
 from nnprof.networks import bundled
+from nnprof.profiler.devices.cpu import DEVICE
+from nnprof.types import Model
 
 MODEL = load_model(bundled.model_path())
+VNNI = ["avx2", "avx512f", "avx512_vnni"]
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +64,56 @@ def test_fp16_weights_are_half(tiles: np.ndarray, cache: Path) -> None:
     assert model.conversion == "float16 inside"
 
 
-def test_int8_is_symmetric_and_keeps_names(tiles: np.ndarray, cache: Path) -> None:
-    """Every zero point is 0, as TensorRT wants it; convolutions keep their names."""
+def _constants(model: Model, ending: str) -> list[np.ndarray]:
+    graph = onnx.load(model.path).graph
+    return [
+        onnx.numpy_helper.to_array(one) for one in graph.initializer if one.name.endswith(ending)
+    ]
+
+
+def test_int8_for_any_runtime_is_symmetric_and_keeps_names(tiles: np.ndarray, cache: Path) -> None:
+    """Every zero point is a signed 0, as TensorRT wants it; convolutions keep their names."""
     model = convert(MODEL, "int8", Calibration(tiles, "digits"), cache)
     graph = onnx.load(model.path).graph
-    zeros = [one for one in graph.initializer if one.name.endswith("zero_point")]
+    zeros = [one for one in _constants(model, "zero_point") if one.dtype != np.int32]
     assert zeros
-    assert not any(onnx.numpy_helper.to_array(one).any() for one in zeros)
+    assert all(one.dtype == np.int8 and not one.any() for one in zeros)
     assert {"QuantizeLinear", "DequantizeLinear"} <= {node.op_type for node in graph.node}
     assert {"conv1", "conv2", "fc1", "fc2"} <= {node.name for node in graph.node}
-    assert model.conversion == "int8 QDQ, calibrated on 64 digits"
+    assert model.conversion == (
+        "int8 QDQ, S8S8 per channel, 7-bit weights (any runtime), calibrated on 64 digits"
+    )
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        signed("TensorRT"),
+        on_processor({"extensions": ["avx2"]}),
+        on_processor({"extensions": VNNI}),
+    ],
+)
+def test_the_file_is_in_the_form_that_was_asked(form: Form, tiles: np.ndarray, cache: Path) -> None:
+    """Signs and range stand in the tensors and in the file's own words; each form is a file."""
+    model = convert(MODEL, "int8", Calibration(tiles, "digits"), cache, form)
+    assert model.conversion == f"int8 QDQ, {form}, calibrated on 64 digits"
+    (activations,) = {one.dtype for one in _constants(model, "relu_zero_point")}
+    assert activations == (np.uint8 if form.unsigned else np.int8)
+    weights = _constants(model, "weight_quantized")
+    assert len(weights) == 4
+    most = max(int(np.abs(one.astype(int)).max()) for one in weights)
+    assert most == (64 if form.reduced else 127)
+    # Two products in 16 bits, as VPMADDUBSW sums them: what saturates and what cannot.
+    assert (2 * 255 * most > 2**15 - 1) == (not form.reduced)
+    assert model.sha256 != convert(MODEL, "int8", Calibration(tiles, "digits"), cache).sha256
+
+
+def test_the_form_for_this_processor_reads_the_digits(tiles: np.ndarray, cache: Path) -> None:
+    """Whatever this processor is, int8 in its form gives the classes that fp32 gives."""
+    form = on_processor(DEVICE.facts())
+    model = convert(MODEL, "int8", Calibration(tiles, "digits"), cache, form)
+    before, after = _run(MODEL.path, tiles), _run(model.path, tiles)
+    assert (before.argmax(axis=1) == after.argmax(axis=1)).mean() > 0.95
 
 
 def test_the_same_question_gives_the_same_file(tiles: np.ndarray, cache: Path) -> None:

@@ -14,7 +14,7 @@ from nnprof.networks import bundled, datasets
 from nnprof.networks.spec import parse
 from nnprof.profiler import accuracy, bench, report, results
 from nnprof.profiler.studies import bundled_cells
-from nnprof.types import Cell, Model, Plan, Run, Target, Workload
+from nnprof.types import Cell, Model, Plan, Run, Study, Target, Workload
 
 
 @pytest.fixture
@@ -120,6 +120,52 @@ def test_training_tiles_calibrate_where_the_data_set_is_here(
     work = Workload(model=load_model(bundled.model_path()), batch=1)
     found = accuracy.calibration(work)
     assert (len(found.tiles), found.source) == (512, "training tiles of mnist")
+
+
+def test_the_form_of_int8_is_the_targets_not_this_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Facts of the board that is asked decide for a processor; TensorRT and others need none."""
+    facts: dict[str, list[str]] = {"here": ["avx2", "avx512f", "avx512_vnni"], "zen": ["avx2"],
+                                   "pi": ["asimd", "asimddp"], "odd": []}  # fmt: skip
+    monkeypatch.setattr(
+        bench, "probe", lambda target: {"device": {"extensions": facts[target.host]}}
+    )
+    found = {
+        (backend, host): str(accuracy.form_for(Target(backend=backend, host=host)))
+        for backend in ("onnxruntime", "openvino", "tensorrt", "trtexec", "fake")
+        for host in facts
+    }
+    for backend in ("onnxruntime", "openvino"):
+        assert found[backend, "here"] == "U8S8 per channel, 8-bit weights (x86 with VNNI)"
+        assert found[backend, "zen"] == "U8S8 per channel, 7-bit weights (x86 without VNNI)"
+        assert found[backend, "pi"] == "S8S8 per channel, 8-bit weights (Arm)"
+        assert found[backend, "odd"] == "S8S8 per channel, 7-bit weights (processor unknown)"
+    for host in facts:
+        for backend in ("tensorrt", "trtexec"):
+            assert found[backend, host] == "S8S8 per channel, 8-bit weights (TensorRT)"
+        assert found["fake", host] == "S8S8 per channel, 7-bit weights (any runtime)"
+    gpu = accuracy.form_for(Target(device="cuda", host="zen"))
+    assert str(gpu) == "S8S8 per channel, 8-bit weights (GPU)"
+
+
+@pytest.mark.usefixtures("no_mnist")
+def test_cells_of_two_processors_are_two_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One network for two boards is converted for each, and the table says how."""
+    facts = {"vnni": ["avx2", "avx512f", "avx512_vnni"], "zen": ["avx2"]}
+    monkeypatch.setattr(
+        bench, "probe", lambda target: {"device": {"extensions": facts[target.host]}}
+    )
+    cells = [bundled_cells(Target(host=host), (1, 4)) for host in facts]
+    every, sources = accuracy.in_precisions([one for pair in cells for one in pair], ("int8",))
+    models = {one.target.host: one.workload.model for one in every}
+    assert len(every) == 4
+    assert len(sources) == 2
+    assert models["vnni"].sha256 != models["zen"].sha256
+    study = Study(name="two", command=(), created="", plan=Plan(), cells=every)
+    lines = report.conversion_lines(Run(study=study, environment={}))
+    assert [line.split(",")[1:3] for line in lines] == [
+        [" U8S8 per channel", " 8-bit weights (x86 with VNNI)"],
+        [" U8S8 per channel", " 7-bit weights (x86 without VNNI)"],
+    ]
 
 
 def test_unknown_precisions_are_named() -> None:

@@ -26,15 +26,29 @@ The message is one sentence that says what is wrong; `remedy` is one that says w
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class NnprofError(Exception):
-    """Base of all errors here. `str(error)` is the whole text: what is wrong, then the remedy."""
+    """Base of all errors here. `str(error)` is the whole text: what is wrong, then the remedy.
+
+    `told` is what a worker had answered before the error, as it came.
+    """
+
+    told: bytes = b""
 
     def __init__(self, reason: str, remedy: str = "") -> None:
         super().__init__(f"{reason} {remedy}".strip())
         self.reason = reason
         self.remedy = remedy
+
+    def after(self, told: bytes) -> Self:
+        """This error, which came after a worker had answered that."""
+        self.told = told
+        return self
 
 
 class UsageError(NnprofError):

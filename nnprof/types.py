@@ -298,7 +298,7 @@ class OpPass(_Value, frozen=True, kw_only=True):
 
 
 class IdlePass(_Value, frozen=True, kw_only=True):
-    """Single inferences, each after a pause: per process, seconds each."""
+    """Single inferences, each after a pause: per process, seconds each, () where that failed."""
 
     gap_s: float
     samples_s: tuple[tuple[float, ...], ...]
@@ -308,7 +308,7 @@ class IdlePass(_Value, frozen=True, kw_only=True):
         _require(0 <= self.gap_s <= MOST_S, "gap_s must be a time")
         _require(
             bool(self.samples_s)
-            and all(samples and min(samples) >= 0 for samples in self.samples_s),
+            and all(min(samples, default=0.0) >= 0 for samples in self.samples_s),
             "samples_s must be non-empty and not negative",
         )
 
@@ -373,6 +373,23 @@ class Energy(_Value, frozen=True, kw_only=True):
     unknown: str = ""
 
 
+class Lost(_Value, frozen=True, kw_only=True):
+    """Something that a process did not bring home after its clean pass, which it did.
+
+    Attributes:
+        what: "telemetry", "idle", "energy", "close"; of the ops "runtime", "isolated" or
+            "differential", or "ops" where the whole worker ended in their passes.
+        error: class of the error, of `nnprof.errors` or of the runtime's own; "NotReached" where an
+            earlier pass ended the worker.
+        reason, remedy: as in a Failure.
+    """
+
+    what: str
+    error: str
+    reason: str
+    remedy: str = ""
+
+
 class Process(_Value, frozen=True, kw_only=True):
     """One fresh worker process: the unit of repetition; in the protocol "loop" a turn.
 
@@ -390,6 +407,7 @@ class Process(_Value, frozen=True, kw_only=True):
         before, after: the machine around the clean pass.
         during: the machine within it, as the plan's telemetry asked.
         energy: of a pass of its own, None where none was asked for.
+        lost: what was asked for beside the clean time, and did not work.
     """
 
     round: int
@@ -406,6 +424,7 @@ class Process(_Value, frozen=True, kw_only=True):
     energy: Energy | None = None
     cores: str = ""
     siblings: tuple[int, ...] = ()
+    lost: tuple[Lost, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse times that no clock can have given."""

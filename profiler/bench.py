@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from nnprof.errors import BadFile, CellError, NnprofError, UsageError, WorkerTimeout
+from nnprof.errors import BadFile, CellError, NnprofError, UsageError, WorkerCrashed, WorkerTimeout
 from nnprof.exporters.identity import require_same
 from nnprof.exporters.onnx import chain_model, export, identity_model
 from nnprof.files import AnyPath
@@ -41,6 +41,7 @@ from nnprof.types import (
     Cell,
     Failure,
     IdlePass,
+    Lost,
     Measurement,
     Model,
     OpPass,
@@ -53,6 +54,7 @@ from nnprof.types import (
 
 _LOG = logging.getLogger(__name__)
 _PROBE_LIMIT_S = 120.0
+_ENDED = (WorkerCrashed.__name__, WorkerTimeout.__name__)
 _ENERGY_PROCESSES = 3  # of a cell measure energy: the least that give it an interval
 _LEAST_PROCESSES = 3  # fewer give no interval worth the name, so the time limit waits for them
 
@@ -443,23 +445,13 @@ def _one_more(
 ) -> Measurement:
     """The cell with one more process; what it learned of ops alone goes into `known`."""
     number = len(sofar.processes) if sofar else 0
-    # Each process draws other tiles, so that no luck of the data stays in the cell.
-    workload = replace(cell.workload, seed=cell.workload.seed + number)
-    job = Measure(
-        workload=workload,
-        target=cell.target,
-        plan=plan,
-        floor=floors[0],
-        chain=floors[1],
-        ops=plan.op_method != "none" and number < plan.op_processes and offer.ops,
-        energy=plan.energy_s > 0 and number < _ENERGY_PROCESSES,
-        known={
-            key: median(times) for key, times in known.items() if len(times) >= plan.op_processes
-        },
-    )
+    job = _job(cell, sofar, plan, floors, known, ops_too=offer.ops)
     begin = perf_counter()
     answer = hosts.run(job, offer.limit_s + 2 * plan.energy_s)
     assert isinstance(answer, Measured)  # noqa: S101  a worker answers in kind
+    lost = answer.lost
+    if offer.limit_s < plan.process_limit_s:  # what the budget left out is told as such
+        lost = tuple(one for one in lost if one.error not in (WorkerTimeout.__name__, "NotReached"))
     for one in answer.op_passes:
         _learn(known, one)
     fresh = Measurement(
@@ -469,15 +461,52 @@ def _one_more(
         clock=answer.clock,
         samples_s=(answer.samples_s,),
         warmups_s=(answer.warmups_s,),
-        processes=(_process(answer, number, perf_counter() - begin),),
+        processes=(_process(answer, number, perf_counter() - begin, lost),),
         op_passes=tuple(replace(one, process=number) for one in answer.op_passes),
         idle=tuple(
-            IdlePass(gap_s=gap_s, samples_s=(samples_s,))
-            for gap_s, samples_s in zip(plan.idle_s, answer.idle, strict=True)
+            IdlePass(gap_s=gap_s, samples_s=(answer.idle[index] if answer.idle else (),))
+            for index, gap_s in enumerate(plan.idle_s)
         ),
         facts=answer.facts,
     )
     return _joined(sofar, fresh) if sofar else fresh
+
+
+def _job(
+    cell: Cell,
+    sofar: Measurement | None,
+    plan: Plan,
+    floors: tuple[Model, Model],
+    known: _Known,
+    *,
+    ops_too: bool,
+) -> Measure:
+    """What the next process of a cell is to do."""
+    number, ended = len(sofar.processes) if sofar else 0, _ended_in(sofar)
+    timed_ops = plan.op_method != "none" and number < plan.op_processes
+    return Measure(
+        # Each process draws other tiles, so that no luck of the data stays in the cell.
+        workload=replace(cell.workload, seed=cell.workload.seed + number),
+        target=cell.target,
+        plan=replace(
+            plan,
+            telemetry_s=0.0 if "telemetry" in ended else plan.telemetry_s,
+            idle_s=() if "idle" in ended else plan.idle_s,
+        ),
+        floor=floors[0],
+        chain=floors[1],
+        ops=timed_ops and ops_too and "ops" not in ended,
+        energy=plan.energy_s > 0 and number < _ENERGY_PROCESSES and "energy" not in ended,
+        known={
+            key: median(times) for key, times in known.items() if len(times) >= plan.op_processes
+        },
+    )
+
+
+def _ended_in(sofar: Measurement | None) -> set[str]:
+    """Passes in which a worker of the cell ended: they are not tried again, the others are."""
+    processes = sofar.processes if sofar else ()
+    return {lost.what for one in processes for lost in one.lost if lost.error in _ENDED}
 
 
 def _joined(sofar: Measurement, fresh: Measurement) -> Measurement:
@@ -507,7 +536,7 @@ def _judged(measurement: Measurement, device: Mapping[str, Any]) -> Measurement:
     return replace(measurement, checks=checks.find(measurement) if measurement.finished else ())
 
 
-def _process(answer: Measured, number: int, wall_s: float) -> Process:
+def _process(answer: Measured, number: int, wall_s: float, lost: tuple[Lost, ...]) -> Process:
     return Process(
         round=number,
         processors=answer.processors,
@@ -523,6 +552,7 @@ def _process(answer: Measured, number: int, wall_s: float) -> Process:
         energy=answer.energy,
         cores=answer.cores,
         siblings=answer.siblings,
+        lost=lost,
     )
 
 

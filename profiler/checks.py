@@ -5,7 +5,7 @@ A check is data in the Run; its sentence lives here, once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from statistics import median
 
 from nnprof.profiler import stats
@@ -101,7 +101,19 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The ops add up to {ratio:.2f} of the clean time.",
         "Trust the clean time, and the ops for their order only.",
     ),
+    "ops_failed": (
+        "The clean time was measured, but timing the ops failed ({what}) in {count} of "
+        "{processes} processes: {error}: {reason}",
+        "{remedy}",
+    ),
+    "pass_failed": (
+        "The clean time was measured, but what was asked for beside it failed ({what}) in {count} "
+        "of {processes} processes: {error}: {reason}",
+        "{remedy}",
+    ),
 }
+# Something that was asked for is not there: exit code 1.
+INCOMPLETE = ("ops_failed", "pass_failed")
 
 _GOVERNORS = {"conservative", "ondemand", "powersave", "schedutil", "userspace"}
 _FOREIGN_LOAD = 0.75
@@ -111,6 +123,11 @@ _FLOOR = 0.10
 _RESIDUAL = 0.10
 _LEVELS = 0.10
 _TICKS = 1000
+_OP_PASSES = ("runtime", "isolated", "differential", "ops")
+_WITHOUT = {
+    True: "Measure again, or without the ops: --ops none.",
+    False: "Measure again, or without it.",
+}
 
 
 def find(measurement: Measurement) -> tuple[Check, ...]:
@@ -128,6 +145,7 @@ def find(measurement: Measurement) -> tuple[Check, ...]:
         *_precision(measurement),
         *_samples(measurement),
         *_ops(measurement),
+        *_lost(processes),
     ]
     return tuple(found)
 
@@ -138,10 +156,10 @@ def text(check: Check) -> tuple[str, str]:
         return check.code, ""
     sentence, advice = TEXTS[check.code]
     try:
-        return sentence.format(**check.data), advice
+        return sentence.format(**check.data), advice.format(**check.data)
     except (LookupError, ValueError, TypeError, AttributeError):  # by another version, or by hand
         told = ", ".join(f"{name} {value}" for name, value in check.data.items()) or "no figures"
-        return f"{check.code} ({told}).", advice
+        return f"{check.code} ({told}).", "" if "{" in advice else advice
 
 
 def _load(processes: Iterable[Process]) -> Iterable[Check]:
@@ -275,6 +293,32 @@ def _ops(measurement: Measurement) -> Iterable[Check]:
     ratio = ops_over_clean(measurement)
     if ratio is not None and abs(ratio - 1) > _RESIDUAL:
         yield Check(code="ops_do_not_add_up", data={"ratio": ratio})
+
+
+def _lost(processes: Sequence[Process]) -> Iterable[Check]:
+    """What did not work after the clean pass; of several errors the first."""
+    for code, of_ops in (("ops_failed", True), ("pass_failed", False)):
+        found = [
+            [lost for lost in process.lost if (lost.what in _OP_PASSES) == of_ops]
+            for process in processes
+        ]
+        lost = [one for own in found for one in own]
+        if lost:
+            first = lost[0]
+            data = {
+                "what": ", ".join(dict.fromkeys(one.what for one in lost)),
+                "count": sum(map(bool, found)),
+                "processes": len(processes),
+                "error": first.error,
+                "reason": first.reason,
+                "remedy": first.remedy or _WITHOUT[of_ops],
+            }
+            yield Check(code=code, data=data)
+
+
+def is_complete(measurement: Measurement) -> bool:
+    """Whether all that was asked for beside the clean time is there, too."""
+    return all(check.code not in INCOMPLETE for check in measurement.checks)
 
 
 def is_clean(measurement: Measurement) -> bool:

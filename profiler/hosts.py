@@ -13,7 +13,8 @@ import resource
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import IO, Any
@@ -50,7 +51,7 @@ from nnprof.profiler.worker import (
     Score,
     Scored,
 )
-from nnprof.types import MOST_THREADS, Model, Target, Workload
+from nnprof.types import MOST_THREADS, Lost, Model, Target, Workload
 
 _WORKER = "nnprof.profiler.worker"
 # One line, since it passes through a login shell; the version is looked at before the job is read.
@@ -81,7 +82,16 @@ def run(job: Job, limit_s: float) -> Probed | Measured | Looped | Scored:
         ConnectionLost: the board did not stay with us.
         Unavailable: the board cannot be reached, is in use, or lacks something.
         NnprofError: it could not do the job; the error is the one raised in the worker.
+
+    A cell whose clean pass was done when its worker ended is Measured all the same; `lost` says so.
     """
+    try:
+        return _done(job, limit_s)
+    except NnprofError as error:
+        return _kept(error)
+
+
+def _done(job: Job, limit_s: float) -> Probed | Measured | Looped | Scored:
     if job.target.host == Target().host:
         return run_local(job, limit_s)
     board = boards.find(job.target.host)
@@ -92,7 +102,7 @@ def run(job: Job, limit_s: float) -> Probed | Measured | Looped | Scored:
             return run_local(job, limit_s, shells.way_to(link.shell))
         return _run_remote(job, limit_s, board, link)
     except ConnectionLost as error:
-        raise _explained(error, board, link) from error
+        raise _explained(error, board, link).after(error.told) from error
     except (WorkerTimeout, WorkerCrashed):
         if driven:
             _drop(board)  # with the connection ends what that worker had started there
@@ -212,11 +222,11 @@ def run_local(
     with _complaints() as complaints, _worker(complaints, more or {}) as worker:
         try:
             output, _ = worker.communicate(msgspec.json.encode(job), timeout=limit_s)
-        except subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired as late:
             raise WorkerTimeout(
                 f"The worker had not answered after {limit_s:.0f} s and was ended.",
                 "Raise the limit with --limit, or ask for a smaller batch.",
-            ) from None
+            ).after(late.output or b"") from None
         finally:
             _end(worker)
         complaints.seek(0)
@@ -231,7 +241,7 @@ def run_local(
             f"{crash.reason} It may have {limit / 1e6:.0f} MB of address space, which can be too "
             "little to start the runtime.",
             "Raise the limit: ulimit -v.",
-        ) from None
+        ).after(crash.told) from None
 
 
 def _complaints() -> IO[bytes]:
@@ -321,10 +331,9 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
 
 
 def _answer(job: Job, output: bytes, code: int, said: str) -> Probed | Measured | Looped | Scored:
-    try:
-        answer: Answer = msgspec.json.decode(output, type=Answer)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise _crash(code, said[:_LONGEST_WORDS]) from None
+    answer = next(_told(output), None)
+    if answer is None or (isinstance(answer, Measured) and answer.pending):
+        raise _crash(code, said[:_LONGEST_WORDS]).after(output)
     if isinstance(answer, Fault):
         raise _error(answer)
     wanted: type = _ANSWERS[type(job)]
@@ -334,6 +343,31 @@ def _answer(job: Job, output: bytes, code: int, said: str) -> Probed | Measured 
             "Is another program answering in its place?",
         )
     return answer
+
+
+def _told(output: bytes) -> Iterator[Answer]:
+    """What a worker answered, the last first; a line that was cut off is none."""
+    for line in reversed(output.splitlines()):
+        with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            yield msgspec.json.decode(line, type=Answer)
+
+
+def _kept(error: NnprofError) -> Measured:
+    """What a worker had measured when its error came.
+
+    Raises:
+        NnprofError: the error itself, where that was nothing.
+    """
+    for sofar in _told(error.told):
+        if isinstance(sofar, Measured):
+            first, *others = sofar.pending or ("close",)
+            name, after = type(error).__name__, f"It was to come after {first}, which failed."
+            lost = (
+                Lost(what=first, error=name, reason=error.reason, remedy=error.remedy),
+                *(Lost(what=what, error="NotReached", reason=after) for what in others),
+            )
+            return replace(sofar, lost=(*sofar.lost, *lost), pending=())
+    raise error
 
 
 def _crash(code: int, said: str) -> WorkerCrashed:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
 
-from nnprof.errors import NnprofError, Unavailable
+from nnprof.errors import BadFile, Unavailable
 from nnprof.profiler import counts, measure, ports
+from nnprof.profiler.lost import attempt
 from nnprof.profiler.ports import OpNode, Session
 from nnprof.profiler.reconcile import CALL
-from nnprof.types import OpPass, OpTime, Plan
+from nnprof.types import Lost, OpPass, OpTime, Plan
 
 # Times the budget that differences may take. Slower networks do without them: their ops are long
 # enough for the runtime's own profiler to be right.
@@ -43,8 +45,8 @@ def all_passes(
     call_s: float,
     latency_s: float,
     cache_bytes: int,
-) -> tuple[OpPass, ...]:
-    """The passes of this process.
+) -> Iterator[OpPass | Lost]:
+    """The passes of this process, each as soon as it is done; where one fails, why.
 
     Args:
         session: open, its clean pass done.
@@ -54,27 +56,36 @@ def all_passes(
         latency_s: of the whole network, from that pass.
         cache_bytes: of the core's own caches (`core_cache_bytes`).
     """
-    runtime = session.op_times(plan.op_s)
+    yield attempt("runtime", lambda: session.op_times(plan.op_s))
     if plan.op_method == "runtime":
-        return (runtime,)
-    try:
-        nodes = session.graph()
-    except NnprofError:
-        # A graph that cannot be cut (it makes sequences, say) still has the runtime's own times;
-        # every table says that they are.
-        return (runtime,)
-    floor = OpPass(method="floor", latency_s=call_s, ops=(_call(len(nodes), call_s),))
-    passes = [runtime, floor]
-    try:
-        passes.append(_isolated(session, plan, known, call_s, cache_bytes))
-        # Beginnings take half the network's time on average, and each runs twice a round.
-        small = len(nodes) * latency_s * measure.LEAST_ROUNDS <= _OVER_BUDGET * plan.op_s
-        if small and any(node.op not in counts.VIEWS for node in nodes):
-            passes.append(_differential(session, plan, nodes, call_s))
-    except Unavailable:
-        # A runtime that offers no parts says why among the session's facts.
-        return tuple(passes)
-    return tuple(passes)
+        return
+    # A graph that cannot be cut (it makes sequences, say) still has the runtime's own times; every
+    # table says that they are.
+    nodes = attempt("isolated", session.graph, fine=(BadFile, Unavailable))
+    if isinstance(nodes, Lost):
+        yield nodes
+    if isinstance(nodes, Lost) or not nodes:
+        return
+    yield OpPass(method="floor", latency_s=call_s, ops=(_call(len(nodes), call_s),))
+    # A runtime that offers no parts says why among the session's facts.
+    isolated = attempt(
+        "isolated",
+        partial(_isolated, session, plan, known, call_s, cache_bytes),
+        fine=(Unavailable,),
+    )
+    if isolated is None:
+        return
+    yield isolated
+    # Beginnings take half the network's time on average, and each runs twice a round.
+    small = len(nodes) * latency_s * measure.LEAST_ROUNDS <= _OVER_BUDGET * plan.op_s
+    if small and any(node.op not in counts.VIEWS for node in nodes):
+        differential = attempt(
+            "differential",
+            partial(_differential, session, plan, nodes, call_s),
+            fine=(Unavailable,),
+        )
+        if differential is not None:
+            yield differential
 
 
 def _call(index: int, call_s: float) -> OpTime:

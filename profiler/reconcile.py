@@ -58,10 +58,12 @@ def combine(
 
     Args:
         passes: of all methods and processes of one cell. All have the same ops in the same order;
-            an isolated pass may lack some.
+            an isolated pass may lack some, and a method that failed all of its own.
         clean_s: the clean latency of the network.
         cache_bytes: of the core's own caches (`ops.core_cache_bytes`).
     """
+    if all(one.method == "floor" for one in passes):  # what a call costs is no op
+        return None
     # By place: names of nodes that the runtime inserts differ from session to session.
     by_place: dict[int, dict[str, list[OpTime]]] = defaultdict(lambda: defaultdict(list))
     reach_s: dict[int, float] = {}

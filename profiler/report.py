@@ -398,8 +398,7 @@ def _op_numbers(seconds: Sequence[float], batch: int) -> list[tuple[str, str, st
 def residual_lines(measurement: Measurement) -> list[str]:
     """Σops, clean time and residual of the estimate; then by method; what the profiler costs."""
     if measurement.ops is None:
-        imported = "in what was imported" if measurement.stopped == "imported" else ""
-        return [f"No op times: {imported or 'measured with --ops none'}."]
+        return [f"No op times: {_why_no_ops(measurement)}."]
     if not checks.is_clean(measurement):
         ops_s = sum(op.seconds for op in measurement.ops.ops)
         return [f"Σops {digits(ops_s * 1e3)} ms; no clean time; method {measurement.ops.method}."]
@@ -427,6 +426,14 @@ def residual_lines(measurement: Measurement) -> list[str]:
     return lines + [_state_line(one) for one in passes["isolated"][:1]]
 
 
+def _why_no_ops(measurement: Measurement) -> str:
+    if measurement.stopped == "imported":
+        return "in what was imported"
+    if any(check.code == "ops_failed" for check in measurement.checks):
+        return "their passes failed; a note says why"
+    return "measured with --ops none"
+
+
 def _sum_s(one: OpPass) -> float:
     """Σops of a pass; the call, which the runtime's profiler does not see, is in the others'."""
     return sum(op.seconds for op in one.ops) if one.method == "runtime" else one.latency_s
@@ -450,7 +457,9 @@ def idle_lines(run: Run) -> list[str]:
     for measurement in run.measurements:
         clean_s = stats.latency_s(measurement)
         for one in measurement.idle:
-            after_s = median(median(samples) for samples in one.samples_s)
+            if not any(one.samples_s):  # a check says why
+                continue
+            after_s = median(median(samples) for samples in one.samples_s if samples)
             lines.append(
                 f"{measurement.workload.model.name}, batch {measurement.workload.batch}: "
                 f"{digits(after_s * 1e3)} ms after {digits(one.gap_s * 1e3)} ms of pause, "

@@ -200,7 +200,7 @@ class SshShell:
                 f"{Path(program).name} on {self.way.board.name} had not ended after "
                 f"{timeout_s:.0f} s and was ended.",
                 "Raise the limit with --limit, or ask for a smaller batch.",
-            )
+            ).after(done.stdout)
         return done
 
     def path(self, name: str) -> str:
@@ -267,14 +267,15 @@ class SshShell:
         ) as client:
             try:
                 out, err = client.communicate(given, timeout=limit_s + _GRACE_S)
-            except subprocess.TimeoutExpired:
+            except subprocess.TimeoutExpired as late:
                 raise ConnectionLost(
                     f"{self.way.board.name} has been silent for {limit_s + _GRACE_S:.0f} s.", _AGAIN
-                ) from None
+                ).after(late.output or b"") from None
             finally:
                 client.kill()
         if client.returncode == _BROKEN:
-            raise ConnectionLost(f"The connection to {self.way.board.name} broke.", _AGAIN)
+            broken = ConnectionLost(f"The connection to {self.way.board.name} broke.", _AGAIN)
+            raise broken.after(out)
         return CompletedProcess(command, client.returncode, out, err)
 
 

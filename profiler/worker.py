@@ -1,7 +1,8 @@
-"""The only process that times: a job as JSON on stdin → an answer as JSON on stdout.
+"""The only process that times: a job as JSON on stdin → an answer as a line of JSON on stdout.
 
-The protocol is the types of this file, so a worker can be anywhere that has a stdin. Whatever the
-runtime prints goes to stderr.
+The protocol is the types of this file, so a worker can be anywhere that has a stdin. The last whole
+line is the answer: a Measure is answered as far as it got, again and again. Whatever the runtime
+prints goes to stderr.
 """
 
 from __future__ import annotations
@@ -9,24 +10,26 @@ from __future__ import annotations
 import os
 import resource
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from time import get_clock_info, perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import psutil
+from msgspec.structs import replace
 
 from nnprof import registry
 from nnprof.errors import NnprofError
 from nnprof.exporters import identity
 from nnprof.profiler import energy, environment, inputs, measure, ops, shells, stats, telemetry
 from nnprof.profiler.devices import linux
-from nnprof.profiler.ports import Backend, Device
-from nnprof.types import Energy, Model, OpPass, Plan, Reading, Target, Workload
+from nnprof.profiler.lost import attempt
+from nnprof.profiler.ports import Backend, Device, Session
+from nnprof.types import Energy, Lost, Model, OpPass, Plan, Reading, Target, Workload
 
 CHAIN = 9  # nodes of the graph whose time over that of one node tells what a node costs
 
@@ -65,7 +68,11 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True, tag="measure"):
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
-    """The answer to a Measure; see `nnprof.types.Process` and `Measurement` for the fields."""
+    """The answer to a Measure; see `nnprof.types.Process` and `Measurement` for the fields.
+
+    It is told as soon as the clean pass is done, and again whenever there is more, so that nothing
+    is lost if a later pass ends the process. `pending` names the passes still to come.
+    """
 
     clock: str
     facts: dict[str, Any]
@@ -79,12 +86,14 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
     processors: tuple[int, ...]
     before: Reading
     after: Reading
-    op_passes: tuple[OpPass, ...]
-    idle: tuple[tuple[float, ...], ...]
+    op_passes: tuple[OpPass, ...] = ()
+    idle: tuple[tuple[float, ...], ...] = ()
     during: tuple[Reading, ...] = ()
     energy: Energy | None = None
     cores: str = ""
     siblings: tuple[int, ...] = ()
+    lost: tuple[Lost, ...] = ()
+    pending: tuple[str, ...] = ()
 
 
 class Loop(msgspec.Struct, frozen=True, kw_only=True, tag="loop"):
@@ -135,15 +144,20 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):
 
 Job = Probe | Measure | Loop | Score
 Answer = Probed | Measured | Looped | Scored | Fault
+Tell = Callable[[Measured], None]
 
 
-def do(job: Job) -> Answer:
-    """Carry out one job; what goes wrong on purpose becomes a Fault."""
+def do(job: Job, tell: Tell) -> Answer:
+    """Carry out one job; what goes wrong on purpose becomes a Fault.
+
+    What there is of a Measure goes to `tell` before anything else is tried. A Fault takes it back:
+    the model was not what it should be.
+    """
     try:
         backend: Backend = registry.find("backend", job.target.backend)
         device = _device(job.target, backend)
         with _as_read(job):
-            return _answer(job, device, backend)
+            return _answer(job, device, backend, tell)
     except NnprofError as error:
         return Fault(error=type(error).__name__, reason=error.reason, remedy=error.remedy)
     except MemoryError:
@@ -154,14 +168,14 @@ def do(job: Job) -> Answer:
         )
 
 
-def _answer(job: Job, device: Device, backend: Backend) -> Answer:
+def _answer(job: Job, device: Device, backend: Backend, tell: Tell) -> Answer:
     if isinstance(job, Probe):
         return _probe(job, device, backend)
     if isinstance(job, Loop):
         return _loop(job, device, backend)
     if isinstance(job, Score):
         return _score(job, backend)
-    return _measure(job, device, backend)
+    return _measure(job, device, backend, tell)
 
 
 @contextmanager
@@ -253,7 +267,7 @@ def _loop(job: Loop, device: Device, backend: Backend) -> Looped:
     )
 
 
-def _measure(job: Measure, device: Device, backend: Backend) -> Measured:
+def _measure(job: Measure, device: Device, backend: Backend, tell: Tell) -> Measured:
     free = os.sched_getaffinity(0)
     processors = _pin(device, backend, job.target.threads)
     if not job.plan.telemetry_s and not job.energy:
@@ -263,59 +277,113 @@ def _measure(job: Measure, device: Device, backend: Backend) -> Measured:
     else:
         home = tuple(sorted(free - set(processors)))
         with telemetry.beside(job.target.device, processors, home) as watch:
-            return _watched(job, device, backend, processors, watch)
-    return _watched(job, device, backend, processors, watch)
+            return _Measuring(job, device, backend, processors, watch).all(tell)
+    return _Measuring(job, device, backend, processors, watch).all(tell)
 
 
-def _watched(
-    job: Measure,
-    device: Device,
-    backend: Backend,
-    processors: tuple[int, ...],
-    watch: telemetry.Watch,
-) -> Measured:
-    floor_s, chain_s = (_floor_s(model, job.target, backend) for model in (job.floor, job.chain))
-    start = perf_counter()
-    session = backend.open(job.workload, job.target)
-    open_s = perf_counter() - start
-    before = device.read(processors)
-    if job.plan.telemetry_s:
-        watch.begin(job.plan.telemetry_s)
-    clean = measure.clean_pass(session, job.plan)
-    during = watch.end() if job.plan.telemetry_s else ()
-    after = device.read(processors)
-    latency_s, node_s = median(clean.samples_s), max(0.0, (chain_s - floor_s) / (CHAIN - 1))
-    idle = tuple(measure.after_pauses_s(session, gap_s) for gap_s in job.plan.idle_s)
-    spent: Energy | None = None
-    if job.energy:
-        work = job.workload.batch, latency_s
-        spent = energy.measure(session, watch, device.facts(), job.plan.energy_s, work)
-    passes: tuple[OpPass, ...] = ()
-    if job.ops:
-        call_s = floor_s - node_s
-        cache_bytes = ops.core_cache_bytes(device.facts(), job.target.threads)
-        passes = ops.all_passes(session, job.plan, job.known, call_s, latency_s, cache_bytes)
-    session.close()
-    return Measured(
-        clock=session.clock,
-        facts={**session.facts, **_timing_facts(job, watch)},
-        samples_s=clean.samples_s,
-        warmups_s=clean.warmups_s,
-        loops=clean.loops,
-        state=stats.classify(clean.samples_s),
-        floor_s=floor_s,
-        open_s=open_s,
-        timed_s=clean.timed_s,
-        processors=processors,
-        cores=linux.kinds(processors),
-        siblings=linux.siblings(processors),
-        before=before,
-        after=after,
-        op_passes=passes,
-        idle=idle,
-        during=during,
-        energy=spent,
-    )
+class _Measuring(NamedTuple):
+    """What measuring a cell needs: the clean pass first, then the others, each on its own."""
+
+    job: Measure
+    device: Device
+    backend: Backend
+    processors: tuple[int, ...]
+    watch: telemetry.Watch
+
+    def all(self, tell: Tell) -> Measured:
+        """Clean time and passes; what there is so far is told after each."""
+        job = self.job
+        floor_s, chain_s = (
+            _floor_s(model, job.target, self.backend) for model in (job.floor, job.chain)
+        )
+        start = perf_counter()
+        session = self.backend.open(job.workload, job.target)
+        sofar = self._clean(session, floor_s, perf_counter() - start)
+        tell(sofar)
+        node_s = max(0.0, (chain_s - floor_s) / (CHAIN - 1))
+        sofar = self._rest(session, sofar, node_s, tell)
+        closed = attempt("close", session.close)
+        return _with(sofar, closed if isinstance(closed, Lost) else {})
+
+    def _clean(self, session: Session, floor_s: float, open_s: float) -> Measured:
+        plan = self.job.plan
+        before = self.device.read(self.processors)
+        if plan.telemetry_s:
+            self.watch.begin(plan.telemetry_s)
+        clean = measure.clean_pass(session, plan)
+        after = attempt("telemetry", lambda: self.device.read(self.processors))
+        sofar = Measured(
+            clock=session.clock,
+            facts={**session.facts, **_timing_facts(self.job, self.watch)},
+            samples_s=clean.samples_s,
+            warmups_s=clean.warmups_s,
+            loops=clean.loops,
+            state=stats.classify(clean.samples_s),
+            floor_s=floor_s,
+            open_s=open_s,
+            timed_s=clean.timed_s,
+            processors=self.processors,
+            cores=linux.kinds(self.processors),
+            siblings=linux.siblings(self.processors),
+            before=before,
+            after=Reading(),
+            pending=_asked(self.job),
+        )
+        return _with(sofar, after if isinstance(after, Lost) else {"after": after})
+
+    def _rest(self, session: Session, sofar: Measured, node_s: float, tell: Tell) -> Measured:
+        """With the result of all other passes; told after each."""
+        job, latency_s = self.job, median(sofar.samples_s)
+        passes: dict[str, Callable[[], dict[str, Any]]] = {
+            "telemetry": lambda: {"during": self.watch.end()},
+            "idle": lambda: {
+                "idle": tuple(measure.after_pauses_s(session, gap_s) for gap_s in job.plan.idle_s)
+            },
+            "energy": lambda: {"energy": self._energy(session, latency_s)},
+        }
+        for what in sofar.pending:
+            if what in passes:
+                sofar = _with(sofar, attempt(what, passes[what]))
+            else:
+                for one in self._ops(session, sofar.floor_s - node_s, latency_s):
+                    more = {"op_passes": (*sofar.op_passes, one)}
+                    sofar = _with(sofar, one if isinstance(one, Lost) else more)
+                    tell(sofar)
+            facts = {**session.facts, **_timing_facts(job, self.watch)}
+            sofar = replace(sofar, pending=sofar.pending[1:], facts=facts)
+            tell(sofar)
+        return sofar
+
+    def _energy(self, session: Session, latency_s: float) -> Energy:
+        plan, work = self.job.plan, (self.job.workload.batch, latency_s)
+        return energy.measure(session, self.watch, self.device.facts(), plan.energy_s, work)
+
+    def _ops(self, session: Session, call_s: float, latency_s: float) -> Iterator[OpPass | Lost]:
+        job = self.job
+        facts = attempt("ops", self.device.facts)
+        if isinstance(facts, Lost):
+            yield facts
+            return
+        cache_bytes = ops.core_cache_bytes(facts, job.target.threads)
+        yield from ops.all_passes(session, job.plan, job.known, call_s, latency_s, cache_bytes)
+
+
+def _asked(job: Measure) -> tuple[str, ...]:
+    """The passes after the clean one, in order."""
+    asked = {
+        "telemetry": job.plan.telemetry_s > 0,
+        "idle": bool(job.plan.idle_s),
+        "energy": job.energy,
+        "ops": job.ops,
+    }
+    return tuple(what for what, wanted in asked.items() if wanted)
+
+
+def _with(sofar: Measured, more: Mapping[str, Any] | Lost) -> Measured:
+    """With the fields of a pass that worked, or with what did not."""
+    if isinstance(more, Lost):
+        return replace(sofar, lost=(*sofar.lost, more))
+    return replace(sofar, **more)
 
 
 def _timing_facts(job: Measure, watch: telemetry.Watch) -> dict[str, Any]:
@@ -353,7 +421,12 @@ def main() -> None:
     if job.target.device == "cpu":
         _limit_memory()
     with os.fdopen(answers, "wb") as out:
-        out.write(msgspec.json.encode(do(job)))
+
+        def tell(answer: Answer) -> None:
+            out.write(msgspec.json.encode(answer) + b"\n")
+            out.flush()
+
+        tell(do(job, tell))
 
 
 if __name__ == "__main__":

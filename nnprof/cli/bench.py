@@ -308,7 +308,7 @@ def _sweep(run: Run, path: Path, shown: Shown) -> bool:
 
 def _print(path: Path, output: Output, *, bundled: bool, complete: bool) -> None:
     from nnprof.cli.show import print_cells, print_notes, print_ops
-    from nnprof.profiler import results
+    from nnprof.profiler import checks, results
 
     if not complete:
         sys.stderr.write("Stopped. What is measured is kept; go on with:\n")
@@ -325,5 +325,6 @@ def _print(path: Path, output: Output, *, bundled: bool, complete: bool) -> None
         print_notes(run)
         # Plain and on a line of its own, whatever the width: it will be copied.
         sys.stdout.write(f"Run: {shell_word(path)}\n")
-    if run.failures or not complete:
-        raise typer.Exit(1 if run.failures else INTERRUPTED)
+    failed = run.failures or not all(map(checks.is_complete, run.measurements))
+    if failed or not complete:
+        raise typer.Exit(1 if failed else INTERRUPTED)

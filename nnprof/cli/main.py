@@ -1,8 +1,8 @@
 """The `nnprof` command: collects the subcommands and turns errors into sentences and exit codes.
 
-Exit codes: 0 fine; 1 something was measured and failed, or a regression; 2 the request cannot be
-carried out as it stands; 70 a bug of nnprof's own; 130 stopped by Ctrl-C; 141 nobody read the
-output to its end.
+Exit codes: 0 fine; 1 something was measured and failed (a cell, or a pass of one), or a regression;
+2 the request cannot be carried out as it stands; 70 a bug of nnprof's own; 130 stopped by Ctrl-C;
+141 nobody read the output to its end.
 """
 
 from __future__ import annotations

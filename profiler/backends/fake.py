@@ -10,8 +10,10 @@ moves. Options (`--option NAME=VALUE`), all off by default:
 `drift`        relative growth from one sample to the next
 `cold`         the first inference takes that many times as long; halves each time
 `speed`        divides every time
-`fault`        `crash`, `hang`, `memory` or `error` when the model is opened …
+`fault`        `crash`, `hang`, `memory`, `error` or `bug` when the model is opened …
 `fault_batch`  … at this batch (every batch if not given)
+`fault_pass`   … or not then, but in this pass: `runtime`, `isolated`,
+               `differential`, `idle` or `close`
 =============  ==================================================================
 """
 
@@ -47,7 +49,9 @@ _DEFAULTS = {
     "speed": 1.0,
     "fault_batch": 0.0,
 }
-_FAULTS = ("", "crash", "hang", "memory", "error")
+_FAULTS = ("", "crash", "hang", "memory", "error", "bug")
+_PASSES = ("", "runtime", "isolated", "differential", "idle", "close")
+_WORDS = {"fault": _FAULTS, "fault_pass": _PASSES}
 
 
 class FakeSession:
@@ -58,7 +62,7 @@ class FakeSession:
     def __init__(self, workload: Workload, target: Target) -> None:
         import onnx
 
-        self._workload = workload
+        self._workload, self._options = workload, target.options
         self._numbers = _numbers(target)
         graph = onnx.load(workload.model.path, load_external_data=False).graph
         weights = {tensor.name: math.prod(tensor.dims) for tensor in graph.initializer}
@@ -120,11 +124,13 @@ class FakeSession:
         """The nodes of the file, as they stand."""
         return self._nodes
 
-    def pause(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:  # noqa: ARG002
         """The fake waits for nobody."""
+        self._enter("idle")
 
     def op_times(self, budget_s: float) -> OpPass:  # noqa: ARG002  a fake takes no time
         """The terms of the sum, each read as a real profiler does: two microseconds too long."""
+        self._enter("runtime")
         ops = tuple(
             ports.timed(node, index, seconds + _PROFILER_S, "runtime", kernel="fake")
             for index, (node, seconds) in enumerate(zip(self._nodes, self._node_s, strict=True))
@@ -133,17 +139,25 @@ class FakeSession:
 
     def alone(self, copies: Mapping[str, int]) -> Iterator[tuple[str, Part]]:
         """Each node alone; a fake has no caches."""
+        self._enter("isolated")
         seconds = {node.key: s for node, s in zip(self._nodes, self._node_s, strict=True)}
         for key, count in copies.items():
             yield key, _FakePart(self, count * seconds[key])
 
     def beginnings(self) -> Iterator[Part]:
         """The sums up to each node."""
+        self._enter("differential")
         for end in range(len(self._nodes)):
             yield _FakePart(self, sum(self._node_s[: end + 1]))
 
     def close(self) -> None:
         """Nothing to give back."""
+        self._enter("close")
+
+    def _enter(self, what: str) -> None:
+        """The fault that was asked for in this pass."""
+        if self._options.get("fault_pass") == what and self._workload.model.name != FLOOR:
+            _misbehave(self._options.get("fault", ""), self._workload)
 
 
 class _FakePart:
@@ -161,17 +175,17 @@ class _FakePart:
 
 
 def _numbers(target: Target) -> dict[str, float]:
-    unknown = set(target.options) - set(_DEFAULTS) - {"fault"}
+    unknown = set(target.options) - set(_DEFAULTS) - set(_WORDS)
     if unknown:
         raise UsageError(
             f"The fake backend has no option '{min(unknown)}'.",
-            f"It has: {', '.join((*_DEFAULTS, 'fault'))}.",
+            f"It has: {', '.join((*_DEFAULTS, *_WORDS))}.",
         )
     numbers = dict(_DEFAULTS)
     for name, value in target.options.items():
-        if name == "fault":
-            if value not in _FAULTS:
-                raise UsageError(f"No fault '{value}'.", f"Known: {', '.join(_FAULTS[1:])}.")
+        if name in _WORDS:
+            if value not in _WORDS[name]:
+                raise UsageError(f"No {name} '{value}'.", f"Known: {', '.join(_WORDS[name][1:])}.")
             continue
         try:
             numbers[name] = float(value)
@@ -189,6 +203,8 @@ def _misbehave(fault: str, workload: Workload) -> None:
         raise OutOfMemory(f"Batch {workload.batch} does not fit.", "Ask for a smaller batch.")
     elif fault == "error":
         raise BadFile(f"The fake refuses {Path(workload.model.path).name}.")
+    elif fault == "bug":
+        raise RuntimeError("The fake has a bug.")
 
 
 class Fake:
@@ -204,7 +220,8 @@ class Fake:
         """A session, or the fault that was asked for."""
         session = FakeSession(workload, target)
         at = _numbers(target)["fault_batch"]
-        if workload.model.name != FLOOR and at in (0, workload.batch):
+        later = bool(target.options.get("fault_pass"))
+        if workload.model.name != FLOOR and not later and at in (0, workload.batch):
             _misbehave(target.options.get("fault", ""), workload)
         return session
 

@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from nnprof.errors import UsageError
 from nnprof.types import Model, Tensor
@@ -146,6 +148,19 @@ def _first_free(tensor: Tensor) -> int | None:
         if isinstance(side, int):
             return None
     return None
+
+
+# --- arrays ---------------------------------------------------------------------------------------
+
+
+def front(array: NDArray[Any], axis: int | None) -> NDArray[Any]:
+    """An input's array with its batch in front; without a batch axis, it is a batch of one."""
+    return array[np.newaxis] if axis is None else np.moveaxis(array, axis, 0)
+
+
+def back(tiles: NDArray[Any], axis: int | None) -> NDArray[Any]:
+    """Tiles (N, …) as the input wants them: the inverse of `front`."""
+    return tiles[0] if axis is None else np.moveaxis(tiles, 0, axis)
 
 
 # --- what the user says ---------------------------------------------------------------------------

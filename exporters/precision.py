@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from nnprof.errors import NnprofError, Unavailable, UsageError
 from nnprof.exporters import identity
+from nnprof.exporters.axes import back
 from nnprof.exporters.int8 import ANYWHERE, Form
 from nnprof.exporters.onnx import METADATA, cached, default_cache, digest, installed, keep
 from nnprof.types import Model
@@ -39,7 +40,7 @@ _CHUNK = 64
 
 
 class Calibration(NamedTuple):
-    """Tiles (N, …) as the model takes them, and what they are, for people."""
+    """Tiles (N, …), the batch in front whatever the model has there; what they are, for people."""
 
     tiles: NDArray[Any]
     source: str
@@ -149,7 +150,8 @@ def _quantised(model: Model, calibration: Calibration, form: Form) -> onnx.Model
             count = len(calibration.tiles) // size * size or size
             tiles = np.resize(calibration.tiles, (count, *calibration.tiles.shape[1:]))
             name, dtype = model.inputs[0].name, model.inputs[0].dtype
-            chunks = [tiles[start : start + size] for start in range(0, count, size)]
+            axis = model.axes.get(name)
+            chunks = [back(tiles[at : at + size], axis) for at in range(0, count, size)]
             self._left = iter([{name: chunk.astype(dtype)} for chunk in chunks])
 
         def get_next(self) -> dict[str, NDArray[Any]] | None:

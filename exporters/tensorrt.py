@@ -53,6 +53,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         version: of TensorRT, such as "10.3.0".
         device: name of the GPU, or of the host that it is in.
         compute: compute capability, such as "8.7"; "" where it is not known.
+        shapes: for each batch that of each input; () where only first axes are free, and are it.
     """
 
     model: str
@@ -61,11 +62,15 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     device: str
     compute: str = ""
+    shapes: tuple[dict[str, tuple[int, ...]], ...] = ()
 
     @property
     def key(self) -> str:
         """The same for the same recipe."""
-        return hashlib.sha256(msgspec.json.encode(self)).hexdigest()[:_KEY_DIGITS]
+        parts = msgspec.structs.asdict(self)
+        if not self.shapes:  # as before there were any, so that engines at hand are found
+            del parts["shapes"]
+        return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:_KEY_DIGITS]
 
 
 class Stamp(msgspec.Struct, frozen=True, kw_only=True):
@@ -193,6 +198,7 @@ def _words(field: str, value: Any) -> str:
         "device": "the GPU",
         "compute": "compute capability",
         "batches": "the batches",
+        "shapes": "the shapes",
         "precision": "precision",
         "model": "the model",
     }
@@ -214,7 +220,7 @@ def build(model: Model, recipe: Recipe, timings: bytes) -> tuple[bytes, bytes]:
     ONNX nodes it was made of.
 
     Args:
-        model: free in its first dimension, or bound to the one batch of the recipe.
+        model: free where the recipe has a size for it, or bound to the one batch of the recipe.
         recipe: for this TensorRT on this GPU.
         timings: a timing cache of this version and GPU, b"" for a new one.
 
@@ -238,7 +244,7 @@ def build(model: Model, recipe: Recipe, timings: bytes) -> tuple[bytes, bytes]:
     for name in _builder_flags(recipe):
         config.set_flag(trt.BuilderFlag.__members__[name])
     config.set_timing_cache(config.create_timing_cache(timings), ignore_mismatch=False)
-    for profile in _profiles(builder, network, recipe.batches):
+    for profile in _profiles(builder, network, recipe):
         config.add_optimization_profile(profile)
     plan: Any = builder.build_serialized_network(network, config)
     if plan is None:
@@ -278,17 +284,18 @@ def _builder_flags(recipe: Recipe) -> tuple[str, ...]:
 
 
 def _profiles(
-    builder: trt.Builder, network: trt.INetworkDefinition, batches: Sequence[int]
+    builder: trt.Builder, network: trt.INetworkDefinition, recipe: Recipe
 ) -> Iterator[trt.IOptimizationProfile]:
     """For each batch one that is made for it alone; none where nothing is free."""
     import tensorrt as trt
 
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
     free = [tensor for tensor in inputs if -1 in tensor.shape[:]]
-    for batch in batches if free else ():
+    for index, batch in enumerate(recipe.batches if free else ()):
         profile = builder.create_optimization_profile()
         for tensor in free:
-            shape = trt.Dims([batch, *tensor.shape[1:]])
+            plain = [batch, *tensor.shape[1:]]
+            shape = trt.Dims(recipe.shapes[index][tensor.name] if recipe.shapes else plain)
             profile.set_shape(tensor.name, min=shape, opt=shape, max=shape)
         yield profile
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from nnprof import registry
 from nnprof.errors import NnprofError, Unavailable, UsageError
+from nnprof.exporters.axes import front
 from nnprof.exporters.int8 import ANYWHERE, Form
 from nnprof.exporters.precision import CALIBRATION_TILES, PRECISIONS, Calibration, convert
 from nnprof.networks import bundled, datasets
@@ -114,7 +115,9 @@ def _converted(work: Workload, precision: str, form: Form) -> Model:
         return work.model
     _LOG.info("converting %s to %s", work.model.name, precision)
     tiles = calibration(work) if precision == "int8" else Calibration(np.zeros(0), "")
-    return convert(work.model, precision, tiles, form=form)
+    made = convert(work.model, precision, tiles, form=form)
+    # Where the batch lies is not for the converted file to say, which may name its sides anew.
+    return replace(made, batch_axes=work.model.batch_axes, batch_from=work.model.batch_from)
 
 
 def calibration(work: Workload) -> Calibration:
@@ -130,7 +133,7 @@ def calibration(work: Workload) -> Calibration:
         # Spread over the set, since the order of a set may follow its classes.
         count = min(CALIBRATION_TILES, len(training.train_tiles))
         chosen = np.linspace(0, len(training.train_tiles) - 1, count).astype(int)
-        tiles = _shaped(training.train_tiles[chosen], work.model)
+        tiles = _shaped(training.train_tiles[chosen], work)
         return Calibration(tiles, f"training tiles of {training.name}")
     if work.data != "generated":
         return _filled(work, "bundled tiles")
@@ -138,16 +141,23 @@ def calibration(work: Workload) -> Calibration:
 
 
 def _filled(work: Workload, source: str) -> Calibration:
-    batch = work.model.fixed_batch or CALIBRATION_TILES
-    (tiles, *_) = inputs.make(replace(work, batch=batch)).values()
-    count = len(tiles)
-    if work.data != "generated":
-        count = min(count, len(next(iter(inputs.read_data(Path(work.data)).values()))))
-    return Calibration(tiles[:count], source)
+    if work.data == "generated":
+        batch = work.model.fixed_batch or CALIBRATION_TILES
+        (array, *_) = inputs.make(replace(work, batch=batch)).values()
+    else:
+        (array, *_) = inputs.given(work).values()
+    return Calibration(front(array, _axis(work.model))[:CALIBRATION_TILES], source)
 
 
-def _shaped(tiles: NDArray[Any], model: Model) -> NDArray[Any]:
-    return tiles.reshape(len(tiles), *inputs.shape_at(model.inputs[0], 1)[1:])
+def _axis(model: Model) -> int | None:
+    return model.axes.get(model.inputs[0].name)
+
+
+def _shaped(tiles: NDArray[Any], work: Workload) -> NDArray[Any]:
+    """A data set's tiles (N, …) in the shape that the model has for one."""
+    tensor, axis = work.model.inputs[0], _axis(work.model)
+    shape = inputs.shape_at(tensor, work)
+    return tiles.reshape(len(tiles), *(side for at, side in enumerate(shape) if at != axis))
 
 
 def _dataset(model: Model) -> Dataset | str:
@@ -172,22 +182,22 @@ def labelled(work: Workload, source: Model) -> Labelled | str:
     if work.data != "generated" and work.data != str(bundled.tiles_path()):
         arrays = inputs.read_data(Path(work.data))
         if "labels" in arrays:
-            return _from_file(work.data, arrays)
+            return _from_file(work, arrays)
     training = _dataset(source)
     if isinstance(training, Dataset):
-        tiles = _shaped(training.test_tiles, source)
+        tiles = _shaped(training.test_tiles, work)
         return Labelled(tiles, training.test_labels, f"test tiles of {training.name}")
     if work.data == str(bundled.tiles_path()):
-        return _from_file(work.data, inputs.read_data(Path(work.data)))
+        return _from_file(work, inputs.read_data(Path(work.data)))
     return training
 
 
-def _from_file(path: str, arrays: Mapping[str, NDArray[Any]]) -> Labelled | str:
-    labels = arrays["labels"]
-    tiles = [array for name, array in arrays.items() if name != "labels" and array.ndim > 1]
-    if not tiles or len(tiles[0]) != len(labels):
-        return f"{Path(path).name} does not have one label for each tile"
-    return Labelled(tiles[0], labels, f"tiles of {Path(path).name}")
+def _from_file(work: Workload, arrays: Mapping[str, NDArray[Any]]) -> Labelled | str:
+    name, labels = Path(work.data).name, arrays["labels"]
+    tiles = front(next(iter(inputs.given(work).values())), _axis(work.model))
+    if labels.shape != (len(tiles),):
+        return f"{name} does not have one label for each tile"
+    return Labelled(tiles, labels, f"tiles of {name}")
 
 
 def score(run: Run, path: Path, sources: Mapping[str, Model]) -> Run:

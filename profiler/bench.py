@@ -141,10 +141,10 @@ def probe(target: Target) -> dict[str, Any]:
 
 
 def _probe(cells: Sequence[Cell]) -> dict[str, Any]:
-    """The environment; raises what the runtime has against a model, before hours are spent.
+    """The environment; raises what the runtime has against all models, before hours are spent.
 
-    A model that crashes the worker or does not fit is no reason to stop the others: it will be a
-    Failure in its own cells.
+    A model that is refused, crashes the worker or does not fit is no reason to stop the others: it
+    will be a Failure in its own cells.
     """
     target = cells[0].target
     _LOG.debug(
@@ -152,14 +152,10 @@ def _probe(cells: Sequence[Cell]) -> dict[str, Any]:
         target.backend,
         target.device,
     )
-    smallest = {
-        cell.workload.model.sha256: replace(
-            cell.workload, batch=cell.workload.model.fixed_batch or 1
-        )
-        for cell in cells
-    }
+    # The smallest batch asked for first; a network need not run at one that nobody asked for.
+    asked = tuple(sorted((cell.workload for cell in cells), key=lambda work: work.batch))
     try:
-        answer = hosts.run(Probe(target=target, workloads=tuple(smallest.values())), _PROBE_LIMIT_S)
+        answer = hosts.run(Probe(target=target, workloads=asked), _PROBE_LIMIT_S)
     except CellError:
         environment = probe(target)
     else:

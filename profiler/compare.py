@@ -18,7 +18,7 @@ import msgspec
 
 from nnprof.errors import UsageError
 from nnprof.profiler import stats
-from nnprof.types import Failure, Measurement, Run
+from nnprof.types import Failure, Measurement, Run, Workload
 
 TOLERANCE = 0.01
 SAME = 0.03
@@ -150,12 +150,24 @@ def _unlike(before: Run, after: Run) -> list[tuple[str, str, str]]:
 
 # --- cells ----------------------------------------------------------------------------------------
 
-_Key = tuple[str, int, str]
+_Key = tuple[str, int, str, str]
 
 
 def _question(item: Measurement | Failure) -> _Key:
     work = item.workload
-    return work.model.name, work.batch, work.precision
+    return work.model.name, work.batch, work.precision, _sides(work)
+
+
+def _sides(work: Workload) -> str:
+    """What stood for the free sides: the sizes given, and which of them is the batch."""
+    axes = work.model.axes
+    found = [f"{name}={side}" for name, side in sorted(work.dims.items())]
+    found += [
+        f"batch on axis {axis} of {one.name}"
+        for one in work.model.inputs
+        if (axis := axes.get(one.name, 0)) and isinstance(one.shape[axis], str)
+    ]
+    return "".join(f", {one}" for one in found)
 
 
 def _finished(run: Run) -> dict[_Key, Measurement]:
@@ -163,7 +175,7 @@ def _finished(run: Run) -> dict[_Key, Measurement]:
 
 
 def _names(cells: dict[_Key, Measurement], keys: Iterable[_Key]) -> tuple[str, ...]:
-    return tuple(f"{cells[key].workload.model.name}, batch {key[1]}" for key in keys)
+    return tuple(f"{cells[key].workload.model.name}, batch {key[1]}{key[3]}" for key in keys)
 
 
 def _change(before: Measurement, after: Measurement) -> _Change | None:

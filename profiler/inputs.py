@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, UsageError
+from nnprof.exporters.axes import UNNAMED
 from nnprof.profiler.arrays import read, require_memory
 from nnprof.types import Model, Tensor, Workload
 
@@ -17,59 +20,162 @@ _INTEGERS_BELOW = 2
 
 
 def make(workload: Workload) -> dict[str, NDArray[Any]]:
-    """One array per input, the batch in front.
+    """One array per input.
 
     Floating inputs get whole numbers from 0 to 255, as tiles are; integers 0 or 1; the seed makes
-    them repeatable. With `workload.data` a file, its tiles, repeated until the batch is full.
+    them repeatable. With `workload.data` a file, its arrays as they are; along the batch axis alone
+    the first tiles are taken, or repeated in order until the batch is full.
 
     Raises:
         BadFile: the data file does not fit the model.
         UsageError: a type or a free dimension that nothing can be made up for.
     """
+    for tensor in workload.model.inputs:
+        _dtype(tensor)
     if workload.data != "generated":
         return _from_file(workload)
     random = np.random.default_rng(workload.seed)
-    return {
-        tensor.name: _generate(tensor, workload.batch, random) for tensor in workload.model.inputs
-    }
+    return {tensor.name: _generate(tensor, workload, random) for tensor in workload.model.inputs}
+
+
+def shapes(workload: Workload) -> dict[str, tuple[int, ...]]:
+    """The shapes of what `make` gives, by input.
+
+    Raises:
+        BadFile, UsageError: as `make`.
+    """
+    if workload.data != "generated":
+        return {name: array.shape for name, array in make(workload).items()}
+    return {tensor.name: shape_at(tensor, workload) for tensor in workload.model.inputs}
+
+
+def profiles(workload: Workload, batches: Sequence[int]) -> tuple[dict[str, tuple[int, ...]], ...]:
+    """The shapes at each of these batches; () where only first axes are free, and are the batch."""
+    axes = workload.model.axes
+    plain = all(
+        isinstance(side, int) or (axis == 0 and axes.get(tensor.name) == 0)
+        for tensor in workload.model.inputs
+        for axis, side in enumerate(tensor.shape)
+    )
+    return () if plain else tuple(shapes(replace(workload, batch=batch)) for batch in batches)
 
 
 def check_batch(model: Model, batch: int) -> None:
     """Refuse a batch that the model is not made for.
 
     Raises:
-        UsageError: the file is bound to another batch.
+        UsageError: the file is bound to another batch, or has none.
     """
-    if model.fixed_batch not in (None, batch):
+    if model.fixed_batch in (None, batch):
+        return
+    if not model.axes and model.inputs:
+        largest = max(model.inputs, key=lambda tensor: len(tensor.shape))
+        where = f", or say where it is: --batch-axis {largest.name}=0" if largest.shape else ""
         raise UsageError(
-            f"{model.name} is bound to batch {model.fixed_batch}, not {batch}.",
-            f"Leave out --batch, or ask for --batch {model.fixed_batch}.",
+            f"No input of {model.name} has a batch axis that can be told, so it is one inference "
+            f"and not batch {batch}.",
+            f"Leave out --batch{where}.",
         )
+    raise UsageError(
+        f"{model.name} is bound to batch {model.fixed_batch}, not {batch}.",
+        f"Leave out --batch, or ask for --batch {model.fixed_batch}.",
+    )
 
 
-def shape_at(tensor: Tensor, batch: int) -> tuple[int, ...]:
-    """The tensor's shape at a batch size.
+def sides(tensor: Tensor, workload: Workload) -> tuple[int | str, ...]:
+    """The input's shape with the batch and the given dimensions in it; a name where still free."""
+    axis, dims = workload.model.axes.get(tensor.name), workload.dims
+    named = _batch_names(workload.model)
+    return tuple(
+        side
+        if isinstance(side, int)
+        else workload.batch
+        if at == axis or side in named
+        else dims.get(f"{tensor.name}.{at}", dims.get(side, side))
+        for at, side in enumerate(tensor.shape)
+    )
+
+
+def _batch_names(model: Model) -> set[str]:
+    """What the file calls its batch."""
+    axes = model.axes
+    sides = {one.shape[axes[one.name]] for one in model.inputs if one.name in axes}
+    return {side for side in sides if isinstance(side, str)} - {UNNAMED}
+
+
+def shape_at(tensor: Tensor, workload: Workload) -> tuple[int, ...]:
+    """The input's shape in that workload.
 
     Raises:
-        UsageError: a dimension other than the first is free.
+        UsageError: a dimension is free that is neither the batch nor given.
     """
-    sides = [batch if isinstance(side, str) and not axis else side
-             for axis, side in enumerate(tensor.shape)]  # fmt: skip
-    for axis, side in enumerate(sides):
+    shape = sides(tensor, workload)
+    for axis, side in enumerate(shape):
         if isinstance(side, str):
+            called = "" if side == UNNAMED else f" '{side}'"
+            word = f"{tensor.name}.{axis}" if side == UNNAMED else side
             raise UsageError(
-                f"Input '{tensor.name}' has a free dimension '{side}' at axis {axis}.",
-                "Give the inputs with --data FILE.npz.",
+                f"Input '{tensor.name}' has a free dimension{called} at axis {axis}.",
+                f"Give its size with --dim {word}=N, or the inputs with --data FILE.npz.",
             )
-    return tuple(int(side) for side in sides)
+    return tuple(int(side) for side in shape)
 
 
-def _generate(tensor: Tensor, batch: int, random: np.random.Generator) -> NDArray[Any]:
-    shape = shape_at(tensor, batch)
+def check_dims(model: Model, dims: Mapping[str, int]) -> dict[str, int]:
+    """Those of the given dimensions that the model leaves free.
+
+    Raises:
+        UsageError: one of them is the model's batch.
+    """
+    batch = _batch_names(model) | {f"{name}.{axis}" for name, axis in model.axes.items()}
+    for name in dims:
+        if name in batch:
+            raise UsageError(
+                f"'{name}' is the batch of {model.name}.", f"Give it with --batch {dims[name]}."
+            )
+    free = _free_sides(model)
+    return {name: side for name, side in dims.items() if name in free}
+
+
+def _free_sides(model: Model) -> set[str]:
+    """What `--dim` can name: free dimensions by their name and as INPUT.AXIS."""
+    found, batch = set(), _batch_names(model)
+    for tensor in model.inputs:
+        for axis, side in enumerate(tensor.shape):
+            own = isinstance(side, str) and side not in batch
+            if own and axis != model.axes.get(tensor.name):
+                found |= {f"{tensor.name}.{axis}", str(side)} - {UNNAMED}
+    return found
+
+
+def free_sides(models: Iterable[Model]) -> tuple[str, ...]:
+    """What `--dim` can name in any of these models, in order."""
+    return tuple(sorted({name for model in models for name in _free_sides(model)}))
+
+
+def _dtype(tensor: Tensor) -> np.dtype[Any]:
+    """The type of the input's arrays: objects for text.
+
+    Raises:
+        UsageError: numpy has no such type, so no array of it can be made or read.
+    """
+    if tensor.dtype in ("string", "object"):
+        return np.dtype(object)
     try:
-        dtype = np.dtype(tensor.dtype)
+        found = np.dtype(tensor.dtype)
     except TypeError:
-        dtype = np.dtype(object)
+        found = np.dtype(np.void)
+    if found.kind == "V":  # bfloat16, int4 and the like, also where an extension knows them
+        raise UsageError(
+            f"Input '{tensor.name}' is of type {tensor.dtype}, which numpy and its files do not "
+            "have: nothing can be fed in.",
+            f"Export the model with a float32 input that is cast to {tensor.dtype} inside.",
+        )
+    return found
+
+
+def _generate(tensor: Tensor, workload: Workload, random: np.random.Generator) -> NDArray[Any]:
+    shape, dtype = shape_at(tensor, workload), _dtype(tensor)
     require_memory(tensor.name, shape, max(1, dtype.itemsize))
     if dtype.kind == "f":
         # Bytes first: a float64 intermediate would need eight times the memory.
@@ -84,16 +190,39 @@ def _generate(tensor: Tensor, batch: int, random: np.random.Generator) -> NDArra
     )
 
 
+# --- a file of the user's -------------------------------------------------------------------------
+
+
 def _from_file(workload: Workload) -> dict[str, NDArray[Any]]:
-    arrays = read_data(Path(workload.data))
-    tensors = workload.model.inputs
+    arrays = given(workload)
+    _check_counts(arrays, workload)
+    return {
+        tensor.name: _cast(tensor, _filled(tensor, arrays[tensor.name], workload), workload)
+        for tensor in workload.model.inputs
+    }
+
+
+def given(workload: Workload) -> dict[str, NDArray[Any]]:
+    """The arrays of `workload.data` by input, uncut and uncast, with as many tiles as they have.
+
+    Raises:
+        BadFile: the file has no array for an input, or one of another shape.
+    """
+    arrays, tensors = read_data(Path(workload.data)), workload.model.inputs
     if "" in arrays:
         arrays = {tensors[0].name: arrays[""]}
     elif len(tensors) == 1 and tensors[0].name not in arrays:
-        # An .npz of labelled tiles: the first array that is no vector of labels.
-        tiles = [array for array in arrays.values() if array.ndim > 1] or list(arrays.values())
-        arrays = {tensors[0].name: tiles[0]}
-    return {tensor.name: _fit(tensor, arrays, workload) for tensor in tensors}
+        arrays = {tensors[0].name: _tiles(tensors[0], arrays)}
+    for tensor in tensors:
+        _check_fits(tensor, arrays, workload)
+    return {tensor.name: arrays[tensor.name] for tensor in tensors}
+
+
+def _tiles(tensor: Tensor, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """Of an .npz of labelled tiles: the first array of as many sides as the input has."""
+    others = [array for name, array in arrays.items() if name != "labels"] or [*arrays.values()]
+    alike = [array for array in others if array.ndim == len(tensor.shape)]
+    return [*alike, *(array for array in others if array.ndim > 1), *others][0]
 
 
 def read_data(path: Path) -> dict[str, NDArray[Any]]:
@@ -105,22 +234,78 @@ def read_data(path: Path) -> dict[str, NDArray[Any]]:
     return read(path)
 
 
-def _fit(tensor: Tensor, arrays: dict[str, NDArray[Any]], workload: Workload) -> NDArray[Any]:
+def _check_fits(tensor: Tensor, arrays: Mapping[str, NDArray[Any]], workload: Workload) -> None:
     if tensor.name not in arrays:
         raise BadFile(
             f"{workload.data} has no array '{tensor.name}'.", f"It has: {', '.join(arrays)}."
         )
-    array = arrays[tensor.name]
-    wanted = tuple(side if isinstance(side, int) else None for side in tensor.shape[1:])
-    fits = len(array.shape) == len(tensor.shape) and all(
-        need in (None, have) for need, have in zip(wanted, array.shape[1:], strict=True)
+    have, need = arrays[tensor.name].shape, sides(tensor, workload)
+    axis = workload.model.axes.get(tensor.name)
+    fits = len(have) == len(need) and all(
+        isinstance(side, str) or side == own or (at == axis and own)
+        for at, (side, own) in enumerate(zip(need, have, strict=True))
     )
-    if not fits or not len(array):
-        shape = "×".join(map(str, tensor.shape))
+    if not fits:
+        wanted = [tensor.shape[at] if at == axis else side for at, side in enumerate(need)]
         raise BadFile(
-            f"{workload.data} holds {'×'.join(map(str, array.shape))}, "
-            f"but input '{tensor.name}' needs {shape}.",
-            "Give tiles of that shape.",
+            f"{workload.data} holds {_times(have)}, but input '{tensor.name}' needs "
+            f"{_times(wanted)}.",
+            "Give tiles of that shape." if axis is not None else "Give an array of that shape.",
         )
-    repeated = np.resize(array, (workload.batch, *array.shape[1:]))
-    return repeated.astype(tensor.dtype)
+
+
+def _times(shape: Iterable[int | str]) -> str:
+    return "×".join(map(str, shape)) or "a single value"
+
+
+def _check_counts(arrays: Mapping[str, NDArray[Any]], workload: Workload) -> None:
+    """Refuse inputs of unlike numbers of tiles, and to cut along an axis that is only guessed."""
+    model = workload.model
+    counts = {name: arrays[name].shape[axis] for name, axis in model.axes.items()}
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{count} along axis {model.axes[name]} of {name}"
+                           for name, count in counts.items())  # fmt: skip
+        raise BadFile(
+            f"{workload.data} has unlike numbers of tiles: {listed}.",
+            "Give as many of each; --batch-axis INPUT=AXIS, or INPUT=none, says what holds tiles.",
+        )
+    batch = model.fixed_batch or workload.batch
+    for name, count in counts.items():
+        if model.batch_from == "guessed" and count != batch:
+            raise BadFile(
+                f"{workload.data} holds {count} along axis {model.axes[name]} of {name}, not "
+                f"{batch}, and that this axis is the batch is only a guess.",
+                f"Say which is: --batch-axis {name}={model.axes[name]}, another axis, or none.",
+            )
+
+
+def _filled(tensor: Tensor, array: NDArray[Any], workload: Workload) -> NDArray[Any]:
+    """The array with the batch's number of tiles along its batch axis, else as it is."""
+    axis = workload.model.axes.get(tensor.name)
+    if axis is None:
+        return array
+    count, have = int(sides(tensor, workload)[axis]), array.shape[axis]
+    if count == have:
+        return array
+    require_memory(tensor.name, (count, array.size // have), array.itemsize)
+    filled: NDArray[Any] = np.take(array, np.arange(count) % have, axis=axis)
+    return filled
+
+
+def _cast(tensor: Tensor, array: NDArray[Any], workload: Workload) -> NDArray[Any]:
+    """In the declared type; rounding to a narrower float is fine, any other loss is not."""
+    dtype = _dtype(tensor)
+    kinds = {"f": "buif", "i": "buif", "u": "buif", "b": "buif", "c": "buifc", "O": "OUS"}
+    fits = array.dtype.kind in kinds.get(dtype.kind, "")
+    if fits and array.dtype != dtype and dtype.kind != "O":
+        with np.errstate(all="ignore"):
+            cast = array.astype(dtype)
+            same = np.isfinite(cast) == np.isfinite(array) if dtype.kind == "f" else cast == array
+        fits, array = bool(np.all(same)), cast
+    if not fits:
+        raise BadFile(
+            f"{workload.data} has {array.dtype} values that input '{tensor.name}' cannot hold as "
+            f"{tensor.dtype}.",
+            f"Write them as {tensor.dtype}.",
+        )
+    return array.astype(dtype, copy=False)

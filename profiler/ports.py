@@ -200,8 +200,8 @@ class Shell(Protocol):
 
 
 def arrays_like(arrays: Arrays) -> dict[str, NDArray[Any]]:
-    """Contiguous copies that a runtime may bind."""
-    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    """Contiguous arrays that a runtime may bind; a scalar stays one."""
+    return {name: np.asarray(array, order="C") for name, array in arrays.items()}
 
 
 def timed(

@@ -16,7 +16,7 @@ from nnprof.profiler import checks, energy, roofline, stats
 from nnprof.profiler.roofline import Roofline
 from nnprof.terminal import Table, styled
 from nnprof.text import csv_cell, markdown
-from nnprof.types import Check, Failure, Measurement, Model, OpPass, OpTime, Run, Target
+from nnprof.types import Check, Failure, Measurement, Model, OpPass, OpTime, Run, Target, Workload
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -71,11 +71,11 @@ def _what(item: Measurement | Failure) -> Row:
 def _row(measurement: Measurement) -> Row:
     latency_s = stats.latency_s(measurement)
     low_s, high_s = stats.interval_s(measurement) or (None, None)
-    batch = measurement.workload.batch
+    tiles = measurement.workload.tiles
     return {
         **_what(measurement),
-        "tiles_per_ms": batch / (latency_s * 1e3),
-        "ms_per_tile": latency_s * 1e3 / batch,
+        "tiles_per_ms": tiles and tiles / (latency_s * 1e3),
+        "ms_per_tile": _per(tiles, latency_s),
         "latency_ms": latency_s * 1e3,
         "low_ms": _ms(low_s),
         "high_ms": _ms(high_s),
@@ -97,10 +97,16 @@ def _total_rail(run: Run) -> str | None:
 def _energy(measurement: Measurement, total: str | None) -> Row:
     """From the rail that feeds the whole device; where there is none, from the GPU's."""
     first = next(iter(energy.per_tile(measurement, total)), None)
+    counted = measurement.workload.tiles
     return {
-        "mj_per_tile": first.joules * 1e3 if first else None,
+        "mj_per_tile": first.joules * 1e3 if first and counted else None,
         "rail": first.rail if first else None,
     }
+
+
+def _per(tiles: int | None, seconds: float) -> float | None:
+    """Milliseconds per tile; None where an inference is not known to be any number of tiles."""
+    return seconds * 1e3 / tiles if tiles else None
 
 
 def _ms(seconds: float | None) -> float | None:
@@ -127,16 +133,16 @@ def _op_rows(measurement: Measurement, limits: Roofline | None) -> list[Row]:
     if measurement.ops is None:
         return []
     total_s = sum(op.seconds for op in measurement.ops.ops)
-    batch = measurement.workload.batch
+    work = measurement.workload
     return [
         {
-            "network": measurement.workload.model.name,
-            "batch": batch,
+            "network": work.model.name,
+            "batch": work.batch,
             "index": op.index,
             "op": op.op,
             "kind": op.kind,
             "ms": op.seconds * 1e3,
-            "ms_per_tile": op.seconds * 1e3 / batch,
+            "ms_per_tile": _per(work.tiles, op.seconds),
             "share": op.seconds / total_s if total_s else None,
             "method": op.method,
             "low_ms": _ms(op.low_s),
@@ -345,7 +351,7 @@ def kind_table(measurement: Measurement) -> Table:
     spent = {kind: sum(op.seconds for op in group) for kind, group in by_kind.items()}
     kinds = sorted(spent, key=lambda kind: -spent[kind])
     table = _op_layout("kind", "ops")
-    numbers = _op_numbers([spent[kind] for kind in kinds], measurement.workload.batch)
+    numbers = _op_numbers([spent[kind] for kind in kinds], measurement.workload.tiles)
     for kind, own in zip(kinds, numbers, strict=True):
         methods = ", ".join(sorted({op.method for op in by_kind[kind]}))
         table.add_row(kind, *own, str(len(by_kind[kind])), methods)
@@ -356,7 +362,7 @@ def op_table(measurement: Measurement, limits: Roofline | None = None) -> Table:
     """Time per op in order of execution; with limits, how close each comes to which of them."""
     ops = _ops(measurement)
     table = _op_layout("op", "± %", *(["of limit"] if limits else []))
-    numbers = _op_numbers([op.seconds for op in ops], measurement.workload.batch)
+    numbers = _op_numbers([op.seconds for op in ops], measurement.workload.tiles)
     for op, own in zip(ops, numbers, strict=True):
         against = _against(op, limits)
         reached = f"{against['of_limit']:.0%} {against['bound']}" if against["bound"] else "–"
@@ -386,11 +392,13 @@ def _op_layout(first: str, *more: str) -> Table:
     return table
 
 
-def _op_numbers(seconds: Sequence[float], batch: int) -> list[tuple[str, str, str]]:
+def _op_numbers(seconds: Sequence[float], tiles: int | None) -> list[tuple[str, str, str]]:
     """Ms and ms/tile aligned on the decimal point, and the share of Σops."""
     total_s = sum(seconds)
     ms = aligned([value * 1e3 for value in seconds])
-    ms_per_tile = aligned([value * 1e3 / batch for value in seconds])
+    ms_per_tile = ["–"] * len(ms)
+    if tiles:
+        ms_per_tile = aligned([value * 1e3 / tiles for value in seconds])
     shares = [f"{value / total_s:.1%}" if total_s else "–" for value in seconds]
     return list(zip(ms, ms_per_tile, shares, strict=True))
 
@@ -451,6 +459,41 @@ def _state_line(isolated: OpPass) -> str:
     )
 
 
+def batch_lines(run: Run) -> list[str]:
+    """Where the batch of each network lies, where that is not plainly the first axis."""
+    models = {cell.workload.model.sha256: cell.workload for cell in run.study.cells}
+    lines = [_batch_line(work) for work in models.values()]
+    given = {f"{name}={side}" for work in models.values() for name, side in work.dims.items()}
+    sides = [f"Free sides, as given: {', '.join(sorted(given))}."] if given else []
+    return [line for line in lines if line] + sides
+
+
+def _batch_line(work: Workload) -> str:
+    model, axes = work.model, work.model.axes
+    about = f"Batch of {model.name}:"
+    if not work.counts_tiles:
+        example = next((one.name for one in model.inputs if one.shape), "INPUT")
+        return (
+            f"{about} unknown; one inference is timed, and no tiles are counted. Say where it is "
+            f"(--batch-axis {example}=AXIS), or that an inference is one tile (--batch 1)."
+        )
+    if not axes:
+        return f"{about} none; an inference counts as one tile." if model.batch_from else ""
+    whole = [one.name for one in model.inputs if one.shape and one.name not in axes]
+    plain = not whole and not any(axes.values())
+    if plain and model.batch_from in ("", "declared"):
+        return ""
+    places = ", ".join(f"axis {axis} of {name}" for name, axis in axes.items())
+    rest = f" {', '.join(whole)} given whole." if whole else ""
+    if model.batch_from == "guessed":
+        first = next(iter(axes))
+        return (
+            f"{about} {places}, guessed from the shapes.{rest} If it is another: --batch-axis "
+            f"{first}=AXIS, or {first}=none."
+        )
+    return f"{about} {places}, as {'given' if model.batch_from == 'given' else 'declared'}.{rest}"
+
+
 def idle_lines(run: Run) -> list[str]:
     """Latency after pauses, over that without: what back-to-back loops hide."""
     lines = []
@@ -477,8 +520,9 @@ def energy_lines(run: Run) -> list[str]:
         for one in energy.per_tile(measurement, total):
             half = "" if one.low is None else f" ± {digits((one.joules - one.low) * 1e3, 2)}"
             whole = ", the whole board" if one.rail == total else ""
+            each = "tile" if measurement.workload.tiles else "inference"
             lines.append(
-                f"{cell}: {digits(one.joules * 1e3)}{half} mJ per tile from {one.rail}{whole}."
+                f"{cell}: {digits(one.joules * 1e3)}{half} mJ per {each} from {one.rail}{whole}."
             )
         reason = energy.why_none(measurement)
         reasons += [reason] if reason else []

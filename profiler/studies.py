@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from types import MappingProxyType
+from typing import Annotated, NamedTuple
 
 import msgspec
 
 from nnprof import registry
 from nnprof.documents import Document
 from nnprof.errors import BadFile, UsageError
+from nnprof.exporters import axes
 from nnprof.exporters.onnx import export, load_model
 from nnprof.files import AnyPath, write_atomically
 from nnprof.networks import bundled
@@ -45,10 +47,49 @@ def model_of(text: AnyPath) -> Model:
     return export(parse_network(os.fspath(text)))
 
 
-def bundled_cells(target: Target, batches: Sequence[int] = ()) -> tuple[Cell, ...]:
+class Sides(NamedTuple):
+    """What the user says of the sides of inputs.
+
+    Attributes:
+        axes: by input the axis that holds the batch, None for none; see `axes.given`.
+        dims: sizes of other free sides, by name or as "INPUT.AXIS".
+    """
+
+    axes: Mapping[str, int | None] = MappingProxyType({})
+    dims: Mapping[str, int] = MappingProxyType({})
+
+    def of(self, models: Iterable[Model]) -> tuple[Model, ...]:
+        """The models with their batch where the user says.
+
+        Raises:
+            UsageError: an input or a free side that none of the models has, or an axis that an
+                input does not have.
+        """
+        told = tuple(axes.given(model, self.axes) for model in models)
+        names = dict.fromkeys(tensor.name for model in told for tensor in model.inputs)
+        for name in self.axes:
+            if name not in names and name != axes.ALL:
+                raise UsageError(f"There is no input '{name}'.", f"Inputs: {', '.join(names)}.")
+        free = inputs.free_sides(told)
+        kept = {name for model in told for name in inputs.check_dims(model, self.dims)}
+        for name in self.dims:
+            if name not in kept:
+                known = (
+                    f"Free besides the batch: {', '.join(free)}." if free else "Leave --dim out."
+                )
+                raise UsageError(f"No side '{name}' is free.", known)
+        return told
+
+
+AS_DECLARED = Sides()
+
+
+def bundled_cells(
+    target: Target, batches: Sequence[int] = (), sides: Sides = AS_DECLARED
+) -> tuple[Cell, ...]:
     """The bundled network on its own tiles."""
-    model = load_model(bundled.model_path())
-    return _cells(model, batches or BATCHES, target, str(bundled.tiles_path()))
+    (model,) = sides.of([load_model(bundled.model_path())])
+    return _checked(_cells(model, batches, target, str(bundled.tiles_path()), sides.dims))
 
 
 def named_cells(
@@ -56,18 +97,16 @@ def named_cells(
     target: Target,
     batches: Sequence[int] = (),
     data: AnyPath = "generated",
+    sides: Sides = AS_DECLARED,
 ) -> tuple[Cell, ...]:
     """Every named network at every batch; a file bound to one batch at that batch alone.
 
     Raises:
         UsageError: a batch that a file is not made for, or inputs that cannot be made up.
     """
-    cells: list[Cell] = []
-    for text in texts:
-        model = model_of(text)
-        own = (model.fixed_batch,) if model.fixed_batch else BATCHES
-        cells += _cells(model, batches or own, target, data)
-    return tuple(cells)
+    models = sides.of([model_of(text) for text in texts])
+    every = [_cells(model, batches, target, data, sides.dims) for model in models]
+    return _checked([cell for cells in every for cell in cells])
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -128,13 +167,15 @@ def study_name(name: str) -> str:
     return load_study(Path(name)).name if _is_file(name) else name
 
 
-def study_cells(name: str, target: Target, batches: Sequence[int] = ()) -> tuple[Cell, ...]:
+def study_cells(
+    name: str, target: Target, batches: Sequence[int] = (), sides: Sides = AS_DECLARED
+) -> tuple[Cell, ...]:
     """A registered study, or one in a .json file; with `batches`, only those of its cells.
 
     Raises:
         UnknownName: no such study; lists the known.
         BadFile: no such file, or it is no study.
-        UsageError: none of its cells has such a batch.
+        UsageError: none of its cells has such a batch, or a file is not made for it.
     """
     asked: list[tuple[NetworkSpec | str, int]]
     if _is_file(name):
@@ -149,27 +190,49 @@ def study_cells(name: str, target: Target, batches: Sequence[int] = ()) -> tuple
             f"Its batches: {', '.join(map(str, own))}.",
         )
     models = {_text(network): network for network, _ in kept}
-    exported = {}
+    made = []
     for number, (text, network) in enumerate(models.items(), start=1):
         _LOG.info("network %d of %d: %s", number, len(models), text)
-        exported[text] = model_of(network) if isinstance(network, str) else export(network)
-    return tuple(
-        Cell(workload=Workload(model=exported[_text(network)], batch=batch), target=target)
+        made.append(model_of(network) if isinstance(network, str) else export(network))
+    exported = dict(zip(models, sides.of(made), strict=True))
+    every = [
+        _cells(exported[_text(network)], (batch,), target, "generated", sides.dims)
         for network, batch in kept
-    )
+    ]
+    return _checked([cell for cells in every for cell in cells])
 
 
 def _text(network: NetworkSpec | str) -> str:
     return network if isinstance(network, str) else network.name
 
 
-def _cells(model: Model, batches: Sequence[int], target: Target, data: AnyPath) -> tuple[Cell, ...]:
+def _cells(
+    model: Model, batches: Sequence[int], target: Target, data: AnyPath, dims: Mapping[str, int]
+) -> list[Cell]:
+    """The model at these batches, or at its own where none is asked for."""
     path = data if data == "generated" else str(Path(data).resolve())
+    own = (model.fixed_batch,) if model.fixed_batch else BATCHES
     for batch in batches:
         inputs.check_batch(model, batch)
-    # Making the smallest inputs here says what is wrong with them before anything is measured.
-    inputs.make(Workload(model=model, batch=min(batches), data=path))
-    return tuple(
-        Cell(workload=Workload(model=model, batch=batch, data=path), target=target)
-        for batch in batches
-    )
+    works = [
+        Workload(
+            model=model,
+            batch=batch,
+            data=path,
+            dims=inputs.check_dims(model, dims),
+            # Of a file that tells no batch, only the user can say that an inference is one tile.
+            counts_tiles=bool(model.axes or batches),
+        )
+        for batch in batches or own
+    ]
+    return [Cell(workload=work, target=target) for work in works]
+
+
+def _checked(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The cells, their smallest inputs made once: what is wrong is said before any is measured."""
+    smallest: dict[str, Workload] = {}
+    for work in sorted((cell.workload for cell in cells), key=lambda work: work.batch):
+        smallest.setdefault(work.model.sha256, work)
+    for work in smallest.values():
+        inputs.make(work)
+    return tuple(cells)

@@ -23,8 +23,9 @@ import psutil
 from msgspec.structs import replace
 
 from nnprof import registry
-from nnprof.errors import NnprofError
+from nnprof.errors import BadFile, NnprofError
 from nnprof.exporters import identity
+from nnprof.exporters.axes import back
 from nnprof.profiler import energy, environment, inputs, measure, ops, shells, stats, telemetry
 from nnprof.profiler.devices import linux
 from nnprof.profiler.lost import attempt
@@ -35,7 +36,10 @@ CHAIN = 9  # nodes of the graph whose time over that of one node tells what a no
 
 
 class Probe(msgspec.Struct, frozen=True, kw_only=True, tag="probe"):
-    """Say what this place is, and whether it can open these workloads. Nothing is timed."""
+    """Say what this place is, and whether it can open these workloads. Nothing is timed.
+
+    Those of one model are tried in their order, until one opens.
+    """
 
     target: Target
     workloads: tuple[Workload, ...] = ()
@@ -207,23 +211,51 @@ def _device(target: Target, backend: Backend) -> Device:
 def _probe(job: Probe, device: Device, backend: Backend) -> Probed:
     device.processors(job.target.threads)
     facts = environment.capture(job.target, device, backend)
-    for workload in job.workloads:
-        backend.open(workload, job.target).close()
+    _open_any(job, backend)
     return Probed(environment=facts)
+
+
+def _open_any(job: Probe, backend: Backend) -> None:
+    """Open each model at the first of its workloads that can be.
+
+    Raises:
+        NnprofError: what the runtime has against the first one, where no model opens at all; one
+            that others go on without fails in its own cells.
+    """
+    by_model: dict[str, list[Workload]] = {}
+    for workload in job.workloads:
+        by_model.setdefault(workload.model.sha256, []).append(workload)
+    errors = [error for own in by_model.values() if (error := _refusal(own, job, backend))]
+    if errors and len(errors) == len(by_model):
+        raise errors[0]
+
+
+def _refusal(workloads: list[Workload], job: Probe, backend: Backend) -> NnprofError | None:
+    """What the runtime has against all workloads of a model: its words on the first of them."""
+    refused = []
+    for workload in workloads:
+        try:
+            backend.open(workload, job.target).close()
+        except NnprofError as error:  # noqa: PERF203  each is another attempt
+            refused.append(error)
+        else:
+            return None
+    return refused[0]
 
 
 def _score(job: Score, backend: Backend) -> Scored:
     arrays = inputs.read_data(Path(job.workload.data))
     session = backend.open(job.workload, job.target)
     (tensor,), batch = job.workload.model.inputs, job.workload.batch
-    right = 0
+    axis, right = job.workload.model.axes.get(tensor.name), 0
     for start in range(0, len(arrays["labels"]), batch):
         labels = arrays["labels"][start : start + batch]
         # The last chunk is filled up, because a session may be bound to its batch.
-        tiles = np.resize(
-            arrays["tiles"][start : start + batch], (batch, *arrays["tiles"].shape[1:])
-        )
-        (outputs, *_) = session.infer({tensor.name: tiles.astype(tensor.dtype)}).values()
+        chunk = arrays["tiles"][start : start + batch]
+        tiles = back(np.resize(chunk, (batch, *chunk.shape[1:])), axis).astype(tensor.dtype)
+        (outputs, *_) = session.infer({tensor.name: np.ascontiguousarray(tiles)}).values()
+        if axis is not None and outputs.shape[:1] != (batch,):
+            raise BadFile(f"{job.workload.model.name} does not give one row for each tile.")
         classes = outputs.reshape(batch, -1).argmax(axis=1)[: len(labels)]
         right += int((classes == labels).sum())
     session.close()

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nnprof.cli import numbers, progress
+from nnprof.cli.sides import BatchAxis, Dim, sides
 from nnprof.errors import UsageError
 from nnprof.text import shell_word, shown_json
 
 if TYPE_CHECKING:
     from nnprof.cli.progress import Shown
+    from nnprof.profiler.studies import Sides
     from nnprof.types import Cell, Plan, Run, Target
 
 _BUDGET_S = 55.0  # of the first command: a minute, with what it takes to start and to end
@@ -134,6 +136,8 @@ def bench(
     device: DeviceName = "cpu",
     threads: Threads = 1,
     data: Data = "generated",
+    batch_axis: BatchAxis = None,
+    dim: Dim = None,
     option: Options = None,
     precision: Precision = None,
     engines: Engines = None,
@@ -156,9 +160,8 @@ def bench(
     bundled = not (networks or study or resume)
     with progress.shown() as shown:
         if resume is not None:
-            target, begin = _resumed(resume, named=bool(networks or study))
+            target, begin = _resumed(resume, named=bool(networks or study or batch_axis or dim))
         else:
-            batches = numbers.batch_sizes(batch)
             target = _target(backend, device, threads, _options(option, engines))
             plan = replace(
                 _plan(quick or (bundled and not rigorous), rigorous),
@@ -169,8 +172,8 @@ def bench(
                 budget_s=_BUDGET_S if bundled and not rigorous else 0.0,
                 **_watching(telemetry, energy),
             )
-            name, cells = _cells(networks or [], study, target, batches, data)
-            begin = partial(_begin, name, cells, precision, plan, out)
+            asked = numbers.batch_sizes(batch), data, sides(batch_axis, dim)
+            begin = partial(_begin, *_cells(networks, study, target, *asked), precision, plan, out)
         with _powered(target, power_mode):
             run, path = begin()
             complete = _sweep(run, path, shown)
@@ -281,17 +284,22 @@ def _gaps(text: str | None) -> tuple[float, ...]:
 
 
 def _cells(
-    networks: list[str], study: str | None, target: Target, batches: tuple[int, ...], data: str
+    networks: list[str] | None,
+    study: str | None,
+    target: Target,
+    batches: tuple[int, ...],
+    data: str,
+    told: Sides,
 ) -> tuple[str, tuple[Cell, ...]]:
     from nnprof.profiler import studies
 
     if study and networks:
         raise UsageError("A study brings its own networks.", "Give --study or networks, not both.")
     if study:
-        return studies.study_name(study), studies.study_cells(study, target, batches)
+        return studies.study_name(study), studies.study_cells(study, target, batches, told)
     if networks:
-        return "bench", studies.named_cells(networks, target, batches, data)
-    return "bundled", studies.bundled_cells(target, batches)
+        return "bench", studies.named_cells(networks, target, batches, data, told)
+    return "bundled", studies.bundled_cells(target, batches, told)
 
 
 def _sweep(run: Run, path: Path, shown: Shown) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nnprof.cli.sides import BatchAxis, Dim, sides
 from nnprof.text import json_lines
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def predict(
     model: ModelName,
     networks: Networks,
     batch: Batches = None,
+    batch_axis: BatchAxis = None,
+    dim: Dim = None,
     partial: Partial = False,
     ops: Detail = False,
     output: Form = Format.table,
@@ -63,11 +66,11 @@ def predict(
     from nnprof.profiler.costmodel import model as models
     from nnprof.profiler.costmodel.predict import predict as one
 
-    loaded = models.load(model)
+    loaded, told = models.load(model), sides(batch_axis, dim)
     found = []
     sources = set()
     for text in networks:
-        name, lowered = graphs.of_text(text, loaded, batch_sizes(batch) if batch else ())
+        name, lowered = graphs.of_text(text, loaded, batch_sizes(batch), told)
         sources.add(lowered.source)
         for size, works in lowered.works.items():
             found.append(one(loaded, works, size, name))

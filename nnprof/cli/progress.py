@@ -106,8 +106,8 @@ def _estimate(step: Step) -> str:
         return "failed"
     if not step.measurement:
         return "left out"
-    tiles_per_s = step.cell.workload.batch / stats.latency_s(step.measurement)
-    return f"{digits(tiles_per_s / 1e3)} tiles/ms"
+    latency_ms, tiles = stats.latency_s(step.measurement) * 1e3, step.cell.workload.tiles
+    return f"{digits(tiles / latency_ms)} tiles/ms" if tiles else f"{digits(latency_ms)} ms"
 
 
 @contextmanager

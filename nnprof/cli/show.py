@@ -116,11 +116,13 @@ def print_ops(measurement: Measurement, run: Run) -> None:
 
 
 def print_notes(run: Run) -> None:
-    """Failures, warnings, and how the time was spent."""
+    """What counts as a tile, failures, warnings, and how the time was spent."""
     from nnprof.profiler import budget, report
     from nnprof.terminal import Console
 
     console = Console()
+    for line in report.batch_lines(run):
+        console.say(line)
     for line in report.failure_lines(run.failures):
         console.say(f"Failed: {line}", "red")
     for line in report.check_lines(run):

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, OutOfMemory, UsageError
@@ -94,10 +95,18 @@ class FakeSession:
         self.facts: dict[str, Any] = {"transfers": "none", "buffers": "none"}
 
     def infer(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
-        """Zeros of the declared shapes."""
-        batch = len(next(iter(arrays.values())))
+        """Zeros of the declared shapes; free sides but the batch, in front or by name, are 1."""
+        axes = self._workload.model.axes
+        batch = next((arrays[name].shape[axis] for name, axis in axes.items()), 1)
+        work = replace(self._workload, batch=batch)
         return {
-            tensor.name: np.zeros(inputs.shape_at(tensor, batch), tensor.dtype)
+            tensor.name: np.zeros(
+                [
+                    side if isinstance(side, int) else 1 if at else batch
+                    for at, side in enumerate(inputs.sides(tensor, work))
+                ],
+                tensor.dtype,
+            )
             for tensor in self._workload.model.outputs
         }
 

@@ -161,9 +161,11 @@ class TensorrtSession:
         cuda = _cuda()
         gpu, choices = _gpu(), Choices(target.options, more=("batches",))
         self._workload, self._choices = workload, choices
+        batches = _batches(target.options.get("batches"), workload.batch)
         recipe = Recipe(
             model=workload.model.sha256,
-            batches=_batches(target.options.get("batches"), workload.batch),
+            batches=batches,
+            shapes=inputs.profiles(workload, batches),
             precision=workload.precision,
             version=trt.__version__,
             device=gpu.name,

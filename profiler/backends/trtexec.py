@@ -103,12 +103,12 @@ def build_flags(version: Version, precision: str) -> list[str]:
     return flags if version >= (11,) else [*flags, "--stronglyTyped"]
 
 
-def shape_spec(model: Model, batch: int) -> str:
+def shape_spec(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> str:
     """`tiles:16x1x28x28,…` for the inputs that have a free dimension; "" where none has one."""
     parts = []
     for tensor in model.inputs:
         if any(isinstance(side, str) for side in tensor.shape):
-            sides = "x".join(map(str, inputs.shape_at(tensor, batch)))
+            sides = "x".join(map(str, shapes[tensor.name]))
             parts.append(f"{_quoted(tensor.name)}:{sides}")
     return ",".join(parts)
 
@@ -205,8 +205,9 @@ class TrtexecSession:
         self._runs = 0
         self._written: set[str] = set()
         self._profile: OpPass | None = None
-        self._shapes = shape_spec(workload.model, workload.batch)
         self._arrays = inputs.make(workload)
+        shapes = {name: array.shape for name, array in self._arrays.items()}
+        self._shapes = shape_spec(workload.model, shapes)
         self._tiles = self._send(self._arrays)
         self._engine, index, fresh = self._take(target.host)
         choices = self._choices
@@ -232,6 +233,7 @@ class TrtexecSession:
         recipe = Recipe(
             model=workload.model.sha256,
             batches=(workload.batch,),
+            shapes=inputs.profiles(workload, (workload.batch,)),
             precision=workload.precision,
             version=".".join(map(str, version)),
             device=host,

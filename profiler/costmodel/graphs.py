@@ -7,8 +7,9 @@ is installed; where it is not, `onnx_rules` fuses the graph as it stands in the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -23,9 +24,11 @@ from nnprof.profiler.costmodel import onnx_rules, work
 from nnprof.profiler.costmodel.model import CostModel
 from nnprof.profiler.costmodel.work import Work
 from nnprof.profiler.ports import OpNode
+from nnprof.profiler.studies import AS_DECLARED, Sides
 from nnprof.types import Model, Target, Workload
 
 BATCHES = (1, 16, 1024)
+NO_DIMS: Mapping[str, int] = MappingProxyType({})
 
 
 class Lowered(NamedTuple):
@@ -35,14 +38,16 @@ class Lowered(NamedTuple):
     source: str
 
 
-def of_text(text: str, made: CostModel, batches: Sequence[int]) -> tuple[str, Lowered]:
+def of_text(
+    text: str, made: CostModel, batches: Sequence[int], sides: Sides = AS_DECLARED
+) -> tuple[str, Lowered]:
     """Name and ops of a network in notation, an ONNX file or a checkpoint's folder.
 
     Without batches those of `BATCHES`, or the one that a file is bound to.
 
     Raises:
         BadFile, BadNotation, BadShape: as the file or the text deserves.
-        UsageError: a batch that the file is not made for.
+        UsageError: a batch that the file is not made for, or that it does not tell of.
     """
     path = Path(text)
     own = batches or BATCHES
@@ -51,9 +56,15 @@ def of_text(text: str, made: CostModel, batches: Sequence[int]) -> tuple[str, Lo
 
         return text, of_spec(load_checkpoint(path).spec, made, own)
     if path.is_file() or path.suffix == ".onnx":
-        model = load_model(path)
+        (model,) = sides.of([load_model(path)])
+        if not (model.axes or batches):
+            raise UsageError(
+                f"No input of {model.name} has a batch axis that can be told, so its tiles cannot "
+                "be counted.",
+                "Say which with --batch-axis, or with --batch 1 that an inference is one tile.",
+            )
         bound = (model.fixed_batch,) if model.fixed_batch and not batches else own
-        return model.name, of_file(model, made, bound)
+        return model.name, of_file(model, made, bound, sides.dims)
     spec = parse_network(text)
     return spec.name, of_spec(spec, made, own)
 
@@ -64,7 +75,9 @@ def of_spec(spec: NetworkSpec, made: CostModel, batches: Sequence[int]) -> Lower
     return Lowered(works, "rules")
 
 
-def of_file(model: Model, made: CostModel, batches: Sequence[int]) -> Lowered:
+def of_file(
+    model: Model, made: CostModel, batches: Sequence[int], dims: Mapping[str, int] = NO_DIMS
+) -> Lowered:
     """As the model's runtime would run the file, or by rules where it is not here.
 
     Nor is it here where its blocks of channels are of another width than the model's.
@@ -73,10 +86,11 @@ def of_file(model: Model, made: CostModel, batches: Sequence[int]) -> Lowered:
         UsageError: a batch that the file is not made for, or other sizes that it leaves free.
         BadFile: the runtime refuses it.
     """
-    for size in batches:
+    own = inputs.check_dims(model, dims)
+    workloads = {size: Workload(model=model, batch=size, dims=own) for size in batches}
+    for size, one in workloads.items():
         inputs.check_batch(model, size)
-        _check_sizes(model, size)
-    workloads = {size: Workload(model=model, batch=size) for size in batches}
+        _check_sizes(one)
     if made.lowering != "layers":
         try:
             asked = {size: _ran(one, made.target) for size, one in workloads.items()}
@@ -94,14 +108,12 @@ def of_file(model: Model, made: CostModel, batches: Sequence[int]) -> Lowered:
     )
 
 
-def _check_sizes(model: Model, batch: int) -> None:
+def _check_sizes(workload: Workload) -> None:
     try:
-        for tensor in model.inputs:
-            inputs.shape_at(tensor, batch)
+        inputs.shapes(workload)
     except UsageError as error:
-        raise UsageError(
-            error.reason, "Only the batch may be free: give a file whose other sizes are fixed."
-        ) from error
+        free = ", ".join(inputs.free_sides([workload.model]))
+        raise UsageError(error.reason, f"Give its size with --dim NAME=N; free: {free}.") from error
 
 
 def _other_blocks(ops: Sequence[OpNode], lowering: str) -> bool:

@@ -7,7 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
+
+from nnprof.errors import UsageError
+from nnprof.profiler.costmodel import graphs, model
+from nnprof.profiler.studies import Sides
 
 ROOT = Path(__file__).parents[2]
 RUN = next((ROOT / "bench_results").glob("costmodel-train-*.json"))
@@ -95,8 +101,7 @@ def test_a_prior_needs_few_ops(fitted: tuple[Path, str]) -> None:
 def onnx_file(path: Path, batch: int | str, side: int | str) -> Path:
     """A network with a branch: x + conv(x), pooled, flattened, multiplied."""
     import numpy as np
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import numpy_helper
 
     def weights(name: str, *shape: int) -> onnx.TensorProto:
         return numpy_helper.from_array(np.full(shape, 0.1, np.float32), name)
@@ -149,13 +154,38 @@ def test_a_file_of_free_batch_is_predicted_at_any(fitted: tuple[Path, str]) -> N
 
 
 def test_other_free_sizes_get_a_sentence(fitted: tuple[Path, str]) -> None:
-    """With a remedy that predict has."""
+    """With a remedy that predict has, and that works."""
     path, _ = fitted
     onnx_file(path.parent / "sizes.onnx", "N", "H")
     done = nnprof("predict", str(path), "sizes.onnx", folder=path.parent)
     assert done.returncode == 2
     assert "free dimension 'H'" in done.stderr
-    assert "Only the batch may be free" in done.stderr
+    assert "Give its size with --dim NAME=N; free: H, x.2, x.3." in done.stderr
+    done = nnprof("predict", str(path), "sizes.onnx", "--dim", "H=12", "--partial",
+                  folder=path.parent)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_tiles_of_an_unbatched_file_are_not_predicted(fitted: tuple[Path, str]) -> None:
+    """A file that tells no batch is asked about, instead of taking its first side for one."""
+    path, _ = fitted
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [3, 8, 8])],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+        path.parent / "image.onnx",
+    )
+    made = model.load(path)
+    with pytest.raises(UsageError, match="No input of image has a batch axis that can be told"):
+        graphs.of_text(str(path.parent / "image.onnx"), made, ())
+    _, told = graphs.of_text(str(path.parent / "image.onnx"), made, (), Sides({"x": 0}))
+    assert list(told.works) == [3]
+    _, one = graphs.of_text(str(path.parent / "image.onnx"), made, (1,))
+    assert list(one.works) == [1]
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as some
 
 from nnprof.errors import BadFile, UsageError
+from nnprof.exporters import axes
 from nnprof.profiler import inputs
 from nnprof.types import Model, Tensor, Workload
 
@@ -43,11 +47,46 @@ def test_integers_are_valid_indices() -> None:
     assert set(np.unique(inputs.make(Workload(model=_model(tensor), batch=4))["ids"])) == {0, 1}
 
 
-def test_free_dimension_is_refused() -> None:
-    """A free dimension other than the batch is named, with its axis."""
-    tensor = Tensor(name="x", dtype="float32", shape=("N", "length"))
-    with pytest.raises(UsageError, match="'x' has a free dimension 'length' at axis 1"):
+@pytest.mark.parametrize(
+    ("shape", "reason", "remedy"),
+    [
+        (("N", "length"), "'x' has a free dimension 'length' at axis 1", "--dim length=N"),
+        (("N", 3, "?"), "'x' has a free dimension at axis 2", "--dim x.2=N"),
+    ],
+)
+def test_free_dimension_is_refused(shape: tuple[int | str, ...], reason: str, remedy: str) -> None:
+    """A free dimension other than the batch is named, with its axis and how to give it."""
+    tensor = Tensor(name="x", dtype="float32", shape=shape)
+    with pytest.raises(UsageError, match=reason) as caught:
         inputs.make(Workload(model=_model(tensor), batch=1))
+    assert remedy in caught.value.remedy
+
+
+def test_given_dimensions_stand_for_free_ones() -> None:
+    """--dim goes by a dimension's name on every input, or by input and axis for one."""
+    found = _found(("N", "length", "?"), (2, "length"))
+    work = Workload(model=found, batch=4, dims={"length": 7, "x0.2": 3})
+    assert inputs.shapes(work) == {"x0": (4, 7, 3), "x1": (2, 7)}
+    assert {name: array.shape for name, array in inputs.make(work).items()} == inputs.shapes(work)
+
+
+def test_the_batch_is_no_dimension_to_give() -> None:
+    """--dim for the batch is refused with the flag that is for it; what a model lacks is left."""
+    model = _found(("N", "length"))
+    for name in ("N", "x0.0"):
+        with pytest.raises(UsageError, match=f"'{name}' is the batch of m"):
+            inputs.check_dims(model, {name: 4})
+    assert inputs.check_dims(model, {"length": 3, "other": 4}) == {"length": 3}
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "int4", "float8e4m3fn", "no such type"])
+@pytest.mark.parametrize("data", ["generated", "tiles.npz"])
+def test_types_that_numpy_lacks_are_not_sent_to_data(dtype: str, data: str) -> None:
+    """A type that no array and no file can hold is refused for what it is, with or without data."""
+    tensor = Tensor(name="x", dtype=dtype, shape=("N", 3))
+    with pytest.raises(UsageError, match="numpy and its files do not have") as caught:
+        inputs.make(Workload(model=_model(tensor), batch=1, data=data))
+    assert "--data" not in caught.value.remedy
 
 
 def test_text_input_is_refused() -> None:
@@ -106,3 +145,192 @@ def test_batch_of_a_bound_file() -> None:
     tensor = Tensor(name="x", dtype="float32", shape=(8, 3))
     with pytest.raises(UsageError, match="bound to batch 8, not 4"):
         inputs.check_batch(_model(tensor), 4)
+
+
+def test_a_model_without_a_batch_is_one_inference() -> None:
+    """Where no batch can be told, another than 1 is refused, with the flag that would tell."""
+    model = _found((3, 64, 64))
+    inputs.check_batch(model, 1)
+    with pytest.raises(UsageError, match="No input of m has a batch axis") as caught:
+        inputs.check_batch(model, 4)
+    assert "--batch-axis x0=0" in caught.value.remedy
+    assert inputs.make(Workload(model=model, batch=1))["x0"].shape == (3, 64, 64)
+
+
+# --- arrays of the user's -------------------------------------------------------------------------
+
+
+def test_time_is_not_cut(tmp_path: Path) -> None:
+    """A hundred steps of one sequence stay a hundred steps, at whatever batch."""
+    steps = np.arange(1600, dtype=np.float32).reshape(100, 1, 16)
+    model = _found(("time", "batch", 16))
+    for batch in (1, 3):
+        made = _fed(tmp_path, model, batch, x0=steps)["x0"]
+        assert np.array_equal(made, np.repeat(steps, batch, axis=1))
+
+
+def test_whole_inputs_stay_whole(tmp_path: Path) -> None:
+    """A table, a scalar and a state beside tiles are given as they are."""
+    model = _found(("batch", 4), (30, 2), (), (2, "batch", 3))
+    given_ = {
+        "x0": np.ones((2, 4), np.float32),
+        "x1": np.arange(60, dtype=np.float32).reshape(30, 2),
+        "x2": np.float32(16000),
+        "x3": np.ones((2, 2, 3), np.float32),
+    }
+    made = _fed(tmp_path, model, 4, **given_)
+    assert [made[name].shape for name in made] == [(4, 4), (30, 2), (), (2, 4, 3)]
+    assert np.array_equal(made["x1"], given_["x1"])
+    assert made["x2"] == 16000
+
+
+@pytest.mark.parametrize(
+    ("arrays", "reason"),
+    [
+        ({"x0": (4, 8), "x1": (3, 2, 2)}, "unlike numbers of tiles: 4 along axis 0 of x0, 2 along"),
+        ({"x0": (4, 9), "x1": (3, 4, 2)}, "holds 4×9, but input 'x0' needs batch×8"),
+        ({"x0": (4, 8), "x1": (4, 3, 2)}, "holds 4×3×2, but input 'x1' needs 3×batch×2"),
+        ({"x0": (0, 8), "x1": (3, 0, 2)}, "holds 0×8, but input 'x0' needs batch×8"),
+        ({"x0": (8,), "x1": (3, 4, 2)}, "holds 8, but input 'x0' needs batch×8"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(
+    tmp_path: Path, arrays: dict[str, tuple[int, ...]], reason: str
+) -> None:
+    """Sides that differ, and inputs with unlike numbers of tiles, get a sentence with both."""
+    model = _found(("batch", 8), (3, "batch", 2))
+    with pytest.raises(BadFile, match=reason):
+        _fed(tmp_path, model, 4, **{name: np.ones(shape) for name, shape in arrays.items()})
+
+
+def test_a_guess_is_not_cut_by(tmp_path: Path) -> None:
+    """Where the batch axis is a guess, data of another length there asks for the user's word."""
+    model = _found(("?", "?", 16))
+    steps = np.ones((100, 1, 16), np.float32)
+    with pytest.raises(BadFile, match="100 along axis 0 of x0, not 1, and") as caught:
+        _fed(tmp_path, model, 1, x0=steps)
+    assert "--batch-axis x0=0, another axis, or none" in caught.value.remedy
+    told = axes.given(model, {"x0": 1})
+    assert _fed(tmp_path, told, 1, x0=steps)["x0"].shape == (100, 1, 16)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values", "fits"),
+    [
+        ("int64", np.array([[1.0, 2.0]]), True),
+        ("int64", np.array([[1.5, 2.0]]), False),
+        ("int64", np.array([[np.nan, 2.0]]), False),
+        ("uint8", np.array([[-1, 2]]), False),
+        ("uint8", np.array([[256, 2]]), False),
+        ("bool", np.array([[2, 0]]), False),
+        ("float32", np.array([[0.1, 1e-50]]), True),
+        ("float32", np.array([[1e39, 0.0]]), False),
+        ("float16", np.array([[70000, 1]]), False),
+        ("float32", np.array([[np.inf, np.nan]]), True),
+        ("float32", np.array([["1", "2"]]), False),
+        ("float32", np.array([[1j, 0]]), False),
+        ("object", np.array([["a", "b"]]), True),
+        ("object", np.array([[1, 2]]), False),
+    ],
+)
+def test_values_are_not_changed_by_their_type(
+    tmp_path: Path, dtype: str, values: np.ndarray, fits: bool
+) -> None:
+    """Values reach the model as they are, up to the rounding of floats, or are refused."""
+    model = _model(Tensor(name="x0", dtype=dtype, shape=("N", 2)))
+    if not fits:
+        with pytest.raises(BadFile, match=f"values that input 'x0' cannot hold as {dtype}"):
+            _fed(tmp_path, model, 1, x0=values)
+        return
+    made = _fed(tmp_path, model, 1, x0=values)["x0"]
+    assert made.dtype == np.dtype(dtype)
+    if dtype != "object":
+        assert np.allclose(made, values, equal_nan=True)
+
+
+# --- any model ------------------------------------------------------------------------------------
+
+_SIDES = some.one_of(
+    some.integers(1, 3), some.sampled_from(["batch", "N", "?", "time", "s0", "s1", "height"])
+)
+_SHAPES = some.lists(some.lists(_SIDES, max_size=4).map(tuple), min_size=1, max_size=3)
+
+
+@given(inputs_=_SHAPES, outputs=_SHAPES, batch=some.integers(1, 4), tiles=some.integers(1, 5))
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_only_the_batch_axis_is_ever_cut(
+    tmp_path: Path,
+    inputs_: list[tuple[int | str, ...]],
+    outputs: list[tuple[int | str, ...]],
+    batch: int,
+    tiles: int,
+) -> None:
+    """Whatever is declared, inputs come in that shape, and data is cut along the batch alone."""
+    model = _found(*inputs_, outputs=outputs)
+    batch = model.fixed_batch or batch
+    sizes = dict(zip(inputs.free_sides([model]), itertools.cycle((4, 6, 7)), strict=False))
+    work = Workload(model=model, batch=batch, dims=inputs.check_dims(model, sizes))
+    shapes = {name: array.shape for name, array in inputs.make(work).items()}
+    assert shapes == inputs.shapes(work)
+    given_ = {}
+    for tensor in model.inputs:
+        axis, shape = model.axes.get(tensor.name), list(shapes[tensor.name])
+        declared = [side for side in tensor.shape if isinstance(side, int)]
+        assert declared == [own for own, side in zip(shape, tensor.shape, strict=True)
+                            if isinstance(side, int)]  # fmt: skip
+        if axis is not None:
+            shape[axis] = tiles
+        given_[tensor.name] = np.arange(np.prod(shape, dtype=int), dtype=np.float32).reshape(shape)
+    # A second side of the batch's name can only be as long as the batch.
+    assume(all(_fits(tensor, given_[tensor.name], model, work) for tensor in model.inputs))
+    if model.batch_from == "guessed" and tiles != batch:
+        with pytest.raises(BadFile, match="only a guess"):
+            _fed(tmp_path, model, batch, dims=work.dims, **given_)
+        return
+    for name, array in _fed(tmp_path, model, batch, dims=work.dims, **given_).items():
+        axis = model.axes.get(name)
+        assert array.shape == shapes[name]
+        wanted = given_[name]
+        if axis is not None:
+            wanted = np.take(wanted, np.arange(batch) % tiles, axis=axis)
+        assert np.array_equal(array, wanted)
+
+
+def _fits(tensor: Tensor, array: np.ndarray, model: Model, work: Workload) -> bool:
+    axis = model.axes.get(tensor.name)
+    return all(
+        at == axis or own == side
+        for at, (own, side) in enumerate(zip(array.shape, inputs.sides(tensor, work), strict=True))
+    )
+
+
+def _found(
+    *shapes: tuple[int | str, ...], outputs: list[tuple[int | str, ...]] | None = None
+) -> Model:
+    """A model of inputs x0, x1, … as a file would be read that declares these shapes."""
+    declared = tuple(
+        Tensor(name=f"x{index}", dtype="float32", shape=shape) for index, shape in enumerate(shapes)
+    )
+    made = tuple(
+        Tensor(name=f"y{index}", dtype="float32", shape=shape)
+        for index, shape in enumerate(outputs or [("y", 10)])
+    )
+    found = axes.find(declared, made)
+    return Model(
+        name="m",
+        path="/m.onnx",
+        sha256="0",
+        opset=18,
+        inputs=declared,
+        outputs=made,
+        batch_axes=found.axes,
+        batch_from=found.how,
+    )
+
+
+def _fed(
+    folder: Path, model: Model, batch: int, dims: dict[str, int] | None = None, **arrays: np.ndarray
+) -> dict[str, np.ndarray]:
+    path = folder / "given.npz"
+    np.savez(path, **arrays)
+    return inputs.make(Workload(model=model, batch=batch, data=str(path), dims=dims or {}))

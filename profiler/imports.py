@@ -94,6 +94,8 @@ def _read(path: Path) -> _File:
 def _form(path: Path, text: str) -> str:
     """Told by how it begins, since a file that is cut off is one all the same."""
     start = text[:_START].lstrip()
+    if start.startswith("<"):
+        raise BadFile(f"{path} is a web page or XML.", "Save the table as CSV, and import that.")
     if start[:1] not in ("[", "{"):
         return "table"
     form = trtjson.kind_of_file(start) or ("onnx runtime" if ortjson.is_profile(start) else "")

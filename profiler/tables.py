@@ -6,13 +6,11 @@ count and no setting is guessed. Pure, but for `read`, which opens the file.
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
-import io
 import math
+import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from types import MappingProxyType
@@ -22,7 +20,7 @@ import msgspec
 
 from nnprof.errors import BadFile, UsageError
 from nnprof.networks.families import parse_network
-from nnprof.profiler import counts, opgraph
+from nnprof.profiler import counts, opgraph, sheets, sources
 from nnprof.types import (
     Check,
     Measurement,
@@ -106,10 +104,10 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 # --- cells of the table ---------------------------------------------------------------------------
 
 
-def _whole(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        number = float(text)  # a table that went through other programs has 3.0 for 3
-        if not number.is_integer() or number < least:
+def _whole(least: int) -> Callable[[float], int]:
+    def parse(number: float) -> int:
+        # A table that went through other programs has 3.0 for 3.
+        if not number.is_integer() or not least <= number < _MOST:
             raise ValueError
         return int(number)
 
@@ -117,10 +115,9 @@ def _whole(least: int) -> Callable[[str], int]:
     return parse
 
 
-def _time(factor: float) -> Callable[[str], float]:
-    def parse(text: str) -> float:
-        number = float(text)
-        if not 0 <= number < math.inf:
+def _time(factor: float) -> Callable[[float], float]:
+    def parse(number: float) -> float:
+        if not 0 <= number * factor < _LONGEST_S:
             raise ValueError
         return number * factor
 
@@ -129,8 +126,10 @@ def _time(factor: float) -> Callable[[str], float]:
 
 
 def _shapes(text: str) -> tuple[Shape, ...]:
-    shapes = tuple(tuple(int(size) for size in one.split("x")) for one in text.split(";"))
-    if any(size < 1 for shape in shapes for size in shape):
+    if not _SHAPES.fullmatch(text):
+        raise ValueError
+    shapes = tuple(tuple(map(int, re.split("[xX×]", one))) for one in text.split(";"))
+    if any(math.prod(shape) >= _MOST or min(shape) < 1 for shape in shapes):
         raise ValueError
     return shapes
 
@@ -144,6 +143,9 @@ def _kind(text: str) -> str:
     return text
 
 
+_SHAPES = re.compile(r"\d+(?:[xX×]\d+)*(?:;\d+(?:[xX×]\d+)*)*", re.ASCII)
+_MOST = 2**53  # up to here every whole number has a float of its own
+_LONGEST_S = 1e9  # thirty years
 _KINDS = ("conv", "gemm", "pool", "elementwise", "softmax", "recurrent", "memory", "other")
 _kind.__doc__ = f"one of {', '.join(_KINDS)}"
 
@@ -158,14 +160,17 @@ _COUNTS = ("batch", "repetitions", "cin", "h", "w", "cout", "hout", "wout", "k",
 _FROM_0 = (
     *("index", "repetition", "pad", "flops", "bytes_in", "bytes_out", "bytes_weights", "threads"),
 )
-_COLUMNS: dict[str, tuple[str, Callable[[str], Any]]] = {
-    **{name: (name, str) for name in _TEXTS},
+_NUMBERS: dict[str, tuple[str, Callable[[float], Any]]] = {
     **{name: (name, _whole(1)) for name in _COUNTS},
     **{name: (name, _whole(0)) for name in _FROM_0},
-    **{name: (name, _shapes) for name in ("input", "weights", "output")},
-    "kind": ("kind", _kind),
     **_TIMES,
 }
+_WORDED: dict[str, tuple[str, Callable[[str], Any]]] = {
+    **{name: (name, str) for name in _TEXTS},
+    **{name: (name, _shapes) for name in ("input", "weights", "output")},
+    "kind": ("kind", _kind),
+}
+_COLUMNS = {*_NUMBERS, *_WORDED}
 
 # Words of other frameworks for ONNX's ops.
 _WORDS = {
@@ -186,38 +191,35 @@ _SIZES = {"fp32": 4, "fp16": 2, "int8": 1}
 
 
 def read(path: Path, rename: Mapping[str, str] = MappingProxyType({})) -> Table:
-    """The rows of a .csv file, or of a .csv.gz; `rename` gives columns other names first.
+    """The rows of a .csv file, packed or not; `rename` gives columns other names first.
 
     Raises:
         BadFile: it cannot be read, or a row is wrong; says which row and column.
     """
-    try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise BadFile(f"{path} cannot be read: {reason.rstrip('.')}.") from error
-    return parse(text, str(path), rename)
+    return parse(sources.text_of(sources.read(path), str(path)), str(path), rename)
 
 
 def parse(text: str, source: str, rename: Mapping[str, str] = MappingProxyType({})) -> Table:
-    """The rows of a table's text; the header is row 1. `source` is for errors.
+    """The rows of a table's text, as any spreadsheet saves it (`sheets`). `source` is for errors.
 
     Raises:
         UsageError: a column to rename is not there.
         BadFile: there is no header, no row, or a row is wrong; says which row and column.
     """
-    first = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count), strict=True)
-    try:
-        header = _renamed([name.strip().lower() for name in next(reader, [])], rename, source)
-        _check_header(header, source)
-        rows = tuple(_rows(reader, header, source))
-    except csv.Error as error:
-        raise BadFile(f"{source}, row {reader.line_num}: {error}.") from error
+    sheet = sheets.read(text, source)
+    header = _renamed([" ".join(name.split()).lower() for name in sheet.header], rename, source)
+    _check_header(header, source)
+    numeric = [at for at, name in enumerate(header) if name in _NUMBERS]
+    numbers = [cells[at] for _, cells in sheet.rows for at in numeric]
+    comma = sheets.has_decimal_commas(numbers, sheet.separator, source)
+    rows = tuple(
+        _row(dict(zip(header, cells, strict=True)), line, f"{source}, row {line}", comma=comma)
+        for line, cells in sheet.rows
+    )
     if not rows:
         raise BadFile(f"{source} has no rows under its header.")
-    return Table(rows=rows, ignored=tuple(name for name in header if name not in _COLUMNS))
+    ignored = tuple(name for name in header if name and name not in _COLUMNS)
+    return Table(rows=rows, ignored=ignored)
 
 
 def _renamed(header: Sequence[str], rename: Mapping[str, str], source: str) -> list[str]:
@@ -232,7 +234,7 @@ def _renamed(header: Sequence[str], rename: Mapping[str, str], source: str) -> l
 
 def _check_header(header: Sequence[str], source: str) -> None:
     remedy = "docs/import.md lists the columns."
-    twice = sorted({name for name in header if header.count(name) > 1})
+    twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         raise BadFile(f"{source} has the column '{twice[0]}' twice.", remedy)
     for field, names in (
@@ -247,26 +249,21 @@ def _check_header(header: Sequence[str], source: str) -> None:
             raise BadFile(f"{source} gives {field} twice: {' and '.join(present)}.", remedy)
 
 
-def _rows(reader: Any, header: Sequence[str], source: str) -> Iterator[Row]:
-    for cells in reader:
-        if not any(cell.strip() for cell in cells):
-            continue
-        where = f"{source}, row {reader.line_num}"
-        if len(cells) != len(header):
-            raise BadFile(f"{where}: {len(cells)} cells, but the header has {len(header)}.")
-        yield _row(dict(zip(header, cells, strict=True)), reader.line_num, where)
-
-
-def _row(cells: dict[str, str], line: int, where: str) -> Row:
+def _row(cells: dict[str, str], line: int, where: str, *, comma: bool) -> Row:
     values: dict[str, Any] = {}
-    for name, (field, convert) in _COLUMNS.items():
-        text = cells.get(name, "").strip()
-        if text:
-            try:
-                values[field] = convert(text)
-            except (ValueError, OverflowError):
-                wanted = convert.__doc__
-                raise BadFile(f"{where}, column {name}: '{text}' is not {wanted}.") from None
+    for name, cell in cells.items():
+        text = cell.strip()
+        if not text or name not in _COLUMNS:
+            continue
+        try:
+            if name in _NUMBERS:
+                field, wanted = _NUMBERS[name][0], _NUMBERS[name][1].__doc__
+                values[field] = _NUMBERS[name][1](sheets.number(text, decimal_comma=comma))
+            else:
+                field, wanted = _WORDED[name][0], _WORDED[name][1].__doc__
+                values[field] = _WORDED[name][1](text)
+        except (ValueError, OverflowError):
+            raise BadFile(f"{where}, column {name}: '{text[:80]}' is not {wanted}.") from None
     if "op" in cells:
         values.setdefault("op", UNKNOWN)  # an op that has no name; a whole network says so
     missing = [name for name in ("network", "batch", "seconds") if name not in values]

@@ -41,7 +41,7 @@ def test_a_table_becomes_a_run_that_can_be_shown(tmp_path: Path) -> None:
         (("import", TABLE, "-o", "run.txt"), "ends in .json"),
         (("import", TABLE, "--onnx", "x.onnx"), "names its networks itself"),
         (("import", DATA / "trtexec" / "8.6" / "layers.json"), "has layers, but no times"),
-        (("search", "none.json", "--min-tiles-per-ms", "1"), "Cannot read none.json"),
+        (("search", "none.json", "--min-tiles-per-ms", "1"), "There is no file none.json"),
         (
             ("search", "gtx960-mattsson2016", "--min-tiles-per-ms", "1", "--family", "vgg"),
             "Unknown family 'vgg'. Known: mattsson.",

@@ -1,6 +1,7 @@
 """What an op has to do: FLOPs, from its type, its attributes and the shapes it really ran with.
 
-One fused multiply-add counts as two FLOPs. The shapes are those after layout changes, so a blocked
+One fused multiply-add counts as two FLOPs, of whole numbers, too: a rate of those is held against a
+peak of its own precision (`roofline`). The shapes are those after layout changes, so a blocked
 convolution of 20 channels that the runtime pads to 32 is counted with 32: that is what ran.
 """
 
@@ -13,16 +14,30 @@ from typing import Any
 Shape = tuple[int, ...]
 Attributes = Mapping[str, Any]
 # inputs (activations and weights in the node's order), outputs, attributes → FLOPs
-Counter = Callable[[Sequence[Shape], Sequence[Shape], Attributes], int]
+Counter = Callable[[Sequence[Shape], Sequence[Shape], Attributes], int | None]
 
 # They give a tensor another shape, and move nothing.
 VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 
 
-def _conv(inputs: Sequence[Shape], outputs: Sequence[Shape], _: Attributes) -> int:
-    # weights: depth × (channels / groups) × kernel…
-    per_output = math.prod(inputs[1][1:])
-    return 2 * math.prod(outputs[0]) * per_output
+def factor(inputs: Sequence[Shape]) -> Shape | None:
+    """Shape of what a convolution or product multiplies its first input with.
+
+    Between the two, quantised ops have scales and zero points, of at most one side.
+    """
+    return next((shape for shape in inputs[1:] if len(shape) > 1), None)
+
+
+def _conv(inputs: Sequence[Shape], outputs: Sequence[Shape], _: Attributes) -> int | None:
+    # weights: depth × (channels / groups) × kernel…, wherever the image has its channels
+    weights = factor(inputs)
+    return None if weights is None else 2 * math.prod(outputs[0]) * math.prod(weights[1:])
+
+
+def _conv_transpose(inputs: Sequence[Shape], _: Sequence[Shape], __: Attributes) -> int | None:
+    # weights: channels × (depth / groups) × kernel…; each value that goes in is spread over those
+    weights = factor(inputs)
+    return None if weights is None else 2 * math.prod(inputs[0]) * math.prod(weights[1:])
 
 
 def _gemm(inputs: Sequence[Shape], outputs: Sequence[Shape], attributes: Attributes) -> int:
@@ -31,8 +46,9 @@ def _gemm(inputs: Sequence[Shape], outputs: Sequence[Shape], attributes: Attribu
 
 
 def _pool(inputs: Sequence[Shape], outputs: Sequence[Shape], attributes: Attributes) -> int:
-    window = math.prod(attributes.get("kernel_shape", inputs[0][2:]))
-    return math.prod(outputs[0]) * window
+    if "kernel_shape" not in attributes:  # a global one looks at all that goes in
+        return math.prod(inputs[0])
+    return math.prod(outputs[0]) * math.prod(attributes["kernel_shape"])
 
 
 def _per_output(flops: int) -> Counter:
@@ -46,27 +62,34 @@ def _per_output(flops: int) -> Counter:
 
 _ONE = "Relu LeakyRelu PRelu Abs Neg Add Sub Mul Div Max Min Clip Where Sqrt Sum"
 _SEVERAL = "Tanh Sigmoid Exp Log Erf Softplus Elu Selu Gelu Softsign"
+_CONVS = "Conv FusedConv NhwcConv NhwcFusedConv"
+_GEMMS = "Gemm FusedGemm MatMul FusedMatMul MatMulNBits"
+_POOLS = "MaxPool AveragePool GlobalAveragePool GlobalMaxPool NhwcMaxPool"
+# Products of whole numbers, and others that work on 8 bits.
+_WHOLE_CONVS = "QLinearConv ConvInteger"
+_WHOLE_GEMMS = "QLinearMatMul QGemm MatMulInteger MatMulIntegerToFloat DynamicQuantizeMatMul"
+WHOLE = frozenset(f"{_WHOLE_CONVS} {_WHOLE_GEMMS}".split())
+_CONVERTING = "QuantizeLinear DequantizeLinear DynamicQuantizeLinear"  # scaled, and shifted
+# Both sides scaled, the op, and scaled back.
+_WHOLE_SEVERAL = "QLinearAdd QLinearMul QLinearLeakyRelu"
 _NONE = (
     "ReorderInput ReorderOutput Reshape Flatten Transpose Concat Split Slice Squeeze Unsqueeze "
-    "Identity Cast Expand Gather Pad Tile Shape"
+    "Identity Cast Expand Gather Pad Tile Shape QLinearConcat"
 )
 
 COUNTERS: dict[str, Counter] = {
-    "Conv": _conv,
-    "FusedConv": _conv,
-    "Gemm": _gemm,
-    "FusedGemm": _gemm,
-    "MatMul": _gemm,
-    "FusedMatMul": _gemm,
-    "MaxPool": _pool,
-    "AveragePool": _pool,
-    "GlobalAveragePool": _pool,
-    "GlobalMaxPool": _pool,
+    **dict.fromkeys(f"{_CONVS} {_WHOLE_CONVS}".split(), _conv),
+    "ConvTranspose": _conv_transpose,
+    **dict.fromkeys(f"{_GEMMS} {_WHOLE_GEMMS}".split(), _gemm),
+    **dict.fromkeys(f"{_POOLS} QLinearAveragePool QLinearGlobalAveragePool".split(), _pool),
+    "QLinearSoftmax": _per_output(5),
+    "QLinearSigmoid": _per_output(6),
     "Softmax": _per_output(5),  # largest, difference, exponential, sum, quotient
     "LogSoftmax": _per_output(5),
     "BatchNormalization": _per_output(2),
+    **dict.fromkeys(_CONVERTING.split(), _per_output(2)),
     **dict.fromkeys(_ONE.split(), _per_output(1)),
-    **dict.fromkeys(_SEVERAL.split(), _per_output(4)),
+    **dict.fromkeys(f"{_SEVERAL} {_WHOLE_SEVERAL}".split(), _per_output(4)),
     **dict.fromkeys(_NONE.split(), _per_output(0)),
 }
 

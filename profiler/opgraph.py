@@ -16,18 +16,26 @@ from nnprof.profiler.ports import OpNode
 
 _KINDS = {
     "conv": "Conv FusedConv ConvTranspose ConvInteger QLinearConv NhwcConv NhwcFusedConv",
-    "gemm": "Gemm FusedGemm MatMul FusedMatMul MatMulInteger QLinearMatMul QGemm MatMulNBits",
-    "pool": "MaxPool AveragePool GlobalAveragePool GlobalMaxPool LpPool",
-    "softmax": "Softmax LogSoftmax",
+    "gemm": (
+        "Gemm FusedGemm MatMul FusedMatMul MatMulInteger QLinearMatMul QGemm MatMulNBits "
+        "MatMulIntegerToFloat DynamicQuantizeMatMul"
+    ),
+    "pool": (
+        "MaxPool AveragePool GlobalAveragePool GlobalMaxPool LpPool NhwcMaxPool "
+        "QLinearAveragePool QLinearGlobalAveragePool"
+    ),
+    "softmax": "Softmax LogSoftmax QLinearSoftmax",
     "recurrent": "LSTM GRU RNN",
     "memory": (
         "ReorderInput ReorderOutput Reshape Flatten Transpose Concat Split Slice Squeeze "
-        "Unsqueeze Identity Cast Expand Gather Pad Tile Shape Memcpy MemcpyFromHost MemcpyToHost"
+        "Unsqueeze Identity Cast Expand Gather Pad Tile Shape Memcpy MemcpyFromHost "
+        "MemcpyToHost QLinearConcat"
     ),
     "elementwise": (
         "Relu LeakyRelu PRelu Elu Selu Tanh Sigmoid HardSigmoid Softsign Softplus Gelu QuickGelu "
         "Add Sub Mul Div Sum Max Min Pow Sqrt Abs Exp Log Neg Clip Erf Where BatchNormalization "
-        "QuantizeLinear DequantizeLinear BiasGelu FastGelu"
+        "QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearAdd QLinearMul "
+        "QLinearLeakyRelu QLinearSigmoid BiasGelu FastGelu"
     ),
 }
 _KIND_OF = {op: kind for kind, ops in _KINDS.items() for op in ops.split()}

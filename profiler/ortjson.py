@@ -35,7 +35,7 @@ _AGAIN = "Let the program call session.end_profiling() before it ends."
 _EVENT = re.compile(r'"cat"\s*:\s*"(Session|Node|Kernel)"|"\w*_kernel_time"')
 _LONGEST_US = 1e15  # thirty years: no clock counts further
 # Their FLOPs need attributes that a profile does not have.
-_WINDOWED = {"MaxPool", "AveragePool", "LpPool"}
+_WINDOWED = {"MaxPool", "AveragePool", "LpPool", "NhwcMaxPool", "QLinearAveragePool"}
 # Ops that run graphs of their own, whose nodes have events, too.
 _HOLDERS = frozenset(
     ("If", "Loop", "Scan", "SequenceMap", "BeamSearch", "GreedySearch", "Sampling")

@@ -36,7 +36,7 @@ from nnprof.networks.spec import (
     Pool,
     infer_shapes,
 )
-from nnprof.profiler import opgraph
+from nnprof.profiler import counts, opgraph
 from nnprof.profiler.costmodel import kernels
 from nnprof.profiler.ports import OpNode
 from nnprof.types import OpTime
@@ -305,12 +305,15 @@ def of_node(node: Ran, *, inside: bool | None = None) -> Work:
         group=group_of(node.op), op=node.op, label=node.node, batch=float(out[0] if out else 1),
         bytes_in=float(_bytes_read(node, size)), bytes_out=made * size, elements_out=float(made),
     )  # fmt: skip
-    if len(node.inputs) > 1 and work.group in ("conv", "gemm"):
-        weights = size * math.prod(node.inputs[1])
+    factor = counts.factor(node.inputs)
+    if factor and work.group in ("conv", "gemm"):
+        weights = size * math.prod(factor)
         work = work._replace(bytes_in=size * math.prod(first), bytes_weights=weights)
     image = len(out) == 4 and len(first) == 4
-    if work.group == "conv" and image and len(node.inputs) > 1:
-        return _conv_node(work, first, node.inputs[1], out, inside=inside)
+    if image and _channels_last(node, factor):
+        first, out = ((shape[0], shape[3], *shape[1:3]) for shape in (first, out))
+    if work.group == "conv" and image and factor:
+        return _conv_node(work, first, factor, out, inside=inside)
     if work.group == "gemm":
         rows, n = math.prod(out[:-1]), out[-1]
         k = math.prod(first) / max(1, rows)
@@ -328,6 +331,17 @@ def of_node(node: Ran, *, inside: bool | None = None) -> Work:
             window=taps, stride=float(stride), flops=taps * math.prod(out)
         )
     return work
+
+
+def _channels_last(node: Ran, weights: Shape | None) -> bool:
+    """Whether an op on images has their channels last, as quantised ones of ONNX Runtime do.
+
+    A convolution makes as many channels as it has rows of weights.
+    """
+    if group_of(node.op) != "conv" or weights is None:
+        return node.op.startswith("Nhwc")
+    made = node.outputs[0]
+    return made[3] == weights[0] != made[1]
 
 
 def _bytes_read(node: Ran, size: float) -> float:

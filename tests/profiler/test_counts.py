@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from nnprof.exporters.int8 import on_processor
+from nnprof.exporters.onnx import load_model
+from nnprof.exporters.precision import Calibration, convert
+from nnprof.networks import bundled
 from nnprof.profiler import counts, opgraph
+from nnprof.profiler.backends.onnxruntime import BACKEND
+from nnprof.profiler.costmodel import work
+from nnprof.profiler.devices.cpu import DEVICE
+from nnprof.profiler.ports import OpNode
+from nnprof.types import Target, Workload
+
+
+@pytest.fixture(scope="module")
+def bundled_int8() -> tuple[OpNode, ...]:
+    """What ONNX Runtime runs here of the bundled network in int8, at batch 1."""
+    with np.load(bundled.tiles_path()) as arrays:
+        tiles = np.asarray(arrays["tiles"], np.float32)
+    model = load_model(bundled.model_path())
+    form = on_processor(DEVICE.facts())
+    model = convert(model, "int8", Calibration(tiles, "digits"), form=form)
+    session = BACKEND.open(Workload(model=model, batch=1), Target())
+    nodes = session.graph()
+    session.close()
+    return nodes
 
 
 @pytest.mark.parametrize(
@@ -26,6 +50,52 @@ from nnprof.profiler import counts, opgraph
             2 * 4 * 4 * 4 * 4, id="pool",
         ),
         pytest.param("GlobalAveragePool", [(2, 4, 8, 8)], [(2, 4, 1, 1)], {}, 2 * 4 * 64, id="all"),
+        pytest.param(
+            "QLinearConv", [(2, 28, 28, 3), (), (), (20, 3, 5, 5), (20,), (20,), (), (), (20,)],
+            [(2, 24, 24, 20)], {}, 2 * 2 * 20 * 24 * 24 * 3 * 25, id="int8 conv, channels last",
+        ),
+        pytest.param(
+            "ConvInteger", [(2, 3, 28, 28), (20, 3, 5, 5), ()], [(2, 20, 24, 24)], {},
+            2 * 2 * 20 * 24 * 24 * 3 * 25, id="whole conv",
+        ),
+        pytest.param(
+            "ConvTranspose", [(2, 8, 5, 5), (8, 3, 2, 2)], [(2, 3, 10, 10)], {"strides": [2, 2]},
+            2 * 2 * 3 * 10 * 10 * 8, id="transposed conv without overlap",
+        ),
+        pytest.param(
+            "ConvTranspose", [(1, 8, 5, 5), (8, 1, 3, 3)], [(1, 4, 7, 7)], {"group": 4},
+            2 * 8 * 25 * 9, id="transposed conv in groups",
+        ),
+        pytest.param(
+            "QGemm", [(8, 720), (), (), (128, 720), (128,), (128,), (128,), (), ()], [(8, 128)],
+            {"transB": 1}, 2 * 8 * 720 * 128, id="int8 gemm",
+        ),
+        pytest.param(
+            "QGemm", [(720, 8), (), (), (720, 128), (), ()], [(8, 128)], {"transA": 1},
+            2 * 8 * 720 * 128, id="int8 gemm, transposed",
+        ),
+        pytest.param(
+            "QLinearMatMul", [(2, 8, 720), (), (), (720, 128), (), (), (), ()], [(2, 8, 128)], {},
+            2 * 2 * 8 * 720 * 128, id="int8 matmul",
+        ),
+        pytest.param(
+            "MatMulInteger", [(8, 720), (720, 128), (), ()], [(8, 128)], {}, 2 * 8 * 720 * 128,
+            id="whole matmul",
+        ),
+        pytest.param(
+            "DynamicQuantizeMatMul", [(8, 720), (720, 128), (128,), (128,)], [(8, 128)], {},
+            2 * 8 * 720 * 128, id="dynamic matmul",
+        ),
+        pytest.param(
+            "NhwcMaxPool", [(2, 8, 8, 4)], [(2, 4, 4, 4)], {"kernel_shape": [2, 2]},
+            2 * 4 * 4 * 4 * 4, id="pool, channels last",
+        ),
+        pytest.param(
+            "QLinearGlobalAveragePool", [(2, 8, 8, 4), (), ()], [(2, 1, 1, 4)],
+            {"channels_last": 1}, 2 * 4 * 64, id="all, channels last",
+        ),
+        pytest.param("QLinearAdd", [(2, 5), (), (), (2, 5)], [(2, 5)], {}, 40, id="int8 sum"),
+        pytest.param("DequantizeLinear", [(2, 5), (), ()], [(2, 5)], {}, 20, id="scaled back"),
         pytest.param("Relu", [(2, 5)], [(2, 5)], {}, 10, id="relu"),
         pytest.param("Reshape", [(2, 5)], [(10,)], {}, 0, id="reshape does nothing"),
     ],
@@ -36,6 +106,30 @@ def test_flops(
 ) -> None:  # fmt: skip
     """Each op counts as its formula says."""
     assert counts.flops(op, inputs, outputs, attributes) == flops
+
+
+def test_every_op_of_an_int8_network_is_counted(bundled_int8: tuple[OpNode, ...]) -> None:
+    """What ONNX Runtime runs of the bundled network in int8 has FLOPs, bytes and kinds."""
+    assert {"QLinearConv", "QGemm"} <= {node.op for node in bundled_int8}
+    for node in bundled_int8:
+        assert node.flops is not None, node.op
+        assert node.kind != "other", node.op
+        assert node.bytes_in, node.op
+    products = [node for node in bundled_int8 if node.op in counts.WHOLE]
+    assert sum(node.flops or 0 for node in products) == 2 * (
+        8 * 24 * 24 * 25 + 16 * 8 * 8 * 8 * 25 + 256 * 64 + 64 * 10
+    )
+
+
+def test_quantised_convolutions_are_ops_of_the_cost_model(
+    bundled_int8: tuple[OpNode, ...],
+) -> None:
+    """Channels last and weights in the fourth place: channels, sums and FLOPs are right."""
+    convs = [one for one in work.of_nodes(bundled_int8) if one.group == "conv"]
+    found = [(one.c_in, one.c_out, one.h_out, one.k, one.n, one.groups) for one in convs]
+    assert found == [(1, 8, 24, 25, 8, 1), (8, 16, 8, 200, 16, 1)]
+    assert [one.flops for one in convs] == [2.0 * 8 * 24 * 24 * 25, 2.0 * 16 * 8 * 8 * 200]
+    assert [one.bytes_weights for one in convs] == [8 * 25, 16 * 8 * 25]
 
 
 def test_unknown_op_is_not_zero() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fake_board
+import msgspec
 import pytest
 
 # Before anything of nnprof is imported: no test may read or fill the user's own cache, nor wait for
@@ -16,6 +17,8 @@ import pytest
 _CACHE = tempfile.mkdtemp(prefix="nnprof-tests-")
 os.environ["XDG_CACHE_HOME"] = _CACHE
 os.environ["NNPROF_LOCKS"] = _CACHE
+
+from nnprof.profiler import hosts, measure, worker  # noqa: E402  see above
 
 
 def pytest_unconfigure() -> None:
@@ -49,6 +52,35 @@ def install_trtexec() -> Callable[..., Path]:
     spec.loader.exec_module(module)
     install: Callable[..., Path] = module.install
     return install
+
+
+@pytest.fixture
+def workers_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fake's jobs are done in this process, where a test claims nothing about processes.
+
+    Jobs and answers pass through JSON as ever. A job that crashes or hangs gets a real worker, and
+    so do runtimes, which set up things once per process.
+    """
+    really = hosts.run_local
+
+    def run_local(job: worker.Job, limit_s: float, more: dict[str, str] | None = None) -> object:
+        fault = job.target.options.get("fault")
+        if job.target.backend != "fake" or fault in ("crash", "hang"):
+            return really(job, limit_s, more)
+        allowed = os.sched_getaffinity(0)
+        try:
+            there = msgspec.json.decode(msgspec.json.encode(job), type=worker.Job)
+            done = worker.do(there, lambda _: None)
+        finally:
+            os.sched_setaffinity(0, allowed)
+        answer = msgspec.json.decode(msgspec.json.encode(done), type=worker.Answer)
+        if isinstance(answer, worker.Fault):
+            raise hosts._error(answer)
+        return answer
+
+    monkeypatch.setattr(hosts, "run_local", run_local)
+    # With all that tests have loaded here, a collection takes a while, and nothing is timed.
+    monkeypatch.setattr(measure.gc, "collect", lambda: 0)
 
 
 @pytest.fixture

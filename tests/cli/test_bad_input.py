@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import commands
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -194,14 +192,7 @@ def test_one_sentence_and_exit_code_2(words: Case, sentence: str, tmp_path: Path
     """Each kind of bad input is told in a line or two on stderr, with no trace and no stdout."""
     work = tmp_path / "work"
     work.mkdir()
-    done = subprocess.run(
-        [sys.executable, "-m", "nnprof", *words(tmp_path)],
-        cwd=work,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    done = commands.nnprof(*words(tmp_path), folder=work)
     assert done.returncode == 2
     assert sentence in done.stderr
     assert done.stderr.startswith("nnprof: ")
@@ -217,13 +208,8 @@ def test_corrupt_idx_file(tmp_path: Path) -> None:
     folder.mkdir()
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         (folder / f"{name}-ubyte.gz").write_bytes(gzip.compress(b"\x00\x00\x08\x07rubbish"))
-    done = subprocess.run(
-        [sys.executable, "-m", "nnprof", "train", "1x28x28 fc10", "--out", str(tmp_path / "net")],
-        env={**os.environ, "NNPROF_DATA": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
+    done = commands.nnprof(
+        *("train", "1x28x28 fc10", "--out", tmp_path / "net"), NNPROF_DATA=str(tmp_path)
     )
     assert done.returncode == 2
     assert "-ubyte" in done.stderr

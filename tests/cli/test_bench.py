@@ -9,33 +9,35 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import commands
 import jsonschema
 import pytest
-from processes import ended
+from processes import ended, until
 
 from nnprof.cli.main import app
 from nnprof.networks import bundled
 from nnprof.profiler import results
 from nnprof.types import Plan
 
-FAKE = ("--backend", "fake", "--option", "noise=0.01")
+FAKE = ("--backend", "fake", "--option", "noise=0.01", "--no-telemetry")
 NETWORK = "1x28x28 conv4k5 pool2 fc10"
 
 
-def nnprof(*words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+pytestmark = pytest.mark.usefixtures("workers_here")
+
+
+def nnprof(*words: str, folder: Path | None = None) -> commands.Done:
     """Run the command in a folder, 80 columns wide, with no terminal."""
-    return subprocess.run(
-        [sys.executable, "-m", "nnprof", *words],
-        cwd=folder or "/",
-        env={**os.environ, "COLUMNS": "80"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    return commands.nnprof(*words, folder=folder)
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short cells, whatever is asked: for claims that need a runtime, but no good numbers."""
+    plan = Plan(processes=2, max_processes=2, sample_s=0.05, warmup_limit_s=0.2, op_s=0.01)
+    monkeypatch.setattr("nnprof.cli.bench._plan", lambda *_: plan)
 
 
 def test_bundled_network_without_a_word(
@@ -111,7 +113,7 @@ def test_study_with_batches(tmp_path: Path) -> None:
     ]
 
 
-def test_data_file_is_fed(tmp_path: Path) -> None:
+def test_data_file_is_fed(tmp_path: Path, brief: None) -> None:
     """--data feeds the user's own tiles, and the Run says which."""
     import numpy as np
 
@@ -124,12 +126,12 @@ def test_data_file_is_fed(tmp_path: Path) -> None:
     assert run["measurements"][0]["workload"]["data"] == str(tmp_path / "tiles.npy")
 
 
-def test_threads_are_pinned_and_recorded(tmp_path: Path) -> None:
+def test_threads_are_pinned_and_recorded(tmp_path: Path, brief: None) -> None:
     """--threads 2 pins each worker to two processors and says so in the Run."""
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("this machine has one processor")
     done = nnprof(
-        *("bench", NETWORK, "--threads", "2", "--batch", "4", "--quick", "--format", "json"),
+        *("bench", NETWORK, "--threads", "2", "--batch", "4", "--ops", "none", "--format", "json"),
         folder=tmp_path,
     )
     (cell,) = json.loads(done.stdout)["measurements"]
@@ -139,33 +141,26 @@ def test_threads_are_pinned_and_recorded(tmp_path: Path) -> None:
 
 def test_interrupt_keeps_what_is_measured(tmp_path: Path) -> None:
     """Ctrl-C ends with 130 and the command that goes on; that command finishes the Run."""
-    batches = ",".join(map(str, range(1, 13)))
+    words = ["bench", str(bundled.model_path()), *FAKE, "--ops", "none", "--batch", "1,2,3,4,5,6"]
     bench = subprocess.Popen(
-        [sys.executable, "-m", "nnprof", "bench", NETWORK, *FAKE, "--batch", batches],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    folder = tmp_path / "bench_results"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        paths = list(folder.glob("*.json"))
-        if paths and results.load(paths[0]).measurements:
-            break
-        time.sleep(0.05)
-    bench.send_signal(signal.SIGINT)
-    _, said = bench.communicate(timeout=30)
-    name = paths[0].name
+        [sys.executable, "-m", "nnprof", *words],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with ended(bench):
+        path = until(lambda: next((tmp_path / "bench_results").glob("*.json"), None), bench)
+        until(lambda: results.load(path).measurements, bench)
+        bench.send_signal(signal.SIGINT)
+        assert bench.stderr is not None
+        said = bench.stderr.read()
     assert bench.returncode == 130
-    assert f"nnprof bench --resume bench_results/{name}" in said.splitlines()
-    before = results.load(paths[0])
-    done = nnprof("bench", "--resume", f"bench_results/{name}", "--quick", folder=tmp_path)
-    after = results.load(paths[0])
+    assert f"nnprof bench --resume bench_results/{path.name}" in said.splitlines()
+    before = results.load(path)
+    done = nnprof("bench", "--resume", f"bench_results/{path.name}", folder=tmp_path)
+    after = results.load(path)
     assert done.returncode == 0
     kept = {m.workload.batch: m.samples_s for m in before.measurements}
     whole = {m.workload.batch: m.samples_s for m in after.measurements}
-    assert len(whole) == 12
+    assert len(whole) == 6
     assert all(whole[batch][: len(samples)] == samples for batch, samples in kept.items())
 
 
@@ -228,7 +223,7 @@ def test_show_in_all_formats(tmp_path: Path) -> None:
     assert [row["state"] for row in rows] == ["steady", "steady", "failed"]
 
 
-def test_pauses_are_shown(tmp_path: Path) -> None:
+def test_pauses_are_shown(tmp_path: Path, brief: None) -> None:
     """--idle adds a line per pause with the latency after it."""
     done = nnprof(
         *("bench", NETWORK, "--batch", "1", "--quick", "--ops", "none", "--idle", "0,1ms"),
@@ -260,7 +255,7 @@ def test_devices_shows_this_machine() -> None:
     assert "nnprof devices --measure" in done.stdout
 
 
-def test_default_ops_are_combined_and_add_up(tmp_path: Path) -> None:
+def test_default_ops_are_combined_and_add_up(tmp_path: Path, brief: None) -> None:
     """Without a word about ops a Run has the combined estimate, each op with its interval."""
     done = nnprof(
         *("bench", NETWORK, "--batch", "64", "--quick", "--format", "json"), folder=tmp_path

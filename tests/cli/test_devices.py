@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import commands
 import pytest
 
 
-def _nnprof(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "XDG_CONFIG_HOME": str(folder), "COLUMNS": "80"}
-    return subprocess.run(
-        [sys.executable, "-m", "nnprof", *arguments],
-        capture_output=True, text=True, check=False, cwd=folder, env=environment,
-    )  # fmt: skip
+def _nnprof(folder: Path, *arguments: str) -> commands.Done:
+    return commands.nnprof(*arguments, folder=folder, XDG_CONFIG_HOME=str(folder))
 
 
 def test_list(tmp_path: Path) -> None:

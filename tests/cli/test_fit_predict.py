@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
+import commands
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -19,12 +18,9 @@ ROOT = Path(__file__).parents[2]
 RUN = next((ROOT / "bench_results").glob("costmodel-train-*.json"))
 
 
-def nnprof(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def nnprof(*arguments: str, folder: Path) -> commands.Done:
     """The command as a user runs it, 80 columns wide."""
-    return subprocess.run(
-        [sys.executable, "-m", "nnprof", *arguments],
-        capture_output=True, text=True, check=False, cwd=folder, env={"COLUMNS": "80"},
-    )  # fmt: skip
+    return commands.nnprof(*arguments, folder=folder)
 
 
 @pytest.fixture(scope="module")

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
+import commands
 import pytest
 
 DATA = Path(__file__).parents[1] / "data"
 TABLE = DATA / "import" / "table.csv"
 
 
-def nnprof(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+def nnprof(folder: Path, *arguments: object) -> commands.Done:
     """The command, run in a folder."""
-    command = [sys.executable, "-m", "nnprof", *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return commands.nnprof(*arguments, folder=folder)
 
 
 def test_a_table_becomes_a_run_that_can_be_shown(tmp_path: Path) -> None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+
+import commands
+import pytest
 
 FAMILY = ("--family", "mattsson(conv=1, fc=1, depth=5|6, neurons=16|32)")
 
 
-def nnprof(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+def nnprof(folder: Path, *arguments: object) -> commands.Done:
     """The command, run in a folder."""
-    command = [sys.executable, "-m", "nnprof", *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return commands.nnprof(*arguments, folder=folder)
 
 
+@pytest.mark.usefixtures("workers_here")
 def test_a_plan_is_measured_and_the_next_one_goes_on(tmp_path: Path) -> None:
     """Plan, bench --study, and a plan from that Run which asks for nothing twice."""
     first = nnprof(tmp_path, "plan", *FAMILY, "--budget", 4, "--batch", "1,4", "-o", "first.json")
@@ -25,7 +26,16 @@ def test_a_plan_is_measured_and_the_next_one_goes_on(tmp_path: Path) -> None:
     asked = json.loads((tmp_path / "first.json").read_text())["cells"]
     assert len(asked) == 4
     done = nnprof(
-        tmp_path, "bench", "--study", "first.json", "--backend", "fake", "--quick", "--out", "runs"
+        tmp_path,
+        "bench",
+        "--study",
+        "first.json",
+        "--backend",
+        "fake",
+        "--no-telemetry",
+        "--quick",
+        "--out",
+        "runs",
     )
     assert done.returncode == 0, done.stderr
     (run,) = (tmp_path / "runs").iterdir()

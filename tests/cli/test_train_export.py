@@ -3,12 +3,12 @@
 import gzip
 import hashlib
 import json
-import os
 import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import commands
 import msgspec
 import numpy as np
 import onnx
@@ -19,12 +19,9 @@ from nnprof.types import TrainingRecord
 NETWORK = "1x28x28 conv4k5s2 pool2 fc16 fc10"
 
 
-def nnprof(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own; warnings are errors."""
-    command = [sys.executable, "-W", "error::UserWarning", "-m", "nnprof", *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, **environment}, check=False
-    )
+def nnprof(*arguments: str, **environment: str) -> commands.Done:
+    """Run the command; warnings are errors, as in all tests."""
+    return commands.nnprof(*arguments, **{"COLUMNS": "200", **environment})
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,15 @@ def ended(process: subprocess.Popen[Any]) -> Iterator[subprocess.Popen[Any]]:
             pass
 
 
+@contextlib.contextmanager
+def killed(process: subprocess.Popen[Any]) -> Iterator[None]:
+    """At the end the process is killed (-9), and nothing else is done to what it started."""
+    try:
+        yield
+    finally:
+        process.kill()
+
+
 def kill(pid: int) -> None:
     """End a process and all its descendants; nothing where it is gone."""
     with contextlib.suppress(psutil.NoSuchProcess):

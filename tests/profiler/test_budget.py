@@ -79,6 +79,7 @@ def _swept(cells: tuple[Cell, ...], plan: Plan, folder: Path) -> tuple[Run, Path
     return results.load(path), path
 
 
+@pytest.mark.usefixtures("workers_here")
 def test_a_slow_machine_keeps_to_its_budget(
     cells: tuple[Cell, ...], short: Plan, tmp_path: Path
 ) -> None:
@@ -120,6 +121,7 @@ def test_a_cell_without_a_turn_is_named(
     assert budget.left_out_lines(run) == ["Left out to keep to 6 s: 1 of 2 cells (batch 2)."]
 
 
+@pytest.mark.usefixtures("workers_here")
 def test_nothing_left_out_is_not_mentioned(
     cells: tuple[Cell, ...], short: Plan, tmp_path: Path
 ) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
+import commands
 import numpy as np
 import pytest
 from msgspec.structs import replace
@@ -136,13 +135,8 @@ def test_markdown_for_a_pull_request() -> None:
     assert "SLOWER" in lines[-1]
 
 
-def _command(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "nnprof", "compare", *words],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def _command(*words: str) -> commands.Done:
+    return commands.nnprof("compare", *words)
 
 
 def test_exit_codes(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ def test_kept_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert observer.load(environment, 1) is None
 
 
+@pytest.mark.usefixtures("workers_here")
 def test_measured_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     """On the fake clock, which telemetry cannot disturb, it costs exactly nothing."""
     monkeypatch.setattr(observer, "_PAIRS", 2)

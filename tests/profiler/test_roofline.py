@@ -54,6 +54,7 @@ def test_kept_for_the_same_machine_only() -> None:
     assert roofline.load(other, 1) is None
 
 
+@pytest.mark.usefixtures("workers_here")
 def test_measured_with_the_fake() -> None:
     """The fake's limits follow from its own constants: bandwidth and peak beyond any machine."""
     limits = roofline.measure(Target(backend="fake"))

@@ -1,4 +1,4 @@
-"""Files of other tools → a Run: tables, exports of trtexec, profiles of ONNX Runtime.
+"""Files of other tools → a Run: tables, what trtexec writes and says, profiles of ONNX Runtime.
 
 What a file is, is told by what it holds, not by its name. A Run made here has no processes and no
 plan: `stopped` is "imported", and what the source does not tell is unknown.
@@ -19,9 +19,10 @@ import msgspec
 
 from nnprof.errors import BadFile, UsageError
 from nnprof.exporters.onnx import load_model
-from nnprof.profiler import ortjson, sources, tables, trtjson
+from nnprof.profiler import ortjson, sources, tables, trtjson, trtlog
 from nnprof.profiler.ortjson import Inference
 from nnprof.profiler.tables import METHOD, NO_PLAN, UNKNOWN, Told
+from nnprof.profiler.trtlog import Log
 from nnprof.types import (
     Cell,
     Check,
@@ -34,8 +35,12 @@ from nnprof.types import (
     Workload,
 )
 
+_SPREAD = ("min", "max", "mean")
 _START = 1 << 16  # characters that tell what a file is
-_FORMS = "a .csv table, JSON of trtexec (profile, layers, times), a profile of ONNX Runtime"
+_LOG = "log of trtexec"
+_FORMS = (
+    "a .csv table, JSON of trtexec (profile, layers, times) or its log, a profile of ONNX Runtime"
+)
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +84,8 @@ def run_from(
         raise UsageError("Only tables have columns to rename.", "Leave --rename out.")
     elif forms == ["trtexec export"]:
         measurements = (_engine(files, told, onnx),)
+    elif forms == [_LOG]:
+        measurements, version = _logs(files, told, onnx)
     else:
         measurements = tuple(one for file in files for one in _profile(file, told, onnx))
     return _run(files, measurements, command, ignored=ignored, version=version)
@@ -93,6 +100,8 @@ def _read(path: Path) -> _File:
 
 def _form(path: Path, text: str) -> str:
     """Told by how it begins, since a file that is cut off is one all the same."""
+    if trtlog.is_log(text):
+        return _LOG
     start = text[:_START].lstrip()
     if start.startswith("<"):
         raise BadFile(f"{path} is a web page or XML.", "Save the table as CSV, and import that.")
@@ -107,7 +116,7 @@ def _form(path: Path, text: str) -> str:
 
 
 def _family(file: _File) -> str:
-    names = {"table": "table", "onnx runtime": "profile of ONNX Runtime"}
+    names = {"onnx runtime": "profile of ONNX Runtime", **{n: n for n in ("table", _LOG)}}
     return names.get(file.form, "trtexec export")
 
 
@@ -237,6 +246,56 @@ def _queries(times: _File) -> tuple[tuple[float, ...], dict[str, Any]]:
         "enqueue_s": median(query.enqueue_s for query in queries),
     }
     return tuple(query.compute_s for query in queries), facts
+
+
+def _logs(
+    files: Sequence[_File], told: Told, onnx: Path | None
+) -> tuple[tuple[Measurement, ...], str | None]:
+    """A cell of each log, and the version of TensorRT; logs of one GPU and one version."""
+    logs = [trtlog.read(file.text, str(file.path)) for file in files]
+    places = {(log.device, log.version) for log in logs}
+    if len(places) > 1:
+        listed = ", ".join(
+            f"{device or 'an unknown GPU'} with TensorRT {trtlog.dotted(version) or 'unknown'}"
+            for device, version in sorted(places, key=str)
+        )
+        raise UsageError(f"These logs are of several places: {listed}.", "Import one at a time.")
+    cells = tuple(_logged(file, log, told, onnx) for file, log in zip(files, logs, strict=True))
+    return cells, trtlog.dotted(logs[0].version)
+
+
+def _logged(file: _File, log: Log, told: Told, onnx: Path | None) -> Measurement:
+    """The median that trtexec gives, as it gives it; layers where it dumped them."""
+    told = msgspec.structs.replace(
+        told,
+        network=told.network or (None if onnx else log.network),
+        device=told.device or log.device,
+        precision=told.precision or log.precision,
+    )
+    model = _model(file.path, told, onnx)
+    ops = None
+    if log.profile:
+        timed = trtjson.op_times(log.profile, None, _types(onnx))
+        ops = OpPass(method="runtime", latency_s=sum(op.seconds for op in timed), ops=timed)
+    known = {"repetitions": log.queries, **{f"{one}_s": log.compute.get(one) for one in _SPREAD}}
+    facts = {"loops": 1, "transfers": "outside", **known, **log.facts} if log.compute else {}
+    declared = [
+        log.inputs[name][axis]
+        for name, axis in model.axes.items()
+        if len(log.inputs.get(name, ())) > axis
+    ]
+    return _measured(
+        file.path,
+        told,
+        model,
+        batch=declared[0] if declared else trtlog.batch_of(log),
+        runtime=trtjson.RUNTIME,
+        samples=(log.compute["median"],) if log.compute else (ops.latency_s if ops else 0.0,),
+        stand_in=None if log.compute else "the sum of its layers",
+        ops=ops,
+        facts={name: value for name, value in facts.items() if value is not None},
+        clock="cuda_event",
+    )
 
 
 def _profile(file: _File, told: Told, onnx: Path | None) -> tuple[Measurement, ...]:

@@ -49,6 +49,7 @@ BACKEND_NAME_HOMES = (
     # readers of what these runtimes write
     "profiler/ortjson.py",
     "profiler/trtjson.py",
+    "profiler/trtlog.py",
 )
 MOST_LINES = 50
 

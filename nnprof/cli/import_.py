@@ -20,7 +20,7 @@ Files = Annotated[
     typer.Argument(
         metavar="FILE...",
         help="A table (.csv, .csv.gz); or what trtexec --exportProfile, --exportLayerInfo and "
-        "--exportTimes wrote in one run; or profiles of ONNX Runtime.",
+        "--exportTimes wrote in one run; or its logs; or profiles of ONNX Runtime.",
     ),
 ]
 Out = Annotated[

@@ -47,6 +47,7 @@ from nnprof.exporters.tensorrt import Recipe
 from nnprof.profiler import inputs, shells, trtjson
 from nnprof.profiler.backends.tensorrt import NO_PARTS, Choices, node_of, on_gpu
 from nnprof.profiler.ports import Arrays, OpNode, Part, Shell
+from nnprof.profiler.trtlog import ERROR, Version, version_of
 from nnprof.types import Model, OpPass, Target, Workload
 
 _PLACES = ("trtexec", "/usr/src/tensorrt/bin/trtexec")  # on PATH; where JetPack puts it
@@ -56,28 +57,11 @@ _AGAIN_WARM_MS = 200  # a second run is not cold news
 _GAPS = 25
 # Nothing here may wait for ever; who started the worker has the limit that matters.
 _LONG_S = 3600.0
-_BANNER = re.compile(r"\[TensorRT v(\d+)\]")
-_ERROR = re.compile(r"\[E\] (.*\S)")
 _GPU_FACTS = {"gpu": "Selected Device", "compute_capability": "Compute Capability"}
 _FACT = re.compile(r"\[I\] (Selected Device|Compute Capability): (.*\S)")
 
-Version = tuple[int, ...]
-
 
 # --- what to say to which version -----------------------------------------------------------------
-
-
-def version_of(said: str) -> Version | None:
-    """From the first line of any run: v8601 → (8, 6, 1), v100300 → (10, 3, 0); None if not there.
-
-    Up to 9 the number is major·1000 + minor·100 + patch, since 10 it is major·10000 + …
-    """
-    found = _BANNER.search(said)
-    if not found:
-        return None
-    number = int(found[1])
-    major, rest = divmod(number, 10000 if number >= 100000 else 1000)
-    return major, rest // 100, rest % 100
 
 
 def pinned(version: Version, *, cuda_graph: bool, transfers: bool) -> list[str]:
@@ -143,7 +127,7 @@ class Program:
             self._fail(done, said, model)
 
     def _fail(self, done: CompletedProcess[bytes], said: str, model: Model) -> NoReturn:
-        errors = _ERROR.findall(done.stderr.decode(errors="replace") + said)
+        errors = ERROR.findall(done.stderr.decode(errors="replace") + said)
         text = " ".join(errors).lower()
         code = shells.plain_code(done.returncode)
         if code < 0:

@@ -24,7 +24,7 @@ from nnprof.errors import (
 )
 from nnprof.exporters.onnx import identity_model, load_model
 from nnprof.networks import bundled
-from nnprof.profiler import bench, inputs, measure, ops, results, shells
+from nnprof.profiler import bench, inputs, measure, ops, results, shells, trtlog
 from nnprof.profiler.backends import trtexec
 from nnprof.profiler.backends.trtexec import BACKEND, TrtexecSession
 from nnprof.types import Cell, Model, Plan, Target, Workload
@@ -82,8 +82,8 @@ def test_probe_tells_version_and_place(target: Callable[..., Target], version: s
 )
 def test_version_numbers(number: str, version: tuple[int, ...]) -> None:
     """NV_TENSORRT_VERSION has two digits for each part since 10, one before."""
-    assert trtexec.version_of(f"&&&& RUNNING TensorRT.trtexec [TensorRT v{number}] # x") == version
-    assert trtexec.version_of("bash: trtexec") is None
+    assert trtlog.version_of(f"&&&& RUNNING TensorRT.trtexec [TensorRT v{number}] # x") == version
+    assert trtlog.version_of("bash: trtexec") is None
 
 
 def test_missing_program_is_a_sentence(target: Callable[..., Target], tmp_path: Path) -> None:

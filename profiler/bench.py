@@ -196,21 +196,47 @@ def resume(path: AnyPath) -> Run:
     here = _probe(cells)
     if run.environment:
         _same_place(run.environment, here, path)
+    environment = {**run.environment, **here}
     return replace(
-        run, study=study, environment=here, measurements=reopened, failures=(), left_out=()
+        run, study=study, environment=environment, measurements=reopened, failures=(), left_out=()
     )
 
 
+# Facts of a device that may differ between two looks at one place, or are told of another way.
+_VOLATILE = {"why", "memory_bytes", "power_modes", "rails", "total_rail", "thermal_zones"}
+
+
 def _same_place(then: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
-    """Refuse to mix numbers of two machines or two runtimes in one Run."""
-    facts = ("device", "model"), ("device", "board"), ("backend", "version"), ("backend", "name")
-    for part, fact in facts:
-        was, is_now = then[part].get(fact), now[part].get(fact)
-        if was != is_now:
-            raise UsageError(
-                f"{path} was measured with {part} {fact} '{was}'; here it is '{is_now}'.",
-                "Start a new run, and compare the two.",
-            )
+    """Refuse to mix numbers of two machines, or of one that is set otherwise, in one Run.
+
+    What the Run does not state, because an older nnprof did not look at it, is not held against it.
+    """
+    differences = [
+        (f"{part} {fact}".strip(), was, is_now)
+        for part in ("nnprof", "python", "system", "variables", "device", "backend")
+        for fact, was, is_now in _differences(then.get(part), now.get(part), part == "variables")
+    ]
+    if differences:
+        what, was, is_now = differences[0]
+        more = f" (and {len(differences) - 1} more)" if differences[1:] else ""
+        raise UsageError(
+            f"{path} was measured with {what} '{was}'; here it is '{is_now}'{more}.",
+            "Make it as it was, or start a new run and compare the two.",
+        )
+
+
+def _differences(was: Any, is_now: Any, whole: bool) -> Iterator[tuple[str, Any, Any]]:
+    """What differs between two sets of facts; in a `whole` one what is missing is not set."""
+    if was is None or was == is_now:
+        return
+    if not isinstance(was, Mapping) or not isinstance(is_now, Mapping):
+        yield "", was, is_now
+        return
+    for fact in dict.fromkeys((*was, *is_now)):
+        if (fact in was or whole) and fact not in _VOLATILE:
+            before, after = was.get(fact), is_now.get(fact)
+            if before != after:
+                yield fact, *("not set" if one is None else one for one in (before, after))
 
 
 def _find_again(model: Model) -> Model:

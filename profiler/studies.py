@@ -85,11 +85,15 @@ AS_DECLARED = Sides()
 
 
 def bundled_cells(
-    target: Target, batches: Sequence[int] = (), sides: Sides = AS_DECLARED
+    target: Target,
+    batches: Sequence[int] = (),
+    sides: Sides = AS_DECLARED,
+    *,
+    data: AnyPath | None = None,
 ) -> tuple[Cell, ...]:
-    """The bundled network on its own tiles."""
+    """The bundled network on its own tiles, or on the user's."""
     (model,) = sides.of([load_model(bundled.model_path())])
-    return _checked(_cells(model, batches, target, str(bundled.tiles_path()), sides.dims))
+    return _checked(_cells(model, batches, target, data or str(bundled.tiles_path()), sides.dims))
 
 
 def named_cells(
@@ -168,15 +172,22 @@ def study_name(name: str) -> str:
 
 
 def study_cells(
-    name: str, target: Target, batches: Sequence[int] = (), sides: Sides = AS_DECLARED
+    name: str,
+    target: Target,
+    batches: Sequence[int] = (),
+    sides: Sides = AS_DECLARED,
+    *,
+    data: AnyPath = "generated",
 ) -> tuple[Cell, ...]:
     """A registered study, or one in a .json file; with `batches`, only those of its cells.
 
     Raises:
         UnknownName: no such study; lists the known.
-        BadFile: no such file, or it is no study.
+        BadFile: no such file, or it is no study; or the data do not fit one of its networks.
         UsageError: none of its cells has such a batch, or a file is not made for it.
     """
+    if data != "generated":  # before all is exported
+        inputs.read_data(Path(data))
     asked: list[tuple[NetworkSpec | str, int]]
     if _is_file(name):
         asked = [(cell.network, cell.batch) for cell in load_study(Path(name)).cells]
@@ -196,7 +207,7 @@ def study_cells(
         made.append(model_of(network) if isinstance(network, str) else export(network))
     exported = dict(zip(models, sides.of(made), strict=True))
     every = [
-        _cells(exported[_text(network)], (batch,), target, "generated", sides.dims)
+        _cells(exported[_text(network)], (batch,), target, data, sides.dims)
         for network, batch in kept
     ]
     return _checked([cell for cells in every for cell in cells])

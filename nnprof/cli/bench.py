@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nnprof.cli import numbers, progress
+from nnprof.cli import numbers, progress, resumed
 from nnprof.cli.sides import BatchAxis, Dim, sides
 from nnprof.errors import UsageError
 from nnprof.text import shell_word, shown_json
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from nnprof.profiler.studies import Sides
     from nnprof.types import Cell, Plan, Run, Target
 
+_LOG = logging.getLogger(__name__)
 _BUDGET_S = 55.0  # of the first command: a minute, with what it takes to start and to end
 INTERRUPTED = 130  # as shells report a program ended by Ctrl-C
 
@@ -68,7 +70,12 @@ DeviceName = Annotated[
     typer.Option(help="cpu, jetson, a board of your devices.toml, or ssh://user@host."),
 ]
 Threads = Annotated[int, typer.Option(help="Threads of the runtime, pinned to as many processors.")]
-Data = Annotated[str, typer.Option(help="A .npy or .npz file with the tiles to feed in.")]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        help="A .npy or .npz file with the tiles to feed in.", show_default="made up, seeded"
+    ),
+]
 Options = Annotated[
     list[str] | None, typer.Option(help="An option of the backend, NAME=VALUE; repeatable.")
 ]
@@ -125,17 +132,24 @@ Resume = Annotated[
     Path | None,
     typer.Option(metavar="RUN.json", help="Go on with a Run: measure what is missing."),
 ]
+Wait = Annotated[
+    bool,
+    typer.Option(
+        "--wait", help="Where another nnprof measures here, or writes the Run, wait for its end."
+    ),
+]
 Form = Annotated[Output, typer.Option("--format", help="What to print at the end.")]
 
 
 def bench(
+    context: typer.Context,
     networks: Networks = None,
     study: StudyName = None,
     batch: Batches = None,
     backend: BackendName = None,
     device: DeviceName = "cpu",
     threads: Threads = 1,
-    data: Data = "generated",
+    data: Data = None,
     batch_axis: BatchAxis = None,
     dim: Dim = None,
     option: Options = None,
@@ -152,42 +166,63 @@ def bench(
     limit: Limit = 180.0,
     out: Out = Path("bench_results"),
     resume: Resume = None,
+    wait: Wait = False,
     output: Form = Output.table,
 ) -> None:
     """Measure how fast networks run here, and where the time goes."""
     from msgspec.structs import replace
 
     bundled = not (networks or study or resume)
-    with progress.shown() as shown:
+    limit_s = numbers.seconds("--limit", limit, 0.01)
+    with progress.shown() as shown, ExitStack() as held:
+        alone = partial(_alone, held, wait=wait)
         if resume is not None:
-            target, begin = _resumed(resume, named=bool(networks or study or batch_axis or dim))
+            resumed.refuse_others(context)
+            target, begin = _resumed(resume, limit_s if resumed.given(context, "limit") else None)
+            alone(resume)
         else:
             target = _target(backend, device, threads, _options(option, engines))
-            plan = replace(
-                _plan(quick or (bundled and not rigorous), rigorous),
-                op_method=ops.value,
-                process_limit_s=numbers.seconds("--limit", limit, 0.01),
-                idle_s=_gaps(idle),
-                protocol=protocol.value,
-                budget_s=_BUDGET_S if bundled and not rigorous else 0.0,
-                **_watching(telemetry, energy),
-            )
+            passes = _passes(ops, idle, protocol, telemetry, energy)
+            plan = _plan(bundled=bundled, quick=quick, rigorous=rigorous)
+            plan = replace(plan, process_limit_s=limit_s, **passes)
             asked = numbers.batch_sizes(batch), data, sides(batch_axis, dim)
             begin = partial(_begin, *_cells(networks, study, target, *asked), precision, plan, out)
-        with _powered(target, power_mode):
-            run, path = begin()
-            complete = _sweep(run, path, shown)
+        complete, path = _measured(begin, alone, target, power_mode, shown)
     _print(path, output, bundled=bundled, complete=complete)
 
 
-def _resumed(path: Path, *, named: bool) -> tuple[Target, Callable[[], tuple[Run, Path]]]:
+def _measured(
+    begin: Callable[[], tuple[Run, Path]],
+    alone: Callable[[Target | Path], None],
+    target: Target,
+    power_mode: str | None,
+    shown: Shown,
+) -> tuple[bool, Path]:
+    """Whether all that was to be measured is, and where."""
+    alone(target)
+    with _powered(target, power_mode):
+        run, path = begin()
+        alone(path)
+        return _sweep(run, path, shown), path
+
+
+def _alone(held: ExitStack, what: Target | Path, *, wait: bool) -> None:
+    """Have for ourselves what is measured on, or the file that is written."""
+    from nnprof.profiler import claims, results
+
+    told = _LOG.warning if wait else None
+    if isinstance(what, Path):
+        held.enter_context(results.writing(what, told))
+    else:
+        held.enter_context(claims.held(what, told))
+
+
+def _resumed(path: Path, limit_s: float | None) -> tuple[Target, Callable[[], tuple[Run, Path]]]:
     """What a Run was measured on, and how to take it up; not before the board is set for it."""
-    from nnprof.profiler import bench as sweeps
     from nnprof.profiler import results
 
-    if named:
-        raise UsageError("--resume takes its networks from the Run.", "Name no others.")
-    return results.load(path).study.cells[0].target, lambda: (sweeps.resume(path), path)
+    target = results.load(path).study.cells[0].target
+    return target, partial(resumed.run_of, path, limit_s)
 
 
 def _powered(target: Target, wanted: str | None) -> AbstractContextManager[None]:
@@ -230,7 +265,16 @@ def _target(backend: str | None, device: str, threads: int, options: list[str]) 
     return hosts.target(device, backend, threads, pairs)
 
 
-def _plan(quick: bool, rigorous: bool) -> Plan:
+def _plan(*, bundled: bool, quick: bool, rigorous: bool) -> Plan:
+    """The plan of these words; without a word the bundled network keeps to a budget."""
+    from msgspec.structs import replace
+
+    plan = _words_plan(quick or (bundled and not rigorous), rigorous)
+    budget_s = _BUDGET_S if bundled and not rigorous else 0.0
+    return replace(plan, budget_s=budget_s)
+
+
+def _words_plan(quick: bool, rigorous: bool) -> Plan:
     from nnprof.types import Plan
 
     if quick and rigorous:
@@ -258,11 +302,19 @@ def _plan(quick: bool, rigorous: bool) -> Plan:
     return Plan()
 
 
-def _watching(telemetry: bool, energy: float) -> dict[str, float]:
+def _passes(
+    ops: Ops, idle: str | None, protocol: Protocol, telemetry: bool, energy: float
+) -> dict[str, Any]:
+    """What is done beside the clean pass, and in which order, as fields of a plan."""
     from nnprof.profiler.telemetry import INTERVAL_S
 
-    energy_s = numbers.seconds("--energy", energy)
-    return {"telemetry_s": INTERVAL_S if telemetry else 0.0, "energy_s": energy_s}
+    return {
+        "op_method": ops.value,
+        "idle_s": _gaps(idle),
+        "protocol": protocol.value,
+        "telemetry_s": INTERVAL_S if telemetry else 0.0,
+        "energy_s": numbers.seconds("--energy", energy),
+    }
 
 
 _GAP = re.compile(r"(\d+(?:\.\d+)?)(s|ms|us|µs)?")
@@ -288,7 +340,7 @@ def _cells(
     study: str | None,
     target: Target,
     batches: tuple[int, ...],
-    data: str,
+    data: str | None,
     told: Sides,
 ) -> tuple[str, tuple[Cell, ...]]:
     from nnprof.profiler import studies
@@ -296,10 +348,11 @@ def _cells(
     if study and networks:
         raise UsageError("A study brings its own networks.", "Give --study or networks, not both.")
     if study:
-        return studies.study_name(study), studies.study_cells(study, target, batches, told)
+        cells = studies.study_cells(study, target, batches, told, data=data or "generated")
+        return studies.study_name(study), cells
     if networks:
-        return "bench", studies.named_cells(networks, target, batches, data, told)
-    return "bundled", studies.bundled_cells(target, batches, told)
+        return "bench", studies.named_cells(networks, target, batches, data or "generated", told)
+    return "bundled", studies.bundled_cells(target, batches, told, data=data)
 
 
 def _sweep(run: Run, path: Path, shown: Shown) -> bool:

@@ -32,9 +32,10 @@ class Shown(logging.Handler):
         self._next_s = monotonic() + _FIRST_S
 
     def emit(self, record: logging.LogRecord) -> None:
-        """A line, unless there was one a moment ago."""
+        """A line, unless there was one a moment ago; a warning is always one."""
         now_s = monotonic()
-        if record.levelno >= logging.INFO and now_s >= self._next_s:
+        due = record.levelno >= logging.INFO and now_s >= self._next_s
+        if due or record.levelno >= logging.WARNING:
             self._next_s = now_s + _EACH_S
             self._say(record.getMessage())
 

@@ -45,7 +45,7 @@ def _tiny_onnx(path: Path, batch: str | int = "batch", neurons: int = 4) -> Path
     return path
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_onnx() -> Callable[..., Path]:
     """The maker of such files: path, batch (a number or a name) and neurons."""
     return _tiny_onnx
@@ -66,7 +66,7 @@ def cells(model: Model) -> tuple[Cell, ...]:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def short() -> Plan:
     """A plan that ends quickly."""
     return SHORT

@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -224,6 +225,95 @@ def test_resume_needs_the_same_machine(
     results.save(replace(run, environment=moved), path)
     with pytest.raises(UsageError, match="measured with device model 'Z80'"):
         bench.resume(path)
+
+
+@pytest.mark.parametrize(
+    ("part", "fact", "here", "sentence"),
+    [
+        ("nnprof", "", "9.9", "nnprof '.*'; here it is '9.9'"),
+        ("python", "", "2.7", "python '.*'; here it is '2.7'"),
+        ("system", "", "Linux 1.0", "system '.*'; here it is 'Linux 1.0'"),
+        ("device", "model", "Z80", "device model '.*'; here it is 'Z80'"),
+        (
+            "device",
+            "governor",
+            "powersave",
+            "device governor 'performance'; here it is 'powersave'",
+        ),
+        ("device", "governor", None, "device governor 'performance'; here it is 'not set'"),
+        ("device", "power_mode", "15W", "device power_mode 'MAXN'; here it is '15W'"),
+        ("device", "clocks_locked", False, "device clocks_locked 'True'; here it is 'False'"),
+        ("device", "core", "efficiency", "device core '.*'; here it is 'efficiency'"),
+        ("device", "processors", 1024, "device processors '.*'; here it is '1024'"),
+        ("device", "caches", {}, "device caches '.*'; here it is '{}'"),
+        ("backend", "version", "0", "backend version '1'; here it is '0'"),
+        (
+            "variables",
+            "OMP_NUM_THREADS",
+            "4",
+            "variables OMP_NUM_THREADS 'not set'; here it is '4'",
+        ),
+        ("variables", "MALLOC_ARENA_MAX", None, "MALLOC_ARENA_MAX '1'; here it is 'not set'"),
+    ],
+)
+def test_resume_needs_the_same_place(
+    finished: tuple[Run, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    part: str,
+    fact: str,
+    here: object,
+    sentence: str,
+) -> None:
+    """What decides how fast a network runs must be as it was; the sentence names what is not."""
+    run, path = finished
+    changed = {**run.environment[part], fact: here} if fact else here
+    now = {**run.environment, part: changed}
+    monkeypatch.setattr(bench, "_probe", lambda _: now)
+    whole = path.read_bytes()
+    with pytest.raises(UsageError, match=sentence):
+        bench.resume(path)
+    assert path.read_bytes() == whole
+
+
+def test_resume_minds_nothing_else(
+    finished: tuple[Run, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory that the kernel counts anew, newer limits, and facts of newer kinds do not matter."""
+    run, path = finished
+    device = {**run.environment["device"], "memory_bytes": 1, "why": {}, "news": 1}
+    now = {**run.environment, "device": device, "roofline": {"news": 1}}
+    monkeypatch.setattr(bench, "_probe", lambda _: now)
+    assert bench.resume(path).environment["roofline"] == {"news": 1}
+
+
+@pytest.fixture
+def finished(golden: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Run, Path]:
+    """A Run of one cell, on disk, in a place of which all is known."""
+    run, path = golden, tmp_path / "run.json"
+    device = {**run.environment["device"], "governor": "performance", "power_mode": "MAXN"}
+    variables = {"MALLOC_ARENA_MAX": "1"}
+    environment = {
+        **run.environment,
+        "device": {**device, "clocks_locked": True},
+        "variables": variables,
+    }
+    run = replace(run, environment=environment)
+    results.save(run, path)
+    monkeypatch.setattr(bench, "_find_again", lambda model: model)
+    return run, path
+
+
+@pytest.fixture(scope="module")
+def golden(
+    tmp_path_factory: pytest.TempPathFactory, tiny_onnx: Callable[..., Path], short: Plan
+) -> Run:
+    """The Run of one cell, measured once for all tests that only read it."""
+    folder = tmp_path_factory.mktemp("golden")
+    model = load_model(tiny_onnx(folder / "tiny.onnx"))
+    cell = Cell(workload=Workload(model=model, batch=1), target=Target(backend="fake"))
+    run, path = bench.start("test", (), (cell,), replace(short, op_method="none"), folder)
+    list(bench.sweep(run, path))
+    return results.load(path)
 
 
 def test_processes_get_different_tiles(

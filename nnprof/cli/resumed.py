@@ -1,0 +1,53 @@
+"""`nnprof bench --resume`: which of the other flags mean something there, and what it takes up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnprof.errors import UsageError
+
+if TYPE_CHECKING:
+    import typer
+
+    from nnprof.types import Run
+
+# What says how this part is done, not what is measured; all else stands in the Run.
+_ALLOWED = {"resume", "wait", "limit", "power_mode", "output"}
+
+
+def given(context: typer.Context, name: str) -> bool:
+    """Whether the user gave a flag, be it with the value that it has anyway."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
+def refuse_others(context: typer.Context) -> None:
+    """Refuse flags that a resumed Run would not obey.
+
+    Raises:
+        UsageError: there are some; it names them.
+    """
+    words = [
+        max(parameter.opts, key=len) if parameter.param_type_name == "option" else "networks"
+        for parameter in context.command.params
+        if parameter.name and parameter.name not in _ALLOWED and given(context, parameter.name)
+    ]
+    if words:
+        raise UsageError(
+            f"--resume measures what its Run asks for; it would not obey {', '.join(words)}.",
+            f"Leave {'that' if len(words) == 1 else 'those'} out, or start a new run.",
+        )
+
+
+def run_of(path: Path, limit_s: float | None) -> tuple[Run, Path]:
+    """The Run of a file, ready to go on, with another limit of its workers if one is given."""
+    from msgspec.structs import replace
+
+    from nnprof.profiler import bench
+
+    run = bench.resume(path)
+    if limit_s is None:
+        return run, path
+    plan = replace(run.study.plan, process_limit_s=limit_s)
+    return replace(run, study=replace(run.study, plan=plan)), path

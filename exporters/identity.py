@@ -183,6 +183,14 @@ def bring_in(path: Path, tensor: onnx.TensorProto) -> None:
     tensor.data_location = tensor.DEFAULT
 
 
+def copying(folder: Path) -> str:
+    """What to do about links that a runtime does not follow."""
+    return (
+        "Copy the folder with the files that its links lead to: "
+        f"cp -rL {shlex.quote(str(folder))} COPY"
+    )
+
+
 def require_memory(beside: tuple[Beside, ...], name: str) -> None:
     """Refuse weights that are larger than the memory that is free.
 
@@ -402,8 +410,7 @@ def _real(path: Path, location: str) -> Path:
     if not any(real.is_relative_to(home) for home in homes):
         raise BadFile(
             f"{start} is a link out of the model's folder, to '{real}', which is not followed.",
-            "Copy the folder with the files that its links lead to: "
-            f"cp -rL {shlex.quote(str(path.parent))} COPY",
+            copying(path.parent),
         )
     try:
         mode = file.stat().st_mode

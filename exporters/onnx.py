@@ -408,11 +408,20 @@ def load_model(path: AnyPath) -> Model:
 
 def _tensor(path: Path, value: onnx.ValueInfoProto) -> Tensor:
     if not value.type.HasField("tensor_type"):
-        raise BadFile(
-            f"'{value.name}' of '{path}' is no tensor.",
-            "Export the model with tensors as inputs and outputs.",
-        )
+        what, remedy = "no tensor", "Export the model with tensors as inputs and outputs."
+        if value.type.sequence_type.elem_type.HasField("map_type"):
+            what = "a sequence of maps and no tensor"
+            remedy = (
+                "Convert it with the option zipmap=False (skl2onnx: options={'zipmap': False})."
+            )
+        raise BadFile(f"'{value.name}' of '{path}' is {what}.", remedy)
     kind = value.type.tensor_type
+    if kind.elem_type not in onnx.helper.get_all_tensor_dtypes():
+        raise BadFile(
+            f"'{value.name}' of '{path}' is of type {kind.elem_type}, which onnx "
+            f"{onnx.__version__} does not know.",
+            "Update onnx, or export the model with a standard type.",
+        )
     # Old converters write 0 or -1 for a free side.
     shape = tuple(
         dim.dim_value if dim.dim_value > 0 else dim.dim_param or axes.UNNAMED

@@ -60,6 +60,13 @@ def rebuild(path: Path) -> Rebuilt:
         ) from error
     graph = identity.whole(path).graph
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    fixed = [value.name for value in graph.output if value.name in weights]
+    if graph.sparse_initializer or fixed:
+        what = f"its output '{fixed[0]}' is a constant" if fixed else "it has sparse weights"
+        raise BadFile(
+            f"The torch backend cannot run {path.name}: {what}.",
+            "Choose another --backend, or export the network without it.",
+        )
     root, program = torch.nn.Module(), fx.Graph()
     values = {
         value.name: program.placeholder(f"input{index}")

@@ -27,6 +27,13 @@ def require_valid(path: Path, found: Found) -> None:
             f"{onnx.IR_VERSION}.",
             "Update onnx, or export the model for an older one.",
         )
+    shapeless = next((one.name for one in proto.graph.output if _is_shapeless(one)), None)
+    if shapeless is not None:
+        raise BadFile(
+            f"'{path}' does not say what shape its output '{shapeless}' has, not even how many "
+            "sides.",
+            "Write the shapes into it: onnx.shape_inference.infer_shapes_path, or export it again.",
+        )
     unknown = _unknown_op(proto)
     if unknown:
         raise BadFile(
@@ -75,6 +82,11 @@ def _unknown_op(proto: onnx.ModelProto) -> str:
             if not onnx.defs.has(node.op_type, max_inclusive_version=version, domain=domain):
                 return f"{node.op_type} (domain '{domain}', version {version})"
     return ""
+
+
+def _is_shapeless(value: onnx.ValueInfoProto) -> bool:
+    kind = value.type
+    return kind.HasField("tensor_type") and not kind.tensor_type.HasField("shape")
 
 
 def _domain(one: object) -> str:

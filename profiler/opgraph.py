@@ -82,6 +82,7 @@ def asked(path: Path, tiles: Mapping[str, NDArray[Any]]) -> tuple[OpNode, ...]:
     import onnx
 
     model = identity.whole(path)
+    isolate.make_dense(model)
     for value in model.graph.input:
         if value.name in tiles:
             for dimension, side in zip(

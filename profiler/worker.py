@@ -331,6 +331,7 @@ class _Measuring(NamedTuple):
         start = perf_counter()
         session = self.backend.open(job.workload, job.target)
         sofar = self._clean(session, floor_s, perf_counter() - start)
+        identity.require_same(job.workload.model)  # what is told is kept, whatever comes after
         tell(sofar)
         node_s = max(0.0, (chain_s - floor_s) / (CHAIN - 1))
         sofar = self._rest(session, sofar, node_s, tell)

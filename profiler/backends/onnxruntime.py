@@ -9,10 +9,11 @@ nodes ran where, and a model of which a computing node ran on the CPU is refused
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 from statistics import median
@@ -22,9 +23,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnprof.errors import BadFile, OutOfMemory, Unavailable, UsageError
+from nnprof.errors import BadFile, NnprofError, Unavailable, UsageError
 from nnprof.exporters.int8 import Form, on_processor, signed
 from nnprof.profiler import inputs, opgraph, ortjson
+from nnprof.profiler.backends.refusals import first_line, translated
 from nnprof.profiler.ports import Arrays, OpNode, Part, arrays_like
 from nnprof.types import OpPass, Target, Workload
 
@@ -36,6 +38,24 @@ _PROVIDERS = {
     ("cuda", "cuda"): ("CUDAExecutionProvider",),
     ("cuda", "tensorrt"): ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
 }
+# Types of tensors that numpy has, too, so that what flows can be looked at and given again.
+_TENSORS = tuple(
+    f"tensor({name})"
+    for name in (
+        *("float", "float16", "double", "bool", "string"),
+        *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+    )
+)
+_FRONTS = tuple(
+    map(
+        re.compile,
+        (
+            r"^\[ONNXRuntimeError\] : \d+ : \w+ : ",
+            r"^Load model from .*? failed:\s*",
+            r"^/\S+\.(?:cc|h):\d+ .*?\)\s+(?=[A-Z])",
+        ),
+    )
+)
 _QUIET = 3  # errors only: warnings would end up in the worker's stderr for every cell
 
 
@@ -49,49 +69,64 @@ def _runtime() -> Any:
     return onnxruntime
 
 
-def _errors() -> tuple[type[Exception], ...]:
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
+def _translated(workload: Workload) -> AbstractContextManager[None]:
+    """The runtime's errors as ours."""
 
-    names = (
-        *("Fail", "InvalidArgument", "NoSuchFile", "NoModel", "EngineError", "RuntimeException"),
-        *("InvalidProtobuf", "ModelLoaded", "NotImplemented", "InvalidGraph", "EPFail"),
-    )
-    own = (getattr(state, name) for name in names if hasattr(state, name))
-    # A bound run raises plain RuntimeErrors.
-    return (*own, RuntimeError, MemoryError)
+    def remedy() -> str:
+        twice = _named_twice(Path(workload.model.path))
+        if twice:
+            return f"Nodes of one graph are called '{twice}': give each a name of its own."
+        return "Try another --backend, or another version of onnxruntime."
+
+    return translated("ONNX Runtime", workload, words=_words, remedy=remedy)
+
+
+def _words(said: str) -> str:
+    """What is wrong, without the error's number, the model's path and the place in the code."""
+    line = first_line(said)
+    for front in _FRONTS:
+        line = front.sub("", line)
+    return line
+
+
+def _named_twice(path: Path) -> str:
+    """The name of two nodes of one graph, which this runtime alone does not allow; or ""."""
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    names = Counter(node.name for node in graph.node if node.name)
+    return next((name for name, count in names.items() if count > 1), "")
 
 
 @contextmanager
-def _translated(workload: Workload) -> Iterator[None]:
-    """The runtime's errors as ours."""
+def _cut_up(workload: Workload) -> Iterator[None]:
+    """An optimised graph of a form that our cutting does not know: what it does not know."""
     try:
         yield
-    except _errors() as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        if isinstance(error, MemoryError) or "allocate memory" in str(error):
-            raise OutOfMemory(
-                f"{workload.model.name} at batch {workload.batch} does not fit into memory.",
-                "Ask for a smaller batch.",
-            ) from error
+    except NnprofError:
+        raise
+    except Exception as error:
         raise BadFile(
-            f"ONNX Runtime refuses {workload.model.name}: {lines[0].rstrip('.')}.",
-            "Check the file with: python -m onnx.checker FILE",
+            f"The optimised graph of {workload.model.name} cannot be cut into ops: "
+            f"{type(error).__name__} at {first_line(str(error))}.",
+            "Its ops are timed by the runtime alone.",
         ) from error
 
 
 class _Bound:
     """An InferenceSession with buffers bound once."""
 
-    def __init__(self, session: Any, binding: Any) -> None:
-        self._session, self._binding = session, binding
+    def __init__(self, session: Any, binding: Any, workload: Workload) -> None:
+        self._session, self._binding, self._workload = session, binding, workload
 
     def sample(self, loops: int) -> float:
         """Seconds of `loops` inferences."""
         run, binding = _synchronised(self._session, self._binding), self._binding
-        start = perf_counter()
-        for _ in range(loops):
-            run(binding)
-        return perf_counter() - start
+        with _translated(self._workload):
+            start = perf_counter()
+            for _ in range(loops):
+                run(binding)
+            return perf_counter() - start
 
     def close(self) -> None:
         """Drop the session and its buffers."""
@@ -135,7 +170,7 @@ class OrtSession(_Bound):
         with _translated(workload):
             self._tiles = arrays_like(inputs.make(workload))
             session = self._load(self._options())
-            super().__init__(session, self._bind(session, self._tiles))
+            super().__init__(session, self._bind(session, self._tiles), workload)
         place = "host memory" if target.device == "cpu" else "the device's memory"
         self.facts: dict[str, Any] = {
             "providers": session.get_providers(),
@@ -183,7 +218,8 @@ class OrtSession(_Bound):
     def infer(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
         """Outputs by name."""
         names = [output.name for output in self._session.get_outputs()]
-        results = self._session.run(names, dict(arrays))
+        with _translated(self._workload):
+            results = self._session.run(names, dict(arrays))
         return {name: np.asarray(result) for name, result in zip(names, results, strict=True)}
 
     def pause(self, seconds: float) -> None:
@@ -194,7 +230,9 @@ class OrtSession(_Bound):
         """Nodes of the optimised model, as ONNX Runtime writes it out."""
         if self._nodes is None:
             cut = self._anatomy()
-            self._nodes = opgraph.read(cut.model, Path(self._workload.model.path), cut.tensors)
+            with _cut_up(self._workload):
+                path = Path(self._workload.model.path)
+                self._nodes = opgraph.read(cut.model, path, cut.tensors)
         return self._nodes
 
     def _anatomy(self) -> _Cut:
@@ -209,15 +247,21 @@ class OrtSession(_Bound):
                 options.optimized_model_filepath = str(Path(folder, "optimised.onnx"))
                 self._load(options)
                 model = onnx.load(Path(folder, "optimised.onnx"))
+                isolate.keep_inputs(model, self._tiles)
+                isolate.make_dense(model)
                 watched = isolate.with_all_tensors(model).SerializeToString()
                 session = self._load(self._options(optimise=False), watched)
-                names = [output.name for output in session.get_outputs()]
-                values = session.run(names, self._tiles)
-            if not all(isinstance(value, np.ndarray) for value in values):
-                raise BadFile(
-                    f"{self._workload.model.name} cannot be cut: some ops make no tensors.",
-                    "Its ops are timed by the runtime alone.",
-                )
+                outputs = session.get_outputs()
+                strange = sorted({one.type for one in outputs} - set(_TENSORS))
+                if strange:
+                    raise BadFile(
+                        f"{self._workload.model.name} cannot be cut: ops of it make "
+                        f"{', '.join(strange)}, which cannot be handed on from here.",
+                        "Its ops are timed by the runtime alone.",
+                    )
+                names = [output.name for output in outputs]
+                given = {one.name: self._tiles[one.name] for one in session.get_inputs()}
+                values = session.run(names, given)
             self._cut = _Cut(model, {**self._tiles, **dict(zip(names, values, strict=True))})
         return self._cut
 
@@ -228,7 +272,9 @@ class OrtSession(_Bound):
         cut = self._anatomy()
         index_of = {node.key: index for index, node in enumerate(self.graph())}
         for key, count in copies.items():
-            yield key, self._part(isolate.carve(cut.model, index_of[key], cut.tensors, count))
+            with _cut_up(self._workload):
+                part = isolate.carve(cut.model, index_of[key], cut.tensors, count)
+            yield key, self._part(part)
 
     def beginnings(self) -> Iterator[Part]:
         """The network up to each node."""
@@ -236,13 +282,16 @@ class OrtSession(_Bound):
 
         cut = self._anatomy()
         for index in range(len(cut.model.graph.node)):
-            yield self._part(isolate.beginning(cut.model, index, cut.tensors))
+            with _cut_up(self._workload):
+                part = isolate.beginning(cut.model, index, cut.tensors)
+            yield self._part(part)
 
     def _part(self, model: Any) -> Part:
+        cut = self._anatomy()
         with _translated(self._workload):
             # What was cut out of an optimised graph must run as it stands.
             session = self._load(self._options(optimise=False), model.SerializeToString())
-            return _Bound(session, self._bind(session, self._anatomy().tensors))
+            return _Bound(session, self._bind(session, cut.tensors), self._workload)
 
     def op_times(self, budget_s: float) -> OpPass:
         """ONNX Runtime's own profile: integer microseconds, distorting, in a session of its own."""
@@ -250,6 +299,12 @@ class OrtSession(_Bound):
             nodes = self.graph()
         except BadFile:  # a graph that cannot be cut can still be profiled
             nodes = ()
+        if self._cut and not self._cut.model.graph.node:
+            raise BadFile(
+                f"{self._workload.model.name} has no ops to time: nothing of it depends on its "
+                "inputs, or they are passed on as they are.",
+                "Leave them out: --ops none.",
+            )
         events, (first_s, *latencies_s) = self._profile(budget_s)
         runs = ortjson.inferences(events, "ONNX Runtime's profile")[-len(latencies_s) :]
         if launched := runs[0].launched:

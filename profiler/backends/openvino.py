@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from statistics import median
 from time import perf_counter, sleep
@@ -23,9 +23,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnprof.errors import BadFile, OutOfMemory, Unavailable, UsageError
+from nnprof.errors import BadFile, Unavailable, UsageError
+from nnprof.exporters import identity
 from nnprof.exporters.int8 import Form, on_processor
 from nnprof.profiler import inputs, opgraph, ports
+from nnprof.profiler.backends.refusals import translated
 from nnprof.profiler.ports import Arrays, OpNode, Part, arrays_like
 from nnprof.types import OpPass, Target, Workload
 
@@ -53,22 +55,14 @@ def _runtime() -> Any:
     return openvino
 
 
-@contextmanager
-def _translated(workload: Workload) -> Iterator[None]:
+def _translated(workload: Workload) -> AbstractContextManager[None]:
     """The runtime's errors as ours. Its last line is the one that says what is wrong."""
-    try:
-        yield
-    except MemoryError as error:
-        raise OutOfMemory(
-            f"{workload.model.name} at batch {workload.batch} does not fit into memory.",
-            "Ask for a smaller batch.",
-        ) from error
-    except RuntimeError as error:
-        lines = [line for line in str(error).splitlines() if line.strip()] or ["no reason given"]
-        raise BadFile(
-            f"OpenVINO refuses {workload.model.name}: {lines[-1].strip(' -.')}.",
-            "Try another --backend, or check the file with: python -m onnx.checker FILE",
-        ) from error
+    return translated("OpenVINO", workload, words=_last_line)
+
+
+def _last_line(said: str) -> str:
+    lines = [line for line in said.splitlines() if line.strip(" -.")]
+    return lines[-1].strip(" -.") if lines else "no reason given"
 
 
 class OpenVinoSession:
@@ -98,6 +92,7 @@ class OpenVinoSession:
         }
 
     def _compile(self, *, profiled: bool) -> Any:
+        self._require_followed()
         core = self._openvino.Core()
         model = core.read_model(self._workload.model.path)
         model.reshape({name: array.shape for name, array in self._tiles.items()})
@@ -110,6 +105,22 @@ class OpenVinoSession:
             "PERF_COUNT": profiled,
         }
         return core.compile_model(model, "CPU", settings)
+
+    def _require_followed(self) -> None:
+        """Refuse links out of the model's folder, which this runtime does not follow.
+
+        Raises:
+            BadFile: weights are behind one.
+        """
+        path = Path(self._workload.model.path)
+        home = path.parent.resolve()
+        for one in identity.files_beside(path):
+            if not one.real.is_relative_to(home):
+                raise BadFile(
+                    f"OpenVINO does not follow links out of the folder of a model: '{one.name}' "
+                    f"of {self._workload.model.name} leads to '{one.real}'.",
+                    identity.copying(path.parent),
+                )
 
     def _bind(self, compiled: Any) -> Any:
         """A request on our tiles; its outputs have a fixed shape, so it keeps their tensors."""
@@ -137,10 +148,11 @@ class OpenVinoSession:
     def sample(self, loops: int) -> float:
         """Seconds of `loops` inferences."""
         infer = self._request.infer
-        start = perf_counter()
-        for _ in range(loops):
-            infer(share_outputs=True)
-        return perf_counter() - start
+        with _translated(self._workload):
+            start = perf_counter()
+            for _ in range(loops):
+                infer(share_outputs=True)
+            return perf_counter() - start
 
     def pause(self, seconds: float) -> None:
         """Sleep."""
@@ -159,11 +171,12 @@ class OpenVinoSession:
         Nodes that only hand a buffer on are among them.
         """
         if self._nodes is None:
-            asked = opgraph.asked(Path(self._workload.model.path), self._tiles)
-            makers = _by_name(asked, Path(self._workload.model.path))
-            nodes = _live(self._watched())
-            live = {node.get_friendly_name() for node in nodes} | set(self._tiles)
-            self._nodes = tuple(_describe(node, makers, live) for node in nodes)
+            with _translated(self._workload):
+                asked = opgraph.asked(Path(self._workload.model.path), self._tiles)
+                makers = _by_name(asked, Path(self._workload.model.path))
+                nodes = _live(self._watched())
+                live = {node.get_friendly_name() for node in nodes} | set(self._tiles)
+                self._nodes = tuple(_describe(node, makers, live) for node in nodes)
         return self._nodes
 
     def op_times(self, budget_s: float) -> OpPass:

@@ -16,7 +16,7 @@ import os
 import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from copy import deepcopy
 from functools import partial
 from itertools import chain, repeat
@@ -28,9 +28,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnprof.errors import BadFile, OutOfMemory, Unavailable, UsageError
+from nnprof.errors import BadFile, Unavailable, UsageError
 from nnprof.exporters.torch import rebuild
 from nnprof.profiler import inputs, opgraph, ports
+from nnprof.profiler.backends.refusals import translated
 from nnprof.profiler.ports import Arrays, OpNode, Part, arrays_like
 from nnprof.types import OpPass, OpTime, Target, Workload
 
@@ -64,37 +65,29 @@ def _runtime() -> Any:
     return torch
 
 
-@contextmanager
-def _translated(workload: Workload) -> Iterator[None]:
+def _translated(workload: Workload) -> AbstractContextManager[None]:
     """The runtime's errors as ours."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        said = " ".join(lines)
-        if isinstance(error, MemoryError) or "out of memory" in said or "allocate memory" in said:
-            raise OutOfMemory(
-                f"{workload.model.name} at batch {workload.batch} does not fit into memory.",
-                "Ask for a smaller batch.",
-            ) from error
-        raise BadFile(
-            f"torch refuses {workload.model.name}: {lines[0].rstrip('.')}.",
-            "Try another --backend, or leave out the options.",
-        ) from error
+    remedy = "Try another --backend, or leave out the options."
+    return translated("torch", workload, remedy=lambda: remedy)
 
 
 class _Timed:
     """Calls, one after the other, on tensors that stay where they are: one inference."""
 
     def __init__(
-        self, torch: Any, calls: Sequence[Callable[..., Any]], bound: Sequence[Any], cuda: bool
+        self,
+        workload: Workload,
+        calls: Sequence[Callable[..., Any]],
+        bound: Sequence[Any],
+        cuda: bool,
     ) -> None:
-        self._torch, self._calls, self._bound, self._cuda = torch, calls, bound, cuda
+        self._torch, self._workload = _runtime(), workload
+        self._calls, self._bound, self._cuda = calls, bound, cuda
 
     def sample(self, loops: int) -> float:
         """Seconds of `loops` inferences; on CUDA by events, the device waited for after each."""
         calls, bound = chain.from_iterable(repeat(self._calls, loops)), self._bound
-        with self._torch.inference_mode():
+        with _translated(self._workload), self._torch.inference_mode():
             if self._cuda:
                 return self._sample_cuda(calls)
             start = perf_counter()
@@ -130,12 +123,12 @@ class TorchSession(_Timed):
         self.clock = "cuda_event" if target.device == "cuda" else "perf_counter"
         torch.set_num_threads(target.threads)
         self._tiles = arrays_like(inputs.make(workload))
-        self._module, self._steps = rebuild(Path(workload.model.path))
         with _translated(workload):
+            self._module, self._steps = rebuild(Path(workload.model.path))
             self._module.to(self._device)
             self._run = self._compile({}) if self._compiled else _called(torch, self._module)
             bound = self._on_device(self._tiles)
-            super().__init__(torch, [self._run], bound, self._device.type == "cuda")
+            super().__init__(workload, [self._run], bound, self._device.type == "cuda")
             self.sample(1)
             graphed = target.options.get("cuda_graph") == "1"
             if graphed:
@@ -297,7 +290,7 @@ class TorchSession(_Timed):
             # Functions have no weights worth rotating.
             calls = [call, *(deepcopy(call) for _ in range(count - 1))]
             arguments = [recorder.made[source] for source in step.args]
-            yield key, _Timed(self._torch, calls, arguments, self._cuda)
+            yield key, _Timed(self._workload, calls, arguments, self._cuda)
 
     def beginnings(self) -> Iterator[Part]:
         """The network up to each node; not offered for a compiled network."""
@@ -305,7 +298,7 @@ class TorchSession(_Timed):
             raise Unavailable(_NO_PARTS)
         programs = (_beginning(self._module, step) for _, step in self._steps)
         return (
-            _Timed(self._torch, [_called(self._torch, program)], self._bound, self._cuda)
+            _Timed(self._workload, [_called(self._torch, program)], self._bound, self._cuda)
             for program in programs
         )
 

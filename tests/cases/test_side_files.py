@@ -16,6 +16,7 @@ from nnprof.exporters.onnx import load_model
 from nnprof.exporters.torch import rebuild
 from nnprof.profiler import bench, hosts
 from nnprof.profiler.backends.onnxruntime import BACKEND as ONNXRUNTIME
+from nnprof.profiler.backends.openvino import BACKEND as OPENVINO
 from nnprof.profiler.worker import Probe, Probed
 from nnprof.types import Cell, Target, Workload
 
@@ -484,3 +485,10 @@ def test_weights_larger_than_the_memory_are_a_failure_of_their_cells(tmp_path: P
     path = beside(tmp_path)
     with pytest.raises(NnprofError, match="weights of net take"):
         identity.require_memory((identity.Beside("d", path, path, 1 << 60),), "net")
+
+
+def test_openvino_names_the_link_that_it_does_not_follow(tmp_path: Path) -> None:
+    """A runtime that does not follow a link is not asked to: the sentence is ours, with the way."""
+    work = Workload(model=load_model(_store(tmp_path, os.symlink)), batch=1)
+    with pytest.raises(BadFile, match=r"OpenVINO does not follow links.*blobs/bbb.*cp -rL"):
+        OPENVINO.open(work, Target(backend="openvino"))

@@ -1,0 +1,76 @@
+"""What a runtime raises, as errors of ours: one place for all runtimes.
+
+Bindings raise types of their own, plain RuntimeErrors, ValueErrors and others besides: none of them
+may end a worker, because what a runtime has against a model is for the user to read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from nnprof.errors import BadFile, NnprofError, OutOfMemory
+from nnprof.types import Workload
+
+_NO_MEMORY = ("allocate memory", "out of memory", "bad_alloc", "bad alloc", "not enough memory")
+
+
+def first_line(text: str) -> str:
+    """The first line that says anything, without its full stop."""
+    lines = [line for line in text.splitlines() if line.strip(" -.")]
+    return lines[0].strip().rstrip(".") if lines else "no reason given"
+
+
+@contextmanager
+def translated(
+    runtime: str,
+    workload: Workload,
+    *,
+    words: Callable[[str], str] = first_line,
+    remedy: Callable[[], str] | None = None,
+) -> Iterator[None]:
+    """The runtime's errors as ours, around calls of it and around nothing else.
+
+    Args:
+        runtime: its name, as people write it.
+        workload: what it was asked to run.
+        words: the part of what it said that says what is wrong.
+        remedy: what to do, asked when something was refused.
+
+    Raises:
+        OutOfMemory: it asked for more memory than there is.
+        BadFile: it refused for any other reason.
+    """
+    try:
+        yield
+    except NnprofError:
+        raise
+    except Exception as error:  # whatever a binding may raise
+        name, said = workload.model.name, str(error)
+        if isinstance(error, MemoryError) or any(word in said.lower() for word in _NO_MEMORY):
+            raise OutOfMemory(
+                f"{name} at batch {workload.batch} does not fit into memory.",
+                "Ask for a smaller batch.",
+            ) from error
+        if type(error).__name__ == "EncodeError":  # protobuf's, for all that it cannot write
+            raise BadFile(
+                f"A graph made from {name} is larger than 2 GB, which no ONNX file can be.",
+                "Leave out its ops: --ops none.",
+            ) from error
+        raise BadFile(
+            f"{runtime} refuses {name}: {_kind(error)}{words(said)}.",
+            remedy() if remedy else _other(runtime),
+        ) from error
+
+
+def _kind(error: Exception) -> str:
+    """A plain error's type says what its text (often a bare name) does not."""
+    plain = isinstance(
+        error, LookupError | TypeError | ValueError | AttributeError | AssertionError
+    )
+    return f"{type(error).__name__}: " if plain else ""
+
+
+def _other(runtime: str) -> str:
+    # onnx.checker has nothing against it, or it would not have come this far.
+    return f"Try another --backend, or another version of {runtime}."

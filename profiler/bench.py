@@ -249,7 +249,7 @@ def _find_again(model: Model) -> Model:
     if model.network is not None and model.weights.startswith("seed"):
         again = export(parse_network(model.name))
         if again.sha256 == model.sha256:
-            return again
+            return replace(model, path=again.path)  # with its batch where the user said
     raise BadFile(
         f"{model.path} is no longer the model that was measured (sha256 {model.sha256[:12]}…).",
         "Put the same file back, or start a new run.",

@@ -113,12 +113,23 @@ def shape_at(tensor: Tensor, workload: Workload) -> tuple[int, ...]:
     for axis, side in enumerate(shape):
         if isinstance(side, str):
             called = "" if side == UNNAMED else f" '{side}'"
-            word = f"{tensor.name}.{axis}" if side == UNNAMED else side
+            flags = " ".join(f"--dim {word}=N" for word in still_free(workload))
             raise UsageError(
                 f"Input '{tensor.name}' has a free dimension{called} at axis {axis}.",
-                f"Give its size with --dim {word}=N, or the inputs with --data FILE.npz.",
+                f"Give its size with {flags}, or the inputs with --data FILE.npz.",
             )
     return tuple(int(side) for side in shape)
+
+
+def still_free(workload: Workload) -> tuple[str, ...]:
+    """What `--dim` has to give for all inputs: a name where there is one, else INPUT.AXIS."""
+    found = [
+        f"{tensor.name}.{axis}" if side == UNNAMED else side
+        for tensor in workload.model.inputs
+        for axis, side in enumerate(sides(tensor, workload))
+        if isinstance(side, str)
+    ]
+    return tuple(dict.fromkeys(found))
 
 
 def check_dims(model: Model, dims: Mapping[str, int]) -> dict[str, int]:

@@ -462,7 +462,7 @@ def _state_line(isolated: OpPass) -> str:
 def batch_lines(run: Run) -> list[str]:
     """Where the batch of each network lies, where that is not plainly the first axis."""
     models = {cell.workload.model.sha256: cell.workload for cell in run.study.cells}
-    lines = [_batch_line(work) for work in models.values()]
+    lines = dict.fromkeys(_batch_line(work) for work in models.values())
     given = {f"{name}={side}" for work in models.values() for name, side in work.dims.items()}
     sides = [f"Free sides, as given: {', '.join(sorted(given))}."] if given else []
     return [line for line in lines if line] + sides

@@ -166,10 +166,14 @@ class OrtSession(_Bound):
         self._ort = _runtime()
         self._cut: _Cut | None = None
         self._nodes: tuple[OpNode, ...] | None = None
+        self._freed: bytes | None = None
         self._asked = _PROVIDERS[target.device, target.options.get("provider", "")]
         with _translated(workload):
             self._tiles = arrays_like(inputs.make(workload))
             session = self._load(self._options())
+            if any(0 in one.shape and self._tiles[one.name].size for one in session.get_inputs()):
+                self._freed = _freed(workload.model.path)
+                session = self._load(self._options())
             super().__init__(session, self._bind(session, self._tiles), workload)
         place = "host memory" if target.device == "cpu" else "the device's memory"
         self.facts: dict[str, Any] = {
@@ -177,6 +181,7 @@ class OrtSession(_Bound):
             **({} if target.device == "cpu" else {"nodes": self._placement(session)}),
             "transfers": f"none: inputs and outputs are in {place}",
             "buffers": "bound once, reused",
+            **({"sides": "declared as 0, run as free"} if self._freed else {}),
             "pool": "none" if target.threads == 1 else "shared by the sessions of the process",
         }
 
@@ -199,7 +204,7 @@ class OrtSession(_Bound):
             "TensorrtExecutionProvider": {"trt_fp16_enable": half, "trt_int8_enable": whole}
         }
         providers = [(name, settings.get(name, {})) for name in self._asked]
-        source = self._workload.model.path if model is None else model
+        source = model or self._freed or self._workload.model.path
         return self._ort.InferenceSession(source, options, providers=providers)
 
     def _bind(self, session: Any, arrays: Arrays) -> Any:
@@ -349,6 +354,20 @@ class OrtSession(_Bound):
                 "https://onnxruntime.ai/docs/execution-providers",
             )
         return check_placement(self._profile(0.0)[0], self._workload.model.name, first)
+
+
+def _freed(path: str) -> bytes:
+    """The model with what is declared as 0 left free, which this runtime takes literally."""
+    import onnx
+
+    proto = onnx.load(path)
+    graph = proto.graph
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for side in value.type.tensor_type.shape.dim:
+            if side.HasField("dim_value") and not side.dim_value:
+                side.Clear()
+    data: bytes = proto.SerializeToString()
+    return data
 
 
 class _Cut(NamedTuple):

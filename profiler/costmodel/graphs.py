@@ -112,8 +112,8 @@ def _check_sizes(workload: Workload) -> None:
     try:
         inputs.shapes(workload)
     except UsageError as error:
-        free = ", ".join(inputs.free_sides([workload.model]))
-        raise UsageError(error.reason, f"Give its size with --dim NAME=N; free: {free}.") from error
+        flags = " ".join(f"--dim {name}=N" for name in inputs.still_free(workload))
+        raise UsageError(error.reason, f"Give its size with {flags}.") from error
 
 
 def _other_blocks(ops: Sequence[OpNode], lowering: str) -> bool:

@@ -207,8 +207,23 @@ def test_numbers_below_one_are_free(tmp_path: Path, side: int | str | None) -> N
     cells = studies.named_cells([tmp_path / "net.onnx"], Target())
     assert [cell.workload.batch for cell in cells] == list(studies.BATCHES)
     assert cells[0].workload.model.inputs[0].shape == ("?", 3, 8, 8)
-    if side != 0:  # which ONNX Runtime takes for a tensor without values
-        assert _opened(cells[1:2])[0]["x"].shape == (4, 3, 8, 8)
+    session = RUNTIME.open(cells[1].workload, Target())
+    assert session.infer(session._tiles)["y"].shape == (4, 8, 6, 6)
+    assert [node.outputs for node in session.graph()][-1] == ((4, 8, 6, 6),)
+    session.close()
+
+
+def test_an_empty_state_stays_empty(tmp_path: Path) -> None:
+    """A side of 0 that is meant, as of a state before the first token, can be asked for as 0."""
+    inputs: dict[str, Shape] = {"x": ["batch", 2, 1, 8], "past": ["batch", 2, 0, 8]}
+    _save(tmp_path / "net.onnx", [("Concat", ["past", "x"], "y")], inputs, ["batch", 2, 1, 8],
+          axis=2)  # fmt: skip
+    with pytest.raises(UsageError, match="'past' has a free dimension at axis 2") as caught:
+        studies.named_cells([tmp_path / "net.onnx"], Target(), (2,))
+    assert "--dim past.2=N" in caught.value.remedy
+    sides = studies.Sides({}, {"past.2": 0})
+    cells = studies.named_cells([tmp_path / "net.onnx"], Target(), (2,), sides=sides)
+    assert _opened(cells)[0]["past"].shape == (2, 2, 0, 8)
 
 
 def test_negative_inner_sides_are_asked_for(tmp_path: Path) -> None:
@@ -217,7 +232,7 @@ def test_negative_inner_sides_are_asked_for(tmp_path: Path) -> None:
     _unbatched(path, [-1, 3, -1, -1])
     with pytest.raises(UsageError, match="free dimension at axis 2") as caught:
         studies.named_cells([path], Target(), (2,))
-    assert "--dim x.2=N" in caught.value.remedy
+    assert "--dim x.2=N --dim x.3=N" in caught.value.remedy
     sides = studies.Sides({}, {"x.2": 5, "x.3": 6})
     cells = studies.named_cells([path], Target(), (2,), sides=sides)
     assert _opened(cells)[0]["x"].shape == (2, 3, 5, 6)

@@ -114,7 +114,7 @@ Case = Callable[[Path], tuple[str, ...]]
         ),
         pytest.param(
             lambda folder: ("bench", str(_free_axis(folder))),
-            "Input 'x' has a free dimension 'length' at axis 1. Give the inputs with --data",
+            "Input 'x' has a free dimension 'length' at axis 1. Give its size with --dim length=N",
             id="free dimension",
         ),
         pytest.param(

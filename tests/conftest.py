@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import fake_board
 import msgspec
+import processes
 import pytest
 
 # Before anything of nnprof is imported: no test may read or fill the user's own cache, nor wait for
@@ -19,6 +21,13 @@ os.environ["XDG_CACHE_HOME"] = _CACHE
 os.environ["NNPROF_LOCKS"] = _CACHE
 
 from nnprof.profiler import hosts, measure, worker  # noqa: E402  see above
+
+# Shells let what they start with & ignore Ctrl-C, which its children inherit; signals are tested.
+for _signal in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    if signal.getsignal(_signal) is signal.SIG_IGN:
+        signal.signal(
+            _signal, signal.default_int_handler if _signal == signal.SIGINT else signal.SIG_DFL
+        )
 
 
 def pytest_unconfigure() -> None:
@@ -32,6 +41,15 @@ def _no_second_copies() -> Iterator[None]:
     yield
     bare = {"profiler", "networks", "exporters"} & set(sys.modules)
     assert not bare, f"imported by their bare names: {sorted(bare)}"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    """What a test leaves running is ended with it and fails it, and no other one."""
+    before = processes.children()
+    yield
+    left = processes.end_new(before)
+    assert not left, f"left running: {left}"
 
 
 @pytest.fixture(scope="session")

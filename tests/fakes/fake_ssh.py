@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Thread
 
+import processes
 import psutil
 import pytest
 from msgspec.structs import replace
@@ -171,14 +172,26 @@ class SshBoard:
             time.sleep(0.05)
         raise AssertionError((self.folder / "sshd.log").read_text())
 
+    @property
+    def listens(self) -> bool:
+        """Whether it has been started and not been stopped."""
+        return self._listener is not None
+
     def processes(self) -> list[psutil.Process]:
         """What runs there for us, sshd's own processes included, the listener left out."""
-        assert self._listener is not None
-        return psutil.Process(self._listener.pid).children(recursive=True)
+        listener = self._listener
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may go between two looks
+            return psutil.Process(listener.pid).children(recursive=True) if listener else []
+        return []
 
     def workers(self) -> list[psutil.Process]:
         """The workers of ours that run there."""
-        return [process for process in self.processes() if process.name().startswith("python")]
+        found = []
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.name().startswith("python"):
+                    found.append(process)
+        return found
 
     def seen(self, path: Path) -> Path:
         """A path of the board as this process gets to it, mounts that only sshd sees included."""
@@ -189,7 +202,8 @@ class SshBoard:
         """What a broken network, or a restart, does to those who are connected."""
         assert self._listener is not None
         for session in psutil.Process(self._listener.pid).children():
-            session.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                session.kill()
 
     def nnprof(self, *words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         """The command, here."""
@@ -210,19 +224,17 @@ class SshBoard:
         """Do that as soon as a worker runs."""
 
         def wait() -> None:
-            while not self.workers():
+            while self._listener is not None and not self.workers():
                 time.sleep(0.01)
-            broken()
+            if self._listener is not None:
+                broken()
 
-        Thread(target=wait).start()
+        Thread(target=wait, daemon=True).start()
 
     def stop(self) -> None:
         """As if switched off."""
         if self._listener is not None:
-            everything = [*self.processes(), psutil.Process(self._listener.pid)]
-            for process in everything:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
+            processes.kill(self._listener.pid)
             self._listener.wait()
             self._listener = None
 

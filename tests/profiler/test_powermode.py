@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from processes import ended, until
 
 from nnprof.errors import Unavailable, UsageError
+from nnprof.networks import bundled
 from nnprof.profiler import powermode
 from nnprof.profiler.devices import jetson
 from nnprof.profiler.shells import LocalShell
@@ -139,19 +139,18 @@ def test_bench_puts_back_when_it_is_stopped(
 ) -> None:
     """Nnprof bench that is ended in mid-sweep keeps its Run and puts the board back."""
     _allow(board)
-    command = ["bench", "1x28x28 fc10", "--device", "jetson", "--backend", "fake", "--batch",
-               "1", "--option", "fault=hang", "--out", str(tmp_path / "out"),
+    command = ["bench", str(bundled.model_path()), "--device", "jetson", "--backend", "fake",
+               "--batch", "1", "--option", "fault=hang", "--out", str(tmp_path / "out"),
                "--power-mode", "MAXN_SUPER"]  # fmt: skip
     process = subprocess.Popen(
-        [sys.executable, "-m", "nnprof", *command], stderr=subprocess.PIPE, text=True, cwd=tmp_path,
-        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        [sys.executable, "-m", "nnprof", *command], cwd=tmp_path, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while _state(board)[:2] != ("MAXN_SUPER", True) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert _state(board)[:2] == ("MAXN_SUPER", True)
-    time.sleep(0.5)
-    process.send_signal(ending)
-    _, said = process.communicate(timeout=60)
+    with ended(process):
+        until(lambda: _state(board)[:2] == ("MAXN_SUPER", True), process)
+        until(lambda: list((tmp_path / "out").glob("*.json")), process)
+        process.send_signal(ending)
+        assert process.stderr is not None
+        said = process.stderr.read()
     assert process.returncode in (1, 130), said
     assert _state(board)[:2] == ("25W", False)

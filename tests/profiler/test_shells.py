@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import ended, until
 
 from nnprof.errors import Unavailable, WorkerTimeout
 from nnprof.profiler import shells
@@ -73,9 +74,9 @@ def test_program_ends_with_who_asked_for_it(tmp_path: Path) -> None:
         "import sys\nfrom nnprof.profiler.shells import LocalShell\n"
         f"LocalShell().run([sys.executable, '-c', {inner!r}], timeout_s=600)"
     )
-    with subprocess.Popen(python(outer)) as worker:
-        while not note.is_file() or not note.read_text():
-            time.sleep(0.02)
+    worker = subprocess.Popen(python(outer))
+    with ended(worker):
+        until(lambda: note.is_file() and note.read_text(), worker)
         worker.kill()
     assert _gone(int(note.read_text()))
 

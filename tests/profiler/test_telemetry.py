@@ -101,12 +101,14 @@ def test_readings_are_in_order_and_in_time(board: Path) -> None:
     """Readings come each interval, count from the beginning, and can be asked for again."""
     with telemetry.beside("jetson", (0,), (0,)) as watch:
         for _ in range(2):
+            start_s = time.monotonic()
             watch.begin(0.02)
             time.sleep(0.3)
             times = [reading.at_s or 0.0 for reading in watch.end()]
+            passed_s = time.monotonic() - start_s
             assert times == sorted(times)
-            assert 2 <= len(times) <= 17
-            assert times[0] >= 0
+            assert 1 <= len(times) <= passed_s / 0.02 + 2
+            assert 0 <= times[0] <= times[-1] <= passed_s
 
 
 def test_begun_and_ended_at_once(board: Path) -> None:

@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import psutil
 import pytest
 from fake_ssh import SshBoard
 from msgspec.structs import replace
+from processes import HANG_S, ended, until
 
 from nnprof.errors import BoardBusy, NoSpace, Unavailable, UsageError, WorkerCrashed, WorkerTimeout
 from nnprof.profiler import bench, boards, hosts, results, ssh
@@ -362,29 +362,30 @@ def test_killed_bench_frees_the_board(
     target = Target(backend="fake", host="board", options={"fault": "hang"})
     job = Probe(target=target, workloads=(cells[0].workload,))
     killed = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE)
-    assert killed.stdin is not None
-    killed.stdin.write(msgspec.json.encode(job))
-    killed.stdin.close()
-    while not board.workers():
-        time.sleep(0.05)
-    workers = board.workers()
-    with pytest.raises(BoardBusy, match=rf"\(process {killed.pid}\)"):
-        Link(boards.find("board"))
-    killed.kill()
-    killed.wait()
+    with ended(killed):
+        assert killed.stdin is not None
+        killed.stdin.write(msgspec.json.encode(job))
+        killed.stdin.close()
+        workers = until(board.workers, killed)
+        with pytest.raises(BoardBusy, match=rf"\(process {killed.pid}\)"):
+            Link(boards.find("board"))
+        killed.kill()
     Link(boards.find("board")).close()
-    assert not psutil.wait_procs(workers, timeout=10)[1]
+    assert not psutil.wait_procs(workers, timeout=HANG_S)[1]
 
 
 def test_ctrl_c_keeps_the_run_and_frees_the_board(board: SshBoard, tmp_path: Path) -> None:
     """Ctrl-C ends the bench as usual; nothing of it stays on the board, and --resume goes on."""
     options = ("--device", "board", "--backend", "fake", "--rigorous", "--batch", "1,2")
     command = [sys.executable, "-m", "nnprof", "bench", *options]
-    running = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    while not (board.workers() and list(tmp_path.rglob("*.json"))):
-        time.sleep(0.05)
-    running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=60)
+    running = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    with ended(running):
+        until(lambda: board.workers() and list(tmp_path.rglob("*.json")), running)
+        running.send_signal(signal.SIGINT)
+        assert running.stderr is not None
+        said = running.stderr.read()
     assert running.returncode in (2, 130), said
     Link(boards.find("board")).close()
-    assert board.workers() == []
+    until(lambda: board.workers() == [])

@@ -56,10 +56,11 @@ def _when_trtexec_runs(board: SshBoard, times: int, act: Callable[[], object]) -
 
     def wait() -> None:
         seen: set[int] = set()
-        while len(seen) < times:
+        while len(seen) < times and board.listens:
             seen |= {process.pid for process in board.processes() if _is_timing(process)}
             time.sleep(0.005)
-        act()
+        if board.listens:
+            act()
 
     Thread(target=wait, daemon=True).start()
 

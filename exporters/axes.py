@@ -110,14 +110,15 @@ def _is_bound(tensor: Tensor, size: int, outputs: Sequence[Tensor]) -> bool:
     """Whether the outputs say that `size` things go through side by side.
 
     Three sides may as well be (colours, height, width) or (time, 1, features): then every output
-    must be one row per thing.
+    must be one row per thing. Two may be (height, width): then a row must come out as another.
     """
     begun = any(one.shape and one.shape[0] == size for one in outputs)
     kept = all(
         size in one.shape or not one.shape or isinstance(one.shape[0], str) for one in outputs
     )
     rows = all(len(one.shape) < 3 for one in outputs) and size not in _COLOURS
-    return begun and kept and (len(tensor.shape) != 3 or rows)
+    changed = any(one.shape != tensor.shape for one in outputs)
+    return begun and kept and {2: changed, 3: rows}.get(len(tensor.shape), True)
 
 
 def _named(tensor: Tensor) -> list[str]:

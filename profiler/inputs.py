@@ -70,11 +70,12 @@ def check_batch(model: Model, batch: int) -> None:
         return
     if not model.axes and model.inputs:
         largest = max(model.inputs, key=lambda tensor: len(tensor.shape))
-        where = f", or say where it is: --batch-axis {largest.name}=0" if largest.shape else ""
+        free = (axis for axis, side in enumerate(largest.shape) if isinstance(side, str))
+        where = f", or say where it is: --batch-axis {largest.name}={next(free, 0)}"
         raise UsageError(
             f"No input of {model.name} has a batch axis that can be told, so it is one inference "
             f"and not batch {batch}.",
-            f"Leave out --batch{where}.",
+            f"Leave out --batch{where if largest.shape else ''}.",
         )
     raise UsageError(
         f"{model.name} is bound to batch {model.fixed_batch}, not {batch}.",
@@ -270,7 +271,10 @@ def _times(shape: Iterable[int | str]) -> str:
 
 
 def _check_counts(arrays: Mapping[str, NDArray[Any]], workload: Workload) -> None:
-    """Refuse inputs of unlike numbers of tiles, and to cut along an axis that is only guessed."""
+    """Refuse inputs of unlike numbers of tiles, and to cut along a free axis that is a guess.
+
+    Along a fixed one of another length the data can be nothing else than tiles.
+    """
     model = workload.model
     counts = {name: arrays[name].shape[axis] for name, axis in model.axes.items()}
     if len(set(counts.values())) > 1:
@@ -280,12 +284,12 @@ def _check_counts(arrays: Mapping[str, NDArray[Any]], workload: Workload) -> Non
             f"{workload.data} has unlike numbers of tiles: {listed}.",
             "Give as many of each; --batch-axis INPUT=AXIS, or INPUT=none, says what holds tiles.",
         )
-    batch = model.fixed_batch or workload.batch
-    for name, count in counts.items():
-        if model.batch_from == "guessed" and count != batch:
+    guessed = model.batch_from == "guessed" and model.fixed_batch is None
+    for name, count in counts.items() if guessed else ():
+        if count != workload.batch:
             raise BadFile(
                 f"{workload.data} holds {count} along axis {model.axes[name]} of {name}, not "
-                f"{batch}, and that this axis is the batch is only a guess.",
+                f"{workload.batch}, and that this axis is the batch is only a guess.",
                 f"Say which is: --batch-axis {name}={model.axes[name]}, another axis, or none.",
             )
 

@@ -157,6 +157,21 @@ def test_a_model_without_a_batch_is_one_inference() -> None:
     assert inputs.make(Workload(model=model, batch=1))["x0"].shape == (3, 64, 64)
 
 
+def test_engines_have_profiles_of_the_real_shapes() -> None:
+    """A profile for each batch where sides but the first are free; none where it is the batch."""
+    assert inputs.profiles(Workload(model=_found(("N", 3), (30, 4)), batch=2), (1, 2)) == ()
+    work = Workload(model=_found(("time", "batch", 16)), batch=1, dims={"time": 7})
+    assert inputs.profiles(work, (1, 8)) == ({"x0": (7, 1, 16)}, {"x0": (7, 8, 16)})
+
+
+def test_tiles_for_a_bound_batch_are_taken_or_repeated(tmp_path: Path) -> None:
+    """A file bound to batch 8 takes the first eight tiles of more, and repeats fewer."""
+    model = _found((8, 1, 4, 4), outputs=[(8, 10)])
+    tiles = np.arange(320, dtype=np.float32).reshape(20, 1, 4, 4)
+    assert np.array_equal(_fed(tmp_path, model, 8, x0=tiles)["x0"], tiles[:8])
+    assert np.array_equal(_fed(tmp_path, model, 8, x0=tiles[:3])["x0"][:6], tiles[[0, 1, 2] * 2])
+
+
 # --- arrays of the user's -------------------------------------------------------------------------
 
 
@@ -283,7 +298,7 @@ def test_only_the_batch_axis_is_ever_cut(
         given_[tensor.name] = np.arange(np.prod(shape, dtype=int), dtype=np.float32).reshape(shape)
     # A second side of the batch's name can only be as long as the batch.
     assume(all(_fits(tensor, given_[tensor.name], model, work) for tensor in model.inputs))
-    if model.batch_from == "guessed" and tiles != batch:
+    if model.batch_from == "guessed" and model.fixed_batch is None and tiles != batch:
         with pytest.raises(BadFile, match="only a guess"):
             _fed(tmp_path, model, batch, dims=work.dims, **given_)
         return

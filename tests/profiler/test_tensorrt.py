@@ -414,11 +414,13 @@ def test_recipes_of_one_kind_have_one_key() -> None:
     recipe = Recipe(model="a", batches=(1,), precision="fp32", version="10.3.0", device="Orin")
     changes: list[dict[str, Any]] = [
         {"model": "b"}, {"batches": (2,)}, {"precision": "fp16"}, {"version": "10.3.1"},
-        {"device": "Thor"}, {"compute": "8.7"},
+        {"device": "Thor"}, {"compute": "8.7"}, {"shapes": ({"x": (7, 1)},)},
     ]  # fmt: skip
     keys = {recipe.key, *(replace(recipe, **change).key for change in changes)}
-    assert len(keys) == 7
+    assert len(keys) == 8
     assert replace(recipe).key == recipe.key
+    # Engines that were built before there were shapes are still found.
+    assert recipe.key == "fa2ccfcf3e32e8f1"
 
 
 def test_turns() -> None:

@@ -27,7 +27,7 @@ from nnprof.networks import bundled
 from nnprof.profiler import bench, inputs, measure, ops, results, shells, trtlog
 from nnprof.profiler.backends import trtexec
 from nnprof.profiler.backends.trtexec import BACKEND, TrtexecSession
-from nnprof.types import Cell, Model, Plan, Target, Workload
+from nnprof.types import Cell, Model, Plan, Target, Tensor, Workload
 
 VERSIONS = ("8.4.1", "8.6.2", "10.3.0", "10.16.2", "11.4.1")
 Install = Callable[..., Path]
@@ -376,8 +376,18 @@ def test_fixed_batch_is_not_given_shapes(
 ) -> None:
     """A model that is bound to its batch takes no shapes, which TensorRT would refuse."""
     model = load_model(tiny_onnx(tmp_path / "fixed.onnx", batch=2))
-    assert trtexec.shape_spec(model, 2) == ""
+    assert trtexec.shape_spec(model, {"x": (2, 6)}) == ""
     assert opened(Workload(model=model, batch=2)).sample(3) > 0
+
+
+def test_free_sides_are_given_shapes() -> None:
+    """The program gets the shapes of what is fed in, wherever the batch lies."""
+    model = load_model(bundled.model_path())
+    steps = Tensor(name="x", dtype="float32", shape=("time", "batch", 16))
+    table = Tensor(name="t", dtype="float32", shape=(30, 4))
+    model = replace(model, inputs=(steps, table), batch_axes={"x": 1})
+    shapes = inputs.shapes(Workload(model=model, batch=8, dims={"time": 7}))
+    assert trtexec.shape_spec(model, shapes) == "x:7x8x16"
 
 
 def test_processor_is_refused(target: Callable[..., Target], model: Model) -> None:

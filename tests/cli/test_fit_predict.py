@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from nnprof.cli import progress
 from nnprof.errors import UsageError
 from nnprof.profiler.costmodel import graphs, model
 from nnprof.profiler.studies import Sides
@@ -25,11 +26,23 @@ def nnprof(*arguments: str, folder: Path) -> commands.Done:
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A model file, and what fit-model printed."""
+    """A model file, and what fit-model printed; what it did lies beside."""
     folder = tmp_path_factory.mktemp("fit")
-    done = nnprof("fit-model", str(RUN), "-o", "model.json", folder=folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(progress, "_FIRST_S", 0.0)
+        patch.setattr(progress, "_EACH_S", 0.0)
+        done = nnprof("fit-model", str(RUN), "-o", "model.json", folder=folder)
     assert done.returncode == 0, done.stderr
+    (folder / "steps").write_text(done.stderr)
     return folder / "model.json", done.stdout
+
+
+def test_each_step_of_a_fit_is_told(fitted: tuple[Path, str]) -> None:
+    """Fitting, intervals and checks are named as they begin, on standard error."""
+    steps = (fitted[0].parent / "steps").read_text()
+    said = ("fitting ", "intervals of ", "checking: networks left out, part 1 ")
+    places = [steps.index(step) for step in said]
+    assert places == sorted(places)
 
 
 def test_a_fitted_model_is_small_and_says_what_it_knows(fitted: tuple[Path, str]) -> None:

@@ -23,10 +23,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
+from google.protobuf.message import EncodeError
 from numpy.typing import NDArray
 
 from nnprof.errors import NnprofError, Unavailable, UsageError
-from nnprof.exporters import identity
+from nnprof.exporters import identity, plain
 from nnprof.exporters.axes import back
 from nnprof.exporters.int8 import ANYWHERE, Form
 from nnprof.exporters.onnx import METADATA, cached, default_cache, digest, installed, keep
@@ -34,7 +35,7 @@ from nnprof.types import Model
 
 PRECISIONS = ("fp32", "fp16", "int8")
 TOOL = "onnxruntime"
-CONVERTER = 2  # raised when the same file comes out as other bytes
+CONVERTER = 3  # raised when the same file comes out as other bytes
 CALIBRATION_TILES = 512
 _CHUNK = 64
 
@@ -98,6 +99,8 @@ def _converted(model: Model, precision: str, calibration: Calibration, form: For
     # The converters raise whatever comes up; the user's file is not theirs to trip over.
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
+        if isinstance(error, EncodeError):  # which does not say why
+            lines = ["what comes out is larger than 2 GB, and a file of its own"]
         raise UsageError(
             f"{model.name} cannot be converted to {precision}: {lines[0].rstrip('.')}.",
             "Leave out that precision.",
@@ -128,11 +131,19 @@ def _finished(
     return data
 
 
+def _plain(model: Model) -> onnx.ModelProto:
+    """The model with all its weights, and without inputs that stand for constants."""
+    proto = identity.whole(Path(model.path))
+    plain.keep_inputs(proto, {tensor.name for tensor in model.inputs})
+    plain.make_dense(proto)
+    return proto
+
+
 def _half(model: Model) -> onnx.ModelProto:
     from onnxruntime.quantization.onnx_model import ONNXModel
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
-    half = ONNXModel(convert_float_to_float16(identity.whole(Path(model.path)), keep_io_types=True))
+    half = ONNXModel(convert_float_to_float16(_plain(model), keep_io_types=True))
     half.topological_sort()  # it puts the casts of the inputs last, which ONNX does not allow
     proto: onnx.ModelProto = half.model
     return proto
@@ -164,7 +175,7 @@ def _quantised(model: Model, calibration: Calibration, form: Form) -> onnx.Model
         prepared, done = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
         # Shapes only: what fuses is for the runtime to say, and names must stay.
         quant_pre_process(
-            identity.whole(Path(model.path)),
+            _plain(model),
             prepared,
             skip_optimization=True,
             skip_symbolic_shape=True,

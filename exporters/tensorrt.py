@@ -309,5 +309,5 @@ def refused(model: Model, said: Sequence[str]) -> BadFile | OutOfMemory:
         )
     return BadFile(
         f"TensorRT refuses {model.name}: {text}.",
-        "Check the file with: python -m onnx.checker FILE",
+        "Try another --backend, or another version of TensorRT.",
     )

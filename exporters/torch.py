@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from nnprof.errors import BadFile, Unavailable
-from nnprof.exporters import identity
+from nnprof.exporters import identity, plain
 
 if TYPE_CHECKING:
     import torch
@@ -58,13 +58,14 @@ def rebuild(path: Path) -> Rebuilt:
         raise Unavailable(
             "torch is not installed.", "Try: pip install 'nnprof-embedded[train]'."
         ) from error
-    graph = identity.whole(path).graph
+    model = identity.whole(path)
+    plain.make_dense(model)
+    graph = model.graph
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     fixed = [value.name for value in graph.output if value.name in weights]
-    if graph.sparse_initializer or fixed:
-        what = f"its output '{fixed[0]}' is a constant" if fixed else "it has sparse weights"
+    if fixed:
         raise BadFile(
-            f"The torch backend cannot run {path.name}: {what}.",
+            f"The torch backend cannot run {path.name}: its output '{fixed[0]}' is a constant.",
             "Choose another --backend, or export the network without it.",
         )
     root, program = torch.nn.Module(), fx.Graph()

@@ -7,7 +7,7 @@ fusion and layout changes, so what runs alone is what ran inside, weights and in
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,32 +28,6 @@ def with_all_tensors(model: onnx.ModelProto) -> onnx.ModelProto:
             if name and name not in seen:
                 result.graph.output.append(onnx.ValueInfoProto(name=name))
     return result
-
-
-def keep_inputs(model: onnx.ModelProto, asked: Collection[str]) -> None:
-    """Take out the inputs that nobody gives.
-
-    Before IR version 4 each initialiser is declared as an input, too, and may be left out; a
-    runtime that merges or folds some leaves their inputs behind, now without a value. From version
-    4 on a constant need not be declared so.
-    """
-    model.ir_version = max(model.ir_version, 4)
-    kept = [value for value in model.graph.input if value.name in asked]
-    del model.graph.input[:]
-    model.graph.input.extend(kept)
-
-
-def make_dense(model: onnx.ModelProto) -> None:
-    """Replace sparse initialisers by dense ones, as a runtime does when it reads them."""
-    for sparse in model.graph.sparse_initializer:
-        places = numpy_helper.to_array(sparse.indices)
-        if places.ndim == 2:
-            places = np.ravel_multi_index(tuple(places.T), tuple(sparse.dims))
-        values = numpy_helper.to_array(sparse.values)
-        dense = np.zeros(tuple(sparse.dims), values.dtype)
-        dense.reshape(-1)[places] = values
-        model.graph.initializer.append(numpy_helper.from_array(dense, sparse.values.name))
-    del model.graph.sparse_initializer[:]
 
 
 def weights_of(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:

@@ -10,7 +10,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from nnprof.exporters import identity
+from nnprof.exporters import identity, plain
 from nnprof.profiler import counts, isolate
 from nnprof.profiler.ports import OpNode
 
@@ -82,7 +82,7 @@ def asked(path: Path, tiles: Mapping[str, NDArray[Any]]) -> tuple[OpNode, ...]:
     import onnx
 
     model = identity.whole(path)
-    isolate.make_dense(model)
+    plain.make_dense(model)
     for value in model.graph.input:
         if value.name in tiles:
             for dimension, side in zip(

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, NnprofError, Unavailable, UsageError
+from nnprof.exporters import plain
 from nnprof.exporters.int8 import Form, on_processor, signed
 from nnprof.profiler import inputs, opgraph, ortjson
 from nnprof.profiler.backends.refusals import first_line, translated
@@ -252,8 +253,8 @@ class OrtSession(_Bound):
                 options.optimized_model_filepath = str(Path(folder, "optimised.onnx"))
                 self._load(options)
                 model = onnx.load(Path(folder, "optimised.onnx"))
-                isolate.keep_inputs(model, self._tiles)
-                isolate.make_dense(model)
+                plain.keep_inputs(model, self._tiles)
+                plain.make_dense(model)
                 watched = isolate.with_all_tensors(model).SerializeToString()
                 session = self._load(self._options(optimise=False), watched)
                 outputs = session.get_outputs()

@@ -52,7 +52,7 @@ def translated(
                 f"{name} at batch {workload.batch} does not fit into memory.",
                 "Ask for a smaller batch.",
             ) from error
-        if type(error).__name__ == "EncodeError":  # protobuf's, for all that it cannot write
+        if type(error).__name__ == "EncodeError":  # protobuf's, which does not say why
             raise BadFile(
                 f"A graph made from {name} is larger than 2 GB, which no ONNX file can be.",
                 "Leave out its ops: --ops none.",

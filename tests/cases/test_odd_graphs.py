@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from nnprof.errors import BadFile, NnprofError, OutOfMemory, UsageError
 from nnprof.exporters.onnx import load_model
+from nnprof.exporters.precision import Calibration, convert
 from nnprof.profiler import ops
 from nnprof.profiler.backends.onnxruntime import BACKEND as ONNXRUNTIME
 from nnprof.profiler.backends.openvino import BACKEND as OPENVINO
@@ -125,6 +126,10 @@ def _sparse(path: Path) -> Path:
     return save(path, _chain("w"), sparse_initializer=[sparse])
 
 
+def _listed(path: Path) -> Path:
+    return save(path, _chain("w"), weights("w"), listed=True, ir=3, opset=13)
+
+
 def _loop(path: Path) -> Path:
     body = helper.make_graph(
         [node("MatMul", ["v", "w"], ["o"]), node("Identity", ["go"], ["on"])],
@@ -179,6 +184,21 @@ def test_old_files_of_the_zoo_have_ops(name: str) -> None:
     assert len(times.ops) == len(session.graph()) > 30
     assert all(node.inputs for node in session.graph())
     session.close()
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("make", [_listed, _sparse])
+def test_converters_get_a_plain_model(
+    tmp_path: Path, make: Callable[[Path], Path], precision: str
+) -> None:
+    """Constants among the inputs and sparse weights, which the tools do not know, are converted."""
+    tiles = Calibration(np.ones((SIDE, SIDE), np.float32), "tiles")
+    made = convert(load_model(make(tmp_path / "net.onnx")), precision, tiles, tmp_path / "cache")
+    assert [one.name for one in made.inputs] == ["x"]
+    session = ONNXRUNTIME.open(Workload(model=made, batch=1, precision=precision), Target())
+    (found,) = session.infer({"x": np.ones((1, SIDE), np.float32)}).values()
+    session.close()
+    assert found[0, 0] == pytest.approx(np.tanh(1.0 if make is _sparse else 0.1 * SIDE), abs=0.05)
 
 
 @pytest.mark.parametrize(

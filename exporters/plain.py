@@ -1,0 +1,35 @@
+"""An ONNX model in a plainer form that means the same, for tools that know no other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+
+def keep_inputs(model: onnx.ModelProto, asked: Collection[str]) -> None:
+    """Take out the inputs that nobody gives.
+
+    Before IR version 4 each initialiser is declared as an input, too, and may be left out; a
+    runtime that merges or folds some leaves their inputs behind, now without a value. From version
+    4 on a constant need not be declared so.
+    """
+    model.ir_version = max(model.ir_version, 4)
+    kept = [value for value in model.graph.input if value.name in asked]
+    del model.graph.input[:]
+    model.graph.input.extend(kept)
+
+
+def make_dense(model: onnx.ModelProto) -> None:
+    """Replace sparse initialisers by dense ones, as a runtime does when it reads them."""
+    for sparse in model.graph.sparse_initializer:
+        places = numpy_helper.to_array(sparse.indices)
+        if places.ndim == 2:
+            places = np.ravel_multi_index(tuple(places.T), tuple(sparse.dims))
+        values = numpy_helper.to_array(sparse.values)
+        dense = np.zeros(tuple(sparse.dims), values.dtype)
+        dense.reshape(-1)[places] = values
+        model.graph.initializer.append(numpy_helper.from_array(dense, sparse.values.name))
+    del model.graph.sparse_initializer[:]

@@ -7,6 +7,7 @@ plan: `stopped` is "imported", and what the source does not tell is unknown.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -440,7 +441,7 @@ def _measured(
     size, counts_tiles = _batch(path, told, batch, model)
     if batch and size != batch:
         found.append(Check(code="batch_told", data={"told": size, "shapes": batch}))
-    if not min(samples) > 0:
+    if not all(0 < seconds < math.inf for seconds in samples):
         raise BadFile(f"{path} has an inference that took no time.", "Measure again.")
     return Measurement(
         workload=Workload(

@@ -102,15 +102,16 @@ def json_of(text: str, source: str, remedy: str) -> Any:
 
 
 def _damaged(text: str, source: str, remedy: str, error: json.JSONDecodeError) -> BadFile:
-    end = len(text.rstrip())
-    if error.msg.startswith("Unterminated") or error.pos >= end - _LITERAL:
-        line = text.count("\n", 0, end) + 1
-        return BadFile(f"{source} is cut off: it ends in line {line}.", remedy)
+    end, here = len(text.rstrip()), text[error.pos : error.pos + 1]
     where = f"in line {error.lineno}, column {error.colno}"
-    if "," in (text[error.pos], text[: error.pos].rstrip()[-1:]):
+    before = text[: error.pos].rstrip()[-1:]
+    if (here == "," and before in (",", "[", "{")) or (here in ("]", "}") and before == ","):
         return BadFile(
             f"{source} has a stray comma {where}.", "Delete it, or write the file again."
         )
+    if error.msg.startswith("Unterminated") or error.pos >= end - _LITERAL:
+        line = text.count("\n", 0, end) + 1
+        return BadFile(f"{source} is cut off: it ends in line {line}.", remedy)
     return BadFile(f"{source} is damaged {where}: {error.msg}.", remedy)
 
 

@@ -20,7 +20,7 @@ import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -209,6 +209,7 @@ _MOVES = {"Reformat", "Reshape", "Slice", "Concat", "Gather", "Cast", "Constant"
 _WEIGHTLESS = {"MaxPool", "AveragePool", "Pool", "Softmax", "Elementwise"}
 _KINDS = {"Reformat": "memory", "Constant": "memory", "Elementwise": "elementwise", "Pool": "pool"}
 _RANK = ("conv", "gemm", "recurrent", "pool", "softmax", "elementwise", "other", "memory")
+_LONGEST_MS = 1e12  # thirty years
 _FILES = (
     (r"\[\s*\{\s*\"count\"", "profile"),
     (r"\[\s*\{[^{}]*\"(computeMs|startEnqMs)\"", "times"),
@@ -238,8 +239,9 @@ def read_profile(text: str | bytes, source: str) -> Profile:
         head, *rows = _json(text, source)
         count = msgspec.convert(head, _Count).count
         layers = msgspec.convert(rows, list[_Layer])
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise _bad(source, "--exportProfile", error) from error
+    _check_ms(source, (ms for one in layers for ms in (one.averageMs, one.medianMs or 0.0)))
     if not any(layer.averageMs > 0 for layer in layers):
         raise BadFile(
             f"{source} has no layer that took any time.",
@@ -266,10 +268,13 @@ def read_times(text: str | bytes, source: str) -> tuple[Query, ...]:
     """
     try:
         rows = msgspec.convert(_json(text, source), list[_Query])
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise _bad(source, "--exportTimes", error) from error
     if not rows:
         raise BadFile(f"{source} has no inference.", "Let trtexec run longer: --duration=3")
+    for row in rows:
+        enqueue = row.endEnqMs - row.startEnqMs
+        _check_ms(source, (enqueue, row.h2dMs, row.computeMs, row.d2hMs, row.latencyMs))
     return tuple(
         Query(
             enqueue_s=(row.endEnqMs - row.startEnqMs) * 1e-3,
@@ -297,12 +302,23 @@ def read_engine(text: str | bytes, source: str) -> Engine:
             msgspec.convert(layer if detailed else {"Name": layer}, _EngineLayer)
             for layer in raw.layers
         ]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise _bad(source, "--exportLayerInfo", error) from error
     layers = [layer for layer in layers if not _PROFILE_SUFFIX.search(layer.name)]
     inputs, outputs = _ports(raw, layers)
-    described = tuple(_describe(layer) for layer in layers)
+    try:
+        described = tuple(_describe(layer) for layer in layers)
+    except (IndexError, ZeroDivisionError):
+        reason = ValueError("a layer has sides that its type cannot have")
+        raise _bad(source, "--exportLayerInfo", reason) from None
     return Engine(layers=described, inputs=inputs, outputs=outputs, detailed=detailed)
+
+
+def _check_ms(source: str, times: Iterable[float]) -> None:
+    # Not a number fails, too.
+    wrong = next((ms for ms in times if not 0 <= ms < _LONGEST_MS), None)
+    if wrong is not None:
+        raise BadFile(f"{source} has a time of {wrong:g} ms.", "Let trtexec write it again.")
 
 
 def _json(text: str | bytes, source: str) -> Any:

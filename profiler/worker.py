@@ -11,7 +11,7 @@ import os
 import resource
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from statistics import median
 from time import get_clock_info, perf_counter
@@ -26,7 +26,17 @@ from nnprof import registry
 from nnprof.errors import BadFile, NnprofError
 from nnprof.exporters import identity
 from nnprof.exporters.axes import back
-from nnprof.profiler import energy, environment, inputs, measure, ops, shells, stats, telemetry
+from nnprof.profiler import (
+    claims,
+    energy,
+    environment,
+    inputs,
+    measure,
+    ops,
+    shells,
+    stats,
+    telemetry,
+)
 from nnprof.profiler.devices import linux
 from nnprof.profiler.lost import attempt
 from nnprof.profiler.ports import Backend, Device, Session
@@ -160,7 +170,7 @@ def do(job: Job, tell: Tell) -> Answer:
     try:
         backend: Backend = registry.find("backend", job.target.backend)
         device = _device(job.target, backend)
-        with _as_read(job):
+        with _as_read(job), _alone(job, backend):
             return _answer(job, device, backend, tell)
     except NnprofError as error:
         return Fault(error=type(error).__name__, reason=error.reason, remedy=error.remedy)
@@ -180,6 +190,14 @@ def _answer(job: Job, device: Device, backend: Backend, tell: Tell) -> Answer:
     if isinstance(job, Score):
         return _score(job, backend)
     return _measure(job, device, backend, tell)
+
+
+def _alone(job: Job, backend: Backend) -> AbstractContextManager[object]:
+    """On a board keep off whom measures there without SSH; here our parent does (`claims`)."""
+    timed = isinstance(job, Measure | Loop)
+    there = job.target.host != Target().host and not shells.is_driven(job.target, backend)
+    here = replace(job.target, host=Target().host)
+    return claims.held(here) if timed and there else nullcontext()
 
 
 @contextmanager

@@ -101,7 +101,7 @@ class SshBoard:
             f"AuthorizedKeysFile {self.folder}/authorized\nStrictModes no\nPidFile none\n"
             "UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
             f"PermitRootLogin prohibit-password\nSetEnv HOME={self.home} "
-            f"TMPDIR={scratch} {more}\n"
+            f"TMPDIR={scratch} NNPROF_LOCKS={scratch} {more}\n"
         )
         client.write_text(
             f"Host board\n  HostName 127.0.0.1\n  Port {self.port}\n  User {self.user}\nHost *\n"

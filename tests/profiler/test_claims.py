@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from nnprof import locks
 from nnprof.errors import Busy, UsageError
-from nnprof.profiler import bench, claims, results
+from nnprof.exporters.onnx import chain_model, identity_model
+from nnprof.profiler import bench, claims, results, worker
 from nnprof.profiler.devices import linux
 from nnprof.types import Cell, Plan, Target
 
@@ -116,6 +117,25 @@ def test_boards_have_locks_of_their_own() -> None:
     """What is measured on a board takes no processor of this machine."""
     with claims.held(replace(REAL, host="board")):
         assert list(claims.folder().iterdir()) == []
+
+
+def test_a_worker_on_a_board_keeps_off_who_measures_there(
+    cells: tuple[Cell, ...], short: Plan
+) -> None:
+    """Where somebody measures on the board itself, a job that came over SSH fails and says who."""
+    job = worker.Measure(
+        workload=cells[0].workload,
+        target=replace(REAL, host="board"),
+        plan=short,
+        floor=identity_model(),
+        chain=chain_model(worker.CHAIN),
+        ops=False,
+    )
+    with _another("claims.held(Target(backend='onnxruntime'))") as other:
+        answer = worker.do(job, lambda _: None)
+    assert isinstance(answer, worker.Fault)
+    assert answer.error == "Busy"
+    assert f"is measured on by process {other.pid}" in answer.reason
 
 
 @pytest.mark.parametrize("name", ["run.json", "link.json", "n" * 250 + ".json"])

@@ -187,7 +187,7 @@ def _mark_of(process: psutil.Process) -> str | None:
 def killed(whom: str, backend: str, folder: Path, times: int) -> Row:
     """Kill -9 of the command, or of its worker, at any moment between its start and its end."""
     moments = random.Random(f"{SEED} {backend} {whom}")  # noqa: S311
-    trial = Trial(f"kill -9 of the {whom}, {backend}", folder, 3 * times + 2, backend)
+    trial = Trial(f"kill -9 of the {whom}, {backend}", folder, 3 * times + 1, backend)
     while trial.row.times < times:
         done = trial.processes()
         more = moments.choice((0, 0, 1, 1, 2))
@@ -218,7 +218,7 @@ def _worker_of(running: subprocess.Popen[str]) -> int:
 def two_commands(folder: Path, times: int) -> Row:
     """Two commands on one Run, one waiting for the other; both are killed, in any order."""
     moments = random.Random(f"{SEED} two")  # noqa: S311
-    trial = Trial("two commands on one Run, killed", folder, 6 * times + 2)
+    trial = Trial("two commands on one Run, killed", folder, 4 * times + 1)
     for _ in range(times):
         pair = [trial.resume("--wait"), trial.resume("--wait")]
         for one in moments.sample(pair, 2):
@@ -264,7 +264,7 @@ def full_disk(folder: Path, times: int) -> Row:
 
 def limited_file(folder: Path, times: int) -> Row:
     """Files may not grow beyond a size (`ulimit -f`): a save fails in the middle."""
-    trial = Trial("ulimit -f", folder, 4)
+    trial = Trial("ulimit -f", folder, 2)
     for _ in range(times):
         blocks = max(1, trial.path.stat().st_size // 1024)
         script = f'ulimit -f {blocks}; exec "$@"'

@@ -15,7 +15,7 @@ from nnprof.profiler import tables
 from nnprof.profiler.costmodel import assemble, features, fit, gather, model, work
 from nnprof.profiler.costmodel.model import CostModel
 from nnprof.profiler.costmodel.predict import predict
-from nnprof.types import Failure, Measurement, OpPass, OpTime, Run, Study
+from nnprof.types import Cell, Failure, Measurement, OpPass, OpTime, Run, Study
 
 LAUNCH_S, FLOP_S, BYTE_S = 20e-6, 1e-11, 1e-10
 NAMES = ("launch", "flops", "bytes_in", "bytes_out", "bytes_weights")
@@ -53,7 +53,8 @@ def run_of(text: Sequence[str]) -> Run:
     """The Run of a table."""
     rows = tables.parse("\n".join(text), "table.csv").rows
     measurements = tables.measurements(rows)
-    study = Study(name="imported", command=(), created="", plan=tables.NO_PLAN, cells=())
+    cells = tuple(Cell(workload=one.workload, target=one.target) for one in measurements)
+    study = Study(name="imported", command=(), created="", plan=tables.NO_PLAN, cells=cells)
     return Run(study=study, environment={"device": {}, "backend": {}}, measurements=measurements)
 
 

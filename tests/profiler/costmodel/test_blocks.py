@@ -14,7 +14,7 @@ from nnprof.profiler import ports, studies
 from nnprof.profiler.costmodel import assemble, design, gather, graphs, kernels, model, work
 from nnprof.profiler.costmodel.model import CostModel
 from nnprof.profiler.ports import OpNode
-from nnprof.types import Measurement, OpPass, Run, Study, Target, Workload
+from nnprof.types import Cell, Measurement, OpPass, Run, Study, Target, Workload
 from tests.profiler.conftest import SHORT
 from tests.profiler.costmodel.test_work import NETWORKS, recorded
 
@@ -47,7 +47,8 @@ def run_of(
             )
         )
     environment: dict[str, Any] = {"device": {"extensions": list(extensions)}, "backend": {}}
-    study = Study(name="blocks", command=(), created="", plan=SHORT, cells=())
+    asked = tuple(Cell(workload=one.workload, target=one.target) for one in cells)
+    study = Study(name="blocks", command=(), created="", plan=SHORT, cells=asked)
     return Run(study=study, environment=environment, measurements=tuple(cells))
 
 

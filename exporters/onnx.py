@@ -447,18 +447,10 @@ def chain_model(nodes: int, cache: Path | None = None) -> Model:
     return _trivial("chain", ["Neg"] * nodes, cache)
 
 
-def product_model(side: int, cache: Path | None = None) -> Model:
-    """Gemm of two square matrices, one of them constant: what the runtime computes at best."""
-    values = np.random.default_rng(0).standard_normal((side, side)).astype(np.float32)
-    weights = onnx.numpy_helper.from_array(values, "w")
-    node = onnx.helper.make_node("Gemm", ["x", "w"], ["y"], name="product")
-    return _measuring(f"product{side}", [node], [side, side], [weights], cache)
-
-
 def stream_model(values: int, cache: Path | None = None) -> Model:
     """Neg of so many values: reads them, writes as many, and computes next to nothing."""
     node = onnx.helper.make_node("Neg", ["x"], ["y"], name="stream")
-    return _measuring(f"stream{values}", [node], [values], [], cache)
+    return measuring(f"stream{values}", [node], [values], [], cache)
 
 
 def _trivial(name: str, ops: list[str], cache: Path | None) -> Model:
@@ -467,15 +459,16 @@ def _trivial(name: str, ops: list[str], cache: Path | None) -> Model:
         onnx.helper.make_node(op, [source], [made], name=f"{name}{index}")
         for index, (op, source, made) in enumerate(zip(ops, names[:-1], names[1:], strict=True))
     ]
-    return _measuring(f"{name}{len(ops)}", nodes, [1], [], cache)
+    return measuring(f"{name}{len(ops)}", nodes, [1], [], cache)
 
 
-def _measuring(
+def measuring(
     name: str,
     nodes: list[onnx.NodeProto],
     shape: list[int],
     weights: list[onnx.TensorProto],
     cache: Path | None,
+    precision: str = "fp32",
 ) -> Model:
     """A graph that measures the machine and not a network: float32 x → y of the same shape."""
     declared = onnx.helper.make_tensor_value_info
@@ -487,7 +480,8 @@ def _measuring(
     proto = onnx.helper.make_model(
         graph, ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 13)]
     )
-    onnx.helper.set_model_props(proto, {METADATA + "name": FLOOR})
+    own = {} if precision == "fp32" else {METADATA + "precision": precision}
+    onnx.helper.set_model_props(proto, {METADATA + "name": FLOOR, **own})
     path = (cache or default_cache()) / f"{name}.onnx"
     data = proto.SerializeToString(deterministic=True)
     if not path.is_file() or path.read_bytes() != data:

@@ -161,12 +161,14 @@ def _probe(cells: Sequence[Cell]) -> dict[str, Any]:
     else:
         assert isinstance(answer, Probed)  # noqa: S101  a worker answers in kind
         environment = answer.environment
-    limits = roofline.load(environment, target.threads)
-    watching = observer.load(environment, target.threads)
+    limits, no_limits = roofline.load(environment, target)
+    watching, no_watching = observer.load(environment, target)
+    unused = {"roofline": no_limits, "telemetry_effect": no_watching}
     return {
         **environment,
         "roofline": limits and msgspec.structs.asdict(limits),
         "telemetry_effect": watching and msgspec.structs.asdict(watching),
+        "not_used": {what: why for what, why in unused.items() if why},
     }
 
 

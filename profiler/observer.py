@@ -1,6 +1,6 @@
 """What watching costs: the latency with telemetry over that without, in pairs of fresh processes.
 
-Measured once per machine, runtime and number of threads, and kept as its limits are
+Measured once per machine and state, and kept as its limits are
 (`nnprof devices --measure`); every Run on that machine then carries it.
 """
 
@@ -16,8 +16,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from nnprof.files import write_atomically
-from nnprof.profiler import roofline, stats
+from nnprof.profiler import kept, stats
 from nnprof.profiler.telemetry import INTERVAL_S
 from nnprof.types import Plan, Target
 
@@ -95,17 +94,11 @@ def _latency_s(target: Target, *, watched: bool) -> float:
     return median(answer.samples_s)
 
 
-def save(effect: Effect, environment: Mapping[str, Any], threads: int) -> Path:
-    """Keep it for this machine, runtime and number of threads."""
-    path = roofline.kept_file("telemetry", environment, threads)
-    write_atomically(path, msgspec.json.format(msgspec.json.encode(effect), indent=1))
-    return path
+def save(effect: Effect, environment: Mapping[str, Any], target: Target) -> Path:
+    """Keep it for this machine in its state."""
+    return kept.save("telemetry", effect, environment, target)
 
 
-def load(environment: Mapping[str, Any], threads: int) -> Effect | None:
-    """What was kept; None where it was never measured, or cannot be read."""
-    try:
-        path = roofline.kept_file("telemetry", environment, threads)
-        return msgspec.json.decode(path.read_bytes(), type=Effect)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+def load(environment: Mapping[str, Any], target: Target) -> tuple[Effect | None, str]:
+    """What was kept for this machine in its state, and why there is nothing (`kept`)."""
+    return kept.load("telemetry", Effect, environment, target)

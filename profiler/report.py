@@ -126,7 +126,13 @@ def op_rows(run: Run) -> list[Row]:
 
 def roof(run: Run) -> Roofline | None:
     """The limits of the machine that a Run was made on, where they had been measured."""
-    return roofline.of_run(run.environment)
+    return roofline.stated(run.environment)
+
+
+def limit_lines(run: Run) -> list[str]:
+    """A sentence where limits of the machine are known, but of another state of it."""
+    why = (run.environment.get("not_used") or {}).get("roofline")
+    return [f"No limits: {why}. Measure: nnprof devices --measure."] if why else []
 
 
 def _op_rows(measurement: Measurement, limits: Roofline | None) -> list[Row]:

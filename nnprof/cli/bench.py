@@ -181,7 +181,7 @@ def bench(
             target, begin = _resumed(resume, limit_s if resumed.given(context, "limit") else None)
             alone(resume)
         else:
-            target = _target(backend, device, threads, _options(option, engines))
+            target = asked_target(backend, device, threads, _options(option, engines))
             passes = _passes(ops, idle, protocol, telemetry, energy)
             plan = _plan(bundled=bundled, quick=quick, rigorous=rigorous)
             plan = replace(plan, process_limit_s=limit_s, **passes)
@@ -200,7 +200,7 @@ def _measured(
 ) -> tuple[bool, Path]:
     """Whether all that was to be measured is, and where."""
     alone(target)
-    with _powered(target, power_mode):
+    with powered(target, power_mode):
         run, path = begin()
         alone(path)
         return _sweep(run, path, shown), path
@@ -225,7 +225,7 @@ def _resumed(path: Path, limit_s: float | None) -> tuple[Target, Callable[[], tu
     return target, partial(resumed.run_of, path, limit_s)
 
 
-def _powered(target: Target, wanted: str | None) -> AbstractContextManager[None]:
+def powered(target: Target, wanted: str | None) -> AbstractContextManager[None]:
     """The board in the power mode asked for; failing that, the one devices.toml wants."""
     from nnprof.profiler import boards, hosts, powermode
 
@@ -253,7 +253,8 @@ def _options(given: list[str] | None, engines: int | None) -> list[str]:
     return [*(given or []), *([] if engines is None else [f"engines={engines}"])]
 
 
-def _target(backend: str | None, device: str, threads: int, options: list[str]) -> Target:
+def asked_target(backend: str | None, device: str, threads: int, options: list[str]) -> Target:
+    """What --backend, --device, --threads and --option NAME=VALUE mean."""
     from nnprof.profiler import hosts
 
     pairs = {}

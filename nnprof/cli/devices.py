@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nnprof.cli import progress
+from nnprof.cli.bench import BackendName, Options, PowerMode, asked_target, powered
 from nnprof.text import plain
 
 if TYPE_CHECKING:
@@ -32,9 +34,19 @@ Measure = Annotated[
 Threads = Annotated[int, typer.Option(help="Threads to measure with.")]
 
 
-def devices(name: Name = None, measure: Measure = False, threads: Threads = 1) -> None:
-    """List the devices that are here and configured, or show one in full."""
-    from nnprof.profiler import hosts
+def devices(
+    name: Name = None,
+    measure: Measure = False,
+    threads: Threads = 1,
+    backend: BackendName = None,
+    option: Options = None,
+    power_mode: PowerMode = None,
+) -> None:
+    """List the devices that are here and configured, or show one in full.
+
+    What --measure finds holds for the runtime, options, threads, power mode, governor and clocks
+    that it was measured with, and is used by runs with the same.
+    """
     from nnprof.types import Target
 
     if name is None and not measure:
@@ -42,10 +54,11 @@ def devices(name: Name = None, measure: Measure = False, threads: Threads = 1) -
         sys.stdout.write("One in full: nnprof devices NAME\n")
         sys.stdout.write("Limits of this machine: nnprof devices --measure\n")
         return
-    target = hosts.target(name or Target().device, None, threads, {})
-    if name:
-        _show(target)
-    _limits(target, measure=measure)
+    target = asked_target(backend, name or Target().device, threads, option or [])
+    with powered(target, power_mode) if measure else nullcontext():
+        if name:
+            _show(target)
+        _limits(target, measure=measure)
 
 
 def _list() -> None:
@@ -141,7 +154,7 @@ def _inner(value: Any) -> str:
 
 def _limits(target: Target, *, measure: bool) -> None:
     from nnprof.errors import Unavailable
-    from nnprof.profiler import bench, claims, observer, roofline
+    from nnprof.profiler import accuracy, bench, claims, observer, roofline
 
     if target.host != type(target)().host and not measure:
         return
@@ -152,24 +165,27 @@ def _limits(target: Target, *, measure: bool) -> None:
         return
     backend = environment["backend"]
     _line("runtime", f"{backend['name']} {backend.get('version') or ''}".rstrip())
-    limits = roofline.load(environment, target.threads)
-    effect = observer.load(environment, target.threads)
+    limits, why = roofline.load(environment, target)
+    effect, _ = observer.load(environment, target)
     if measure:
+        form = accuracy.form_for(target)
         with progress.shown(), claims.held(target):
-            limits, effect = roofline.measure(target), observer.measure(target)
-        roofline.save(limits, environment, target.threads)
-        path = observer.save(effect, environment, target.threads)
+            limits, effect = roofline.measure(target, form), observer.measure(target)
+        roofline.save(limits, environment, target)
+        path = observer.save(effect, environment, target)
         sys.stdout.write(f"Kept: {plain(str(path.parents[1]))}\n")
     if limits:
         _print(limits)
     else:
-        sys.stdout.write("Limits: not measured; nnprof devices --measure\n")
+        told = why or "not measured"
+        sys.stdout.write(plain(f"Limits: {told}; nnprof devices --measure") + "\n")
     if effect:
         _print_effect(effect)
 
 
 def _print(limits: Roofline) -> None:
-    _line("peak", f"{limits.flops_per_s / 1e9:.1f} GFLOP/s")
+    for precision, peak in {"fp32": limits.flops_per_s, **limits.peaks}.items():
+        _line(f"peak, {precision}", f"{peak / 1e9:.1f} GFLOP/s")
     for size, rate in limits.bandwidths:
         _line(f"stream of {size / 2**20:.3g} MiB", f"{rate / 1e9:.1f} GB/s")
     _line("launch", f"{limits.launch_s * 1e6:.2f} µs")

@@ -109,6 +109,8 @@ def print_ops(measurement: Measurement, run: Run) -> None:
     console.say(f"{work.model.name}, batch {work.batch}{mark}", "bold")
     if measurement.ops is not None:
         console.print(report.op_table(measurement, report.roof(run)))
+        for line in report.limit_lines(run):
+            console.say(line)
         console.print()
         console.print(report.kind_table(measurement))
     for line in report.residual_lines(measurement):

@@ -19,7 +19,7 @@ def peaks(measured: Measured) -> Peaks:
         return Peaks()
     flops = measured.rows.columns["flops"] / measured.rows.seconds
     return Peaks(
-        flops_per_s=max(measured.roof.flops_per_s, float(flops.max())),
+        flops_per_s=max(measured.roof.peak(measured.precision) or 0.0, float(flops.max())),
         bytes_per_s=max(rate for _, rate in measured.roof.bandwidths),
         launch_s=measured.roof.launch_s,
         source="measured by nnprof devices, or the fastest op of the Runs",

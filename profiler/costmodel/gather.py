@@ -88,7 +88,7 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
     """The same for Runs in memory."""
     cells = _cells(runs)
     first, environment = cells[0], runs[0].environment
-    roof = roofline.stated(environment, first.target.threads)
+    roof = roofline.stated(environment)
     timed = [_timed(cell) for cell in cells]
     device = dict(environment.get("device") or {})
     rules = kernels.lowering_of(first.target) or lowering_of(timed, device)

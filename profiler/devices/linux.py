@@ -25,7 +25,8 @@ READING = (
 )
 _CORE = (  # of the one core that the facts are of
     *("cache/index*/level", "cache/index*/type", "cache/index*/size"),
-    *("cpufreq/scaling_governor", "cpufreq/scaling_driver", "cpufreq/scaling_min_freq"),
+    *("cpufreq/scaling_governor", "cpufreq/scaling_driver"),
+    *("cpufreq/scaling_min_freq", "cpufreq/scaling_max_freq"),
 )
 FACTS = (
     "/proc/cpuinfo",
@@ -34,6 +35,8 @@ FACTS = (
     f"{CPU}/online",
     *topology.FILES,
     *(f"{CPU}/cpu[0-9]*/{name}" for name in _CORE),
+    f"{CPU}/intel_pstate/no_turbo",
+    f"{CPU}/cpufreq/boost",
 )
 
 _MACHINE = "uname -m"
@@ -151,6 +154,8 @@ def facts(texts: Texts, ours: Collection[int] = ()) -> dict[str, Any]:
             "driver": (texts.get(f"{clocks}/scaling_driver"), where),
             "min_clock_hz": (_hertz(texts, f"{clocks}/scaling_min_freq"), where),
             "max_clock_hz": (_hertz(texts, f"{clocks}/cpuinfo_max_freq"), where),
+            "allowed_clock_hz": (_hertz(texts, f"{clocks}/scaling_max_freq"), where),
+            "turbo": (_turbo(texts), where),
             "kernel": (texts.get("/proc/sys/kernel/osrelease"), "the kernel does not say"),
             "hypervisor": (virtual, ""),
         }
@@ -266,6 +271,14 @@ def _caches(texts: Texts, core: int) -> dict[str, str]:
 def _memory_bytes(texts: Texts) -> int | None:
     kilobytes = _fields(texts.get("/proc/meminfo", "")).get("MemTotal", "").split(" ")[0]
     return int(kilobytes) * 1024 if kilobytes.isdecimal() else None
+
+
+def _turbo(texts: Texts) -> bool | None:
+    """Whether clocks may rise above the nominal one, by the driver that has them."""
+    intel, others = texts.get(f"{CPU}/intel_pstate/no_turbo"), texts.get(f"{CPU}/cpufreq/boost")
+    if intel is not None:
+        return intel.strip() == "0"
+    return None if others is None else others.strip() == "1"
 
 
 def _hertz(texts: Texts, path: str) -> float | None:

@@ -20,12 +20,15 @@ def test_pairs_in_closed_form() -> None:
 
 def test_kept_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once measured, it is found again for the same machine and threads, and for no others."""
-    environment = bench.probe(Target(backend="fake"))
+    one, two = Target(backend="fake"), Target(backend="fake", threads=2)
+    environment = bench.probe(one)
     effect = replace(observer.of([(1.0, 1.0), (1.0, 1.0)]), ratio=1.25)
-    assert observer.load(environment, 2) is None
-    observer.save(effect, environment, 2)
-    assert observer.load(environment, 2) == effect
-    assert observer.load(environment, 1) is None
+    assert observer.load(environment, two) == (None, "")
+    observer.save(effect, environment, two)
+    assert observer.load(environment, two) == (effect, "")
+    found, why = observer.load(environment, one)
+    assert found is None
+    assert why == "those kept were measured in another state (threads 2, here 1)"
 
 
 @pytest.mark.usefixtures("workers_here")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from nnprof.profiler import roofline
+from nnprof.errors import BadFile, UsageError
+from nnprof.profiler import report, roofline
 from nnprof.profiler.roofline import Roofline
-from nnprof.types import OpTime, Target
+from nnprof.types import Cell, Model, OpTime, Plan, Run, Study, Target
 
 LIMITS = Roofline(flops_per_s=1e9, bandwidths=((1000, 1e9), (1 << 30, 1e8)), launch_s=1e-7)
 ENVIRONMENT = {
@@ -20,6 +24,15 @@ def _op(flops: int | None, moved: int) -> OpTime:
     return OpTime(
         index=0, node="n", op="Conv", kind="conv", inputs=(), outputs=(), origin=(), kernel="",
         seconds=1.0, runs=1, method="combined", flops=flops, bytes_in=moved, bytes_out=0,
+    )  # fmt: skip
+
+
+def _product(op: str, bytes_in: int, bytes_out: int, kind: str = "gemm") -> OpTime:
+    """A million FLOPs on 1000 values of so many bytes each."""
+    return OpTime(
+        index=0, node="n", op=op, kind=kind, inputs=((10, 100), (100, 100)), outputs=((10, 100),),
+        origin=(), kernel="", seconds=1.0, runs=1, method="combined", flops=1_000_000,
+        bytes_in=1000 * bytes_in, bytes_out=1000 * bytes_out,
     )  # fmt: skip
 
 
@@ -45,20 +58,93 @@ def test_uncounted_op_has_no_limit() -> None:
     assert LIMITS.limit(_op(None, 10)) is None
 
 
-def test_kept_for_the_same_machine_only() -> None:
-    """Limits are found again for the same machine, runtime and threads, and for no other."""
-    roofline.save(LIMITS, ENVIRONMENT, 1)
-    other = {**ENVIRONMENT, "backend": {"name": "fake", "version": "2"}}
-    assert roofline.load(ENVIRONMENT, 1) == LIMITS
-    assert roofline.load(ENVIRONMENT, 2) is None
-    assert roofline.load(other, 1) is None
+@pytest.mark.parametrize(
+    ("op", "moved", "peak"),
+    [
+        (_product("Gemm", 4, 4), 4, "fp32"),
+        (_product("Gemm", 2, 2), 2, "fp16"),
+        (_product("Convolution", 1, 1), 1, "int8"),
+        (_product("FullyConnected", 1, 4), 1, "int8"),  # its output is scaled back to float32
+        (_product("QGemm", 1, 4), 1, "int8"),
+        (_product("DynamicQuantizeMatMul", 4, 4), 4, "int8"),  # whole inside, by its type
+        (_product("QuantizeLinear", 4, 1, "elementwise"), 4, "fp32"),
+    ],
+)
+def test_an_op_is_held_against_the_peak_of_its_own_precision(
+    op: OpTime, moved: int, peak: str
+) -> None:
+    """int8 and fp16 products have peaks of their own; without one there is no limit, not fp32's."""
+    assert roofline.precision_of(op) == peak
+    peaks = {"fp16": 2e9, "int8": 8e9}
+    limits = replace(LIMITS, launch_s=0.0, bandwidths=((1 << 40, 1e30),), peaks=peaks)
+    found = limits.limit(op)
+    assert found is not None
+    assert found == (pytest.approx(1e6 / {"fp32": 1e9, **peaks}[peak]), "compute")
+    if peak != "fp32":
+        assert replace(limits, peaks={}).limit(op) is None
+
+
+def test_streams_that_the_call_hides_give_no_bandwidth() -> None:
+    """A stream no slower than an empty call has no rate; none of those left is below 0."""
+    streams = {1000: 9e-6, 4000: 10e-6, 8000: 10.3e-6, 1 << 20: 20e-6, 1 << 30: 1.01e-3}
+    found = roofline.bandwidths(streams, call_s=10e-6, spread_s=0.2e-6)
+    assert found == ((1 << 20, pytest.approx((1 << 20) / 10e-6)), (1 << 30, (1 << 30) / 1e-3))
+    # Of a clock that repeats itself a percent of the call still counts.
+    assert roofline.bandwidths({1000: 10.05e-6, 2000: 10.2e-6}, 10e-6, 0.0)[0][0] == 2000
+    assert roofline.bandwidths({1000: 9e-6}, 10e-6, 0.0) == ()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"bandwidths": ((1000, -1.0),)},
+        {"bandwidths": ((1000, 0.0),)},
+        {"bandwidths": ()},
+        {"flops_per_s": 0.0},
+        {"peaks": {"int8": -3.0}},
+        {"peaks": {"fp16": float("inf")}},
+        {"launch_s": -1e-9},
+    ],
+)
+def test_limits_of_no_machine_are_refused(wrong: dict[str, Any]) -> None:
+    """No rate is 0, below 0 or endless, in memory as in a file."""
+    with pytest.raises(ValueError, match="must be"):
+        replace(LIMITS, **wrong)
+
+
+def test_a_machine_that_tells_nothing_has_no_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where products or streams take no longer than a call, a sentence comes instead of numbers."""
+    monkeypatch.setattr(roofline, "_times_s", lambda *_: [1e-3])
+    with pytest.raises(UsageError, match="a matrix product took no longer than an empty call"):
+        roofline.measure(Target(backend="fake"))
+
+    def times_s(model: Model, _: Target) -> list[float]:
+        return [2e-3 if "x5" in model.path else 1e-3]
+
+    monkeypatch.setattr(roofline, "_times_s", times_s)
+    with pytest.raises(UsageError, match="any stream took no longer"):
+        roofline.measure(Target(backend="fake"))
+
+
+def test_a_precision_that_the_runtime_refuses_has_no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runtime without int8 has the other peaks; one without fp32 has no limits."""
+
+    def times_s(model: Model, _: Target) -> list[float]:
+        if model.precision == "int8":
+            raise BadFile("It has no QuantizeLinear.", "Leave it out.")
+        return [5e-3 if "x5" in model.path or "stream" in model.path else 1e-3]
+
+    monkeypatch.setattr(roofline, "_times_s", times_s)
+    assert set(roofline.measure(Target(backend="fake")).peaks) == {"fp16"}
 
 
 @pytest.mark.usefixtures("workers_here")
-def test_measured_with_the_fake() -> None:
+def test_measured_with_the_fake(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fake's limits follow from its own constants: bandwidth and peak beyond any machine."""
+    monkeypatch.setattr(roofline, "_PROCESSES", 1)
     limits = roofline.measure(Target(backend="fake"))
     assert limits.flops_per_s > 0
+    assert set(limits.peaks) <= {"fp16", "int8"}
     assert limits.launch_s == pytest.approx(1e-6, rel=0.01)
     assert [size for size, _ in limits.bandwidths] == sorted(size for size, _ in limits.bandwidths)
 
@@ -74,11 +160,17 @@ def test_a_view_is_bound_by_its_launch() -> None:
     assert limits.limit(op) == (1e-7, "launch")
 
 
-def test_a_run_states_its_own_limits() -> None:
-    """What stands in a Run counts, wherever it is read; else what was kept; imported, neither."""
-    roofline.save(LIMITS, ENVIRONMENT, 1)
-    stated = msgspec.structs.replace(LIMITS, launch_s=2e-7)
+def test_a_run_states_its_own_limits(cells: tuple[Cell, ...]) -> None:
+    """What stands in a Run counts, wherever it is read, and nothing that this machine has kept."""
+    roofline.save(LIMITS, ENVIRONMENT, Target())
+    stated = replace(LIMITS, launch_s=2e-7, peaks={"int8": 5.0})
     told = {**ENVIRONMENT, "roofline": msgspec.to_builtins(stated)}
-    assert roofline.stated(told, 1) == stated
-    assert roofline.stated({**ENVIRONMENT, "roofline": None}, 1) == LIMITS
-    assert roofline.stated({"imported": "a table"}, 1) is None
+    assert roofline.stated(told) == stated
+    old = {"flops_per_s": 1e9, "bandwidths": [[1000, 1e9]], "launch_s": 0.0}
+    assert roofline.stated({"roofline": old}) == replace(
+        LIMITS, bandwidths=((1000, 1e9),), launch_s=0.0
+    )
+    assert roofline.stated({**ENVIRONMENT, "roofline": None}) is None
+    assert roofline.stated({"imported": "a table"}) is None
+    study = Study(name="one", command=(), created="", plan=Plan(), cells=cells)
+    assert report.roof(Run(study=study, environment=told)) == stated

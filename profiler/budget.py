@@ -71,18 +71,25 @@ def left_out_lines(run: Run) -> list[str]:
         parts.append(f"{len(run.left_out)} of {len(cells)} cells (batch {batches})")
     fewer = [one for one in cut if len(one.processes) < plan.processes]
     if fewer:
-        parts.append(f"planned processes of {len(fewer)} cells")
+        parts.append(f"planned processes of {_cells(len(fewer))}")
     if len(cut) > len(fewer):
         parts.append(
-            f"further processes of {len(cut) - len(fewer)} cells, so that their intervals stay wide"
+            f"further processes of {_cells(len(cut) - len(fewer))}, so that intervals stay wide"
         )
     dry = [one for one in run.measurements if _passes(one) < _wanted_passes(one, plan)]
     if dry:
         without = sum(not _passes(one) for one in dry)
-        parts.append(f"op passes of {len(dry)} cells ({without} have none)")
+        none = f", of which {without} have none" if without else ""
+        parts.append(f"op passes of {_cells(len(dry))}{none}")
     if not parts or not plan.budget_s:
         return []
-    return [f"Left out to keep to {plan.budget_s:.0f} s: {'; '.join(parts)}."]
+    left_out = "; ".join(parts)
+    more = "nnprof bench --resume with the Run goes on for as long again."
+    return [f"Left out to keep to {plan.budget_s:.0f} s: {left_out}. {more}"]
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell{'' if count == 1 else 's'}"
 
 
 def _passes(measurement: Measurement) -> int:

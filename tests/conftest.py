@@ -1,5 +1,6 @@
 """What all tests share: a cache of their own, the data folder, and a guard on the import names."""
 
+import gc
 import importlib.util
 import os
 import shutil
@@ -41,6 +42,12 @@ def _no_second_copies() -> Iterator[None]:
     yield
     bare = {"profiler", "networks", "exporters"} & set(sys.modules)
     assert not bare, f"imported by their bare names: {sorted(bare)}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _libraries_are_not_searched_for_garbage() -> None:
+    """What was loaded stays; a collection, as before each timing, need not look at it."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

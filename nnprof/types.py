@@ -173,8 +173,10 @@ class Plan(_Value, frozen=True, kw_only=True):
     """How it is measured.
 
     Attributes:
-        processes: fresh worker processes per cell before its interval is looked at.
-        max_processes: how many it may have to make the interval narrow enough.
+        processes: worker processes per cell before it is decided how many more it needs.
+        max_processes: how many it may have in all to make the interval narrow enough.
+        fresh: how many more it gets once their spread says that these will do; what the interval
+            is made of (`stats.level`). 0, or no room for so many: always `max_processes`.
         interval: wanted half-width of the 95 % interval, relative to the median.
         warmup_s, warmup_limit_s: least and most warm-up of one process; at least one inference.
         sample_s: time given to one process's samples.
@@ -198,8 +200,9 @@ class Plan(_Value, frozen=True, kw_only=True):
             it is spent is ended.
     """
 
-    processes: int = 5
+    processes: int = 3
     max_processes: int = 10
+    fresh: int = 4
     interval: float = 0.01
     warmup_s: float = 0.15
     warmup_limit_s: float = 2.0
@@ -228,6 +231,7 @@ class Plan(_Value, frozen=True, kw_only=True):
         _require(self.processes >= 1, "processes must be at least 1")
         _require(self.max_processes >= self.processes, "max_processes must be at least processes")
         _require(self.min_samples >= 1, "min_samples must be at least 1")
+        _require(self.fresh == 0 or self.fresh >= 3, "fresh must be 0, or at least 3")
         methods = {"combined", "runtime", "none"}
         _require(self.op_method in methods, f"no op method '{self.op_method}'")
         _require(self.protocol in {"rounds", "loop"}, f"no protocol '{self.protocol}'")

@@ -583,11 +583,11 @@ def _process(answer: Measured, number: int, wall_s: float, lost: tuple[Lost, ...
 def _verdict(measurement: Measurement) -> str:
     """Why the cell needs no further process; empty while it does."""
     plan, count = measurement.plan, len(measurement.processes)
-    if count >= plan.processes:
-        if stats.half_width(stats.process_medians_s(measurement)) <= plan.interval:
-            return "interval"
-        if count >= plan.max_processes:
-            return "processes"
+    decided = stats.decided_after(stats.process_medians_s(measurement), plan)
+    if decided is not None and count >= decided + plan.fresh:
+        return "interval"
+    if count >= plan.max_processes:
+        return "processes"
     energies_s = 2 * plan.energy_s * min(count, _ENERGY_PROCESSES)
     spent_s = sum(process.wall_s for process in measurement.processes) - energies_s
     if count >= min(_LEAST_PROCESSES, plan.processes) and spent_s >= plan.cell_limit_s:
@@ -623,7 +623,7 @@ def _step(
 def _left_s(
     cells: dict[str, Cell], done: dict[str, Measurement], over: set[str], plan: Plan
 ) -> float:
-    """Seconds until all cells have the plan's number of processes, from what processes took.
+    """Seconds until all cells have the least number of processes, from what processes took.
 
     Cells that then need more for their interval add to it, one process at a time.
     """
@@ -634,6 +634,7 @@ def _left_s(
     for key in cells:
         if key not in over:
             mine = walls.get(key, [])
-            missing = max(1, plan.processes - len(mine))
+            least = min(plan.processes + plan.fresh, plan.max_processes)
+            missing = max(1, least - len(mine))
             left += missing * (sum(mine) / len(mine) if mine else typical)
     return left

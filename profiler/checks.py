@@ -252,11 +252,11 @@ def _precision(measurement: Measurement) -> Iterable[Check]:
     medians = stats.process_medians_s(measurement)
     if len(medians) < 3:
         yield Check(code="few_processes", data={"processes": len(medians)})
-    elif stats.half_width(medians) > measurement.plan.interval:
+    elif stats.relative_half_width(measurement) > measurement.plan.interval:
         yield Check(
             code="interval_wide",
             data={
-                "half_width": stats.half_width(medians),
+                "half_width": stats.relative_half_width(measurement),
                 "wanted": measurement.plan.interval,
             },
         )

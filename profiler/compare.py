@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from statistics import fmean, variance
+from statistics import fmean
 
 import msgspec
 
@@ -180,19 +180,14 @@ def _names(cells: dict[_Key, Measurement], keys: Iterable[_Key]) -> tuple[str, .
 
 def _change(before: Measurement, after: Measurement) -> _Change | None:
     """None where a side has a single process, of which nothing can be said."""
-    old, new = ([math.log(value) for value in stats.process_medians_s(m)] for m in (before, after))
-    if min(len(old), len(new)) < 2:
+    old, new = stats.level(before), stats.level(after)
+    if old is None or new is None:
         return None
-    parts = [variance(side) / len(side) for side in (old, new)]
-    total = sum(parts)
     # Welch-Satterthwaite; sides without any spread (a fake clock) leave no doubt at all.
-    freedom = (
-        total**2
-        / sum(part**2 / (len(side) - 1) for part, side in zip(parts, (old, new), strict=True))
-        if total
-        else 1.0
-    )
-    return _Change(fmean(new) - fmean(old), math.sqrt(total), freedom)
+    parts = [(side.error**2, side.freedom) for side in (old, new)]
+    total = sum(part for part, _ in parts)
+    freedom = total**2 / sum(part**2 / own for part, own in parts) if total else 1.0
+    return _Change(new.log - old.log, math.sqrt(total), freedom)
 
 
 def _doubt(change: _Change | None) -> float:

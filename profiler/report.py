@@ -336,7 +336,7 @@ def _labels(names: Sequence[str]) -> tuple[str, dict[str, str]]:
 
 def _cell_line(measurement: Measurement) -> list[str | Text]:
     row = _row(measurement)
-    half = stats.half_width(stats.process_medians_s(measurement))
+    half = stats.relative_half_width(measurement)
     state = row["state"]
     return [
         str(row["batch"]),

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from nnprof import locks
 from nnprof.documents import Document
@@ -61,7 +62,19 @@ def load(path: AnyPath) -> Run:
         NewerSchema: a later nnprof wrote it.
         BadFile: it is missing, cut off, or no Run.
     """
-    return _DOCUMENT.load(Path(path))
+    run = _DOCUMENT.load(Path(path))
+    return run if run.schema > 1 else _without_fresh(run)
+
+
+def _without_fresh(run: Run) -> Run:
+    """A Run of schema 1, which knew no processes after the decision that its cells need no more."""
+    return replace(
+        run,
+        study=replace(run.study, plan=replace(run.study.plan, fresh=0)),
+        measurements=tuple(
+            replace(one, plan=replace(one.plan, fresh=0)) for one in run.measurements
+        ),
+    )
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from itertools import pairwise
 from statistics import fmean, median, stdev
 from typing import NamedTuple
 
-from nnprof.types import Measurement
+from nnprof.types import Measurement, Plan
 
-# Student's t, 97.5 %, for 1…30 degrees of freedom (Fisher & Yates, table III); 1.96 beyond.
+# Student's t, 97.5 %, for 1…30 degrees of freedom (Fisher & Yates, table III).
 # A table, because scipy takes longer to load than `nnprof show` may take in all.
 _T_975 = (
     *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
@@ -34,11 +34,24 @@ _SPREAD = 0.10
 _PIECE = 5
 _PERCENTILE_SAMPLES = {0.90: 64, 0.99: 662}
 _TURN_DRIFT = 0.005
+FEWEST_FRESH = 3  # processes that tell a spread
 
 
 def t_975(freedom: int) -> float:
-    """97.5 % quantile of Student's t with `freedom` ≥ 1 degrees of freedom."""
-    return _T_975[freedom - 1] if freedom <= len(_T_975) else 1.96
+    """97.5 % quantile of Student's t with `freedom` ≥ 1 degrees of freedom.
+
+    Beyond the table by its expansion around the normal one (Abramowitz & Stegun 26.7.5), which is
+    off by less than 1e-6 there.
+    """
+    if freedom <= len(_T_975):
+        return _T_975[freedom - 1]
+    z = 1.959964
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    return z + sum(term / float(freedom) ** power for power, term in enumerate(terms, start=1))
 
 
 def process_medians_s(measurement: Measurement) -> tuple[float, ...]:
@@ -67,7 +80,13 @@ def state(measurement: Measurement) -> str:
 
 def interval_s(measurement: Measurement) -> tuple[float, float] | None:
     """95 % interval of the latency over processes; None with a single process."""
-    return interval(process_medians_s(measurement))
+    return _bounds(level(measurement), process_medians_s(measurement))
+
+
+def relative_half_width(measurement: Measurement) -> float:
+    """Half of `interval_s` relative to the latency; infinite with a single process."""
+    bounds = interval_s(measurement)
+    return (bounds[1] - bounds[0]) / 2 / latency_s(measurement) if bounds else math.inf
 
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:
@@ -77,12 +96,74 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
     processes order statistics cannot reach 95 % and the bootstrap is too narrow; t is exact for
     log-normal values and known to be mild about others.
     """
-    if len(values) < 2:
+    return _bounds(_level(values), values)
+
+
+class Level(NamedTuple):
+    """Mean of the logarithms of a cell's processes, its standard error, and degrees of freedom."""
+
+    log: float
+    error: float
+    freedom: int
+
+
+def level(measurement: Measurement) -> Level | None:
+    """What the processes of a cell say together; None with a single process.
+
+    A cell that ended because its processes were close together was chosen for that: their spread
+    is too small. So the processes that come after that decision tell the spread, and they alone.
+    The mean is of all: that of normal values is independent of their spread, and so of a decision
+    by it. With that the interval holds the truth in 95 % of such cells, whatever the spread
+    (a two-stage sample in the manner of Stein 1945, "A two-sample test for a linear hypothesis
+    whose power is independent of the variance"; `benchmarks/stopping.py`).
+    """
+    values = process_medians_s(measurement)
+    return level_of(values, measurement.plan) if measurement.processes else _level(values)
+
+
+def level_of(values: Sequence[float], plan: Plan) -> Level | None:
+    """The level of a cell from the medians of its processes, in order."""
+    decided = decided_after(values, plan)
+    if decided is None or len(values) < decided + FEWEST_FRESH:
+        return _level(values)
+    return _level(values, values[decided:])
+
+
+def _level(values: Sequence[float], fresh: Sequence[float] = ()) -> Level | None:
+    """The level of values whose spread is that of `fresh`, or of all."""
+    telling = fresh or values
+    if len(telling) < 2:
         return None
-    logs = [math.log(value) for value in values]
-    centre, reach = fmean(logs), t_975(len(logs) - 1) * stdev(logs) / math.sqrt(len(logs))
-    middle = median(values)
-    return min(math.exp(centre - reach), middle), max(math.exp(centre + reach), middle)
+    error = stdev(map(math.log, telling)) / math.sqrt(len(values))
+    return Level(fmean(map(math.log, values)), error, len(telling) - 1)
+
+
+def _bounds(found: Level | None, values: Sequence[float]) -> tuple[float, float] | None:
+    if found is None:
+        return None
+    reach, middle = t_975(found.freedom) * found.error, median(values)
+    return min(math.exp(found.log - reach), middle), max(math.exp(found.log + reach), middle)
+
+
+def decided_after(values: Sequence[float], plan: Plan) -> int | None:
+    """After how many processes it was decided that `plan.fresh` more would do; None: never.
+
+    That is when, with the spread of those so far, the interval at the end would be narrow enough.
+    A plan that has no room for fresh ones makes no such decision.
+
+    Args:
+        values: medians of the processes, in order.
+        plan: of the cell.
+    """
+    if plan.protocol != "rounds" or not plan.fresh:
+        return None
+    first, last = max(plan.processes, 2), plan.max_processes - plan.fresh
+    for count in range(first, min(last, len(values)) + 1):
+        spread_so_far = stdev(map(math.log, values[:count]))
+        reach = t_975(plan.fresh - 1) * spread_so_far / math.sqrt(count + plan.fresh)
+        if math.sinh(reach) <= plan.interval:
+            return count
+    return None
 
 
 def half_width(values: Sequence[float]) -> float:

@@ -282,8 +282,9 @@ def _words_plan(quick: bool, rigorous: bool) -> Plan:
         raise UsageError("--quick and --rigorous exclude each other.", "Choose one.")
     if quick:
         return Plan(
-            processes=3,
-            max_processes=5,
+            processes=4,  # a number that is fixed has no repeated looks to pay for
+            max_processes=4,
+            fresh=0,
             interval=0.03,
             sample_s=0.5,
             warmup_limit_s=1.0,
@@ -293,8 +294,9 @@ def _words_plan(quick: bool, rigorous: bool) -> Plan:
         )
     if rigorous:
         return Plan(
-            processes=10,
+            processes=6,
             max_processes=30,
+            fresh=6,
             sample_s=2.0,
             min_samples=10,
             cell_limit_s=300.0,

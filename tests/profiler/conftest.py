@@ -15,7 +15,7 @@ from nnprof.types import Cell, Model, Plan, Target, Workload
 
 SHORT = Plan(
     processes=3,
-    max_processes=4,
+    max_processes=3,
     interval=0.5,
     warmup_s=0.0,
     warmup_limit_s=0.01,

@@ -39,9 +39,17 @@ def test_every_cell_is_measured(cells: tuple[Cell, ...], short: Plan, tmp_path: 
 
 
 def test_narrow_interval_stops(cells: tuple[Cell, ...], short: Plan, tmp_path: Path) -> None:
-    """With little noise a cell ends after the planned processes, because of its interval."""
-    run, _ = _all(cells[:1], short, tmp_path)
-    assert (run.measurements[0].stopped, len(run.measurements[0].processes)) == ("interval", 3)
+    """A cell whose processes agree ends after the fresh ones that follow, because of its interval.
+
+    Those before the decision do not count for the spread: they were chosen for it.
+    """
+    plan = replace(short, processes=2, max_processes=6, fresh=3, op_method="none")
+    run, _ = _all(cells[:1], plan, tmp_path)
+    (cell,) = run.measurements
+    assert (cell.stopped, len(cell.processes)) == ("interval", 5)
+    found = stats.level(cell)
+    assert found is not None
+    assert found.freedom == 2
 
 
 def test_wide_interval_takes_more_processes(
@@ -49,9 +57,9 @@ def test_wide_interval_takes_more_processes(
 ) -> None:
     """With levels that differ between processes a cell goes on to the plan's limit."""
     noisy = Target(backend="fake", options={"process": "0.5"})
-    plan = replace(short, interval=0.01)
+    plan = replace(short, processes=2, max_processes=6, fresh=3, interval=0.01, op_method="none")
     run, _ = _all((replace(cells[0], target=noisy),), plan, tmp_path)
-    assert (run.measurements[0].stopped, len(run.measurements[0].processes)) == ("processes", 4)
+    assert (run.measurements[0].stopped, len(run.measurements[0].processes)) == ("processes", 6)
     assert "interval_wide" in {check.code for check in run.measurements[0].checks}
 
 
@@ -59,7 +67,7 @@ def test_time_limit_waits_for_three_processes(
     cells: tuple[Cell, ...], short: Plan, tmp_path: Path
 ) -> None:
     """A cell beyond its time limit still gets the three processes that an interval needs."""
-    plan = replace(short, processes=4, interval=1e-9, cell_limit_s=0.001)
+    plan = replace(short, processes=4, max_processes=4, interval=1e-9, cell_limit_s=0.001)
     run, _ = _all(cells[:1], plan, tmp_path)
     assert (run.measurements[0].stopped, len(run.measurements[0].processes)) == ("time", 3)
 

@@ -129,5 +129,5 @@ def test_nothing_left_out_is_not_mentioned(
     """A Run that kept to its budget anyway is as without one."""
     plan = replace(short, processes=2, max_processes=2, budget_s=1000.0)
     run, _ = _swept(cells[:1], plan, tmp_path)
-    assert (run.measurements[0].stopped, run.left_out) == ("interval", ())
+    assert (run.measurements[0].stopped, run.left_out) == ("processes", ())
     assert budget.left_out_lines(run) == []

@@ -171,7 +171,7 @@ def test_cell_is_measured_and_says_what_failed(
     list(bench.sweep(run, path))
     run = results.load(path)
     (measurement,) = run.measurements
-    assert (run.failures, measurement.stopped) == ((), "interval")
+    assert (run.failures, measurement.stopped) == ((), "processes")
     assert [len(process.lost) for process in measurement.processes] == [1, 0, 0]
     assert not checks.is_complete(measurement)
     with pytest.raises(typer.Exit) as ended:

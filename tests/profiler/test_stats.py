@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from scipy.stats import t as student
 
 from nnprof.profiler import results, stats
-from nnprof.types import Measurement
+from nnprof.types import Measurement, Plan
 
 GOLDEN = Path(__file__).parents[1] / "data" / "run-v1.json"
 
@@ -22,6 +22,74 @@ GOLDEN = Path(__file__).parents[1] / "data" / "run-v1.json"
 def test_t_table_is_students_t(freedom: int) -> None:
     """The table of quantiles agrees with scipy to its three decimals."""
     assert stats.t_975(freedom) == pytest.approx(student.ppf(0.975, freedom), abs=6e-4)
+
+
+@pytest.mark.parametrize("freedom", [31, 32, 40, 60, 100, 1000, 10**6])
+def test_t_goes_on_beyond_its_table(freedom: int) -> None:
+    """Beyond 30 degrees of freedom it is still Student's t, not the normal distribution."""
+    assert stats.t_975(freedom) == pytest.approx(student.ppf(0.975, freedom), abs=1e-5)
+
+
+PLAN = Plan(processes=3, max_processes=10, fresh=4, interval=0.01)
+
+
+def test_fresh_processes_tell_the_spread() -> None:
+    """Three that agree by luck decide; the spread is that of the four after them, the mean of all.
+
+    Worked by hand: logarithms 0, 0, 0 and then ±0.02, of which the standard deviation is
+    0.02·√(4/3), over √7, with 3 degrees of freedom.
+    """
+    values = [1.0, 1.0, 1.0, *(math.exp(log) for log in (-0.02, 0.02, -0.02, 0.02))]
+    assert stats.decided_after(values, PLAN) == 3
+    found = stats.level_of(values, PLAN)
+    assert found is not None
+    assert found.error == pytest.approx(0.02 * math.sqrt(4 / 3) / math.sqrt(7))
+    assert (found.log, found.freedom) == (pytest.approx(0.0), 3)
+
+
+def test_no_decision_without_room_for_fresh_ones() -> None:
+    """A plan that always takes its number of processes has an ordinary interval of all of them."""
+    values = [1.0, 1.0, 1.0, 1.1, 1.2]
+    fixed = {"fresh": 0}, {"max_processes": 6}, {"protocol": "loop"}
+    for change in fixed:
+        plan = replace(PLAN, **change)
+        assert stats.decided_after(values, plan) is None
+        found = stats.level_of(values, plan)
+        assert found is not None
+        assert found.freedom == 4
+
+
+@given(st.lists(st.floats(0.9, 1.1), min_size=2, max_size=10), st.floats(1e-6, 1e3))
+def test_decisions_are_kept_and_have_no_unit(values: list[float], unit: float) -> None:
+    """What was decided stays so when more processes come, and is the same in any unit of time."""
+    decided = stats.decided_after(values, PLAN)
+    if decided is not None:
+        assert all(
+            stats.decided_after(values[:count], PLAN) == decided
+            for count in range(decided, len(values) + 1)
+        )
+        assert stats.decided_after(values[: decided - 1], PLAN) is None
+    one, other = (stats.level_of([each * by for each in values], PLAN) for by in (1.0, unit))
+    assert one is not None
+    assert other is not None
+    assert other.log - one.log == pytest.approx(math.log(unit), abs=1e-9)
+
+
+@given(st.lists(st.floats(0.5, 2.0), min_size=2, max_size=10), st.floats(1.0, 3.0))
+def test_wider_spread_is_a_wider_interval(values: list[float], times: float) -> None:
+    """Values pulled apart by a factor on logarithms have an interval at least as wide."""
+    apart = [math.exp(math.log(value) * times) for value in values]
+    bounds, wider = stats.interval(values), stats.interval(apart)
+    assert bounds is not None
+    assert wider is not None
+    assert math.log(wider[1] / wider[0]) >= math.log(bounds[1] / bounds[0]) * (1 - 1e-9)
+
+
+def test_old_runs_keep_their_intervals() -> None:
+    """A Run of schema 1 knew no fresh processes: its intervals are of all its processes."""
+    for cell in results.load(GOLDEN).measurements:
+        assert cell.plan.fresh == 0
+        assert stats.interval_s(cell) == stats.interval(stats.process_medians_s(cell))
 
 
 def test_interval_covers_the_truth() -> None:

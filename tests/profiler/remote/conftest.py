@@ -53,7 +53,7 @@ def board(monkeypatch: pytest.MonkeyPatch) -> Iterator[SshBoard]:
 @pytest.fixture
 def short(short: Plan) -> Plan:
     """A plan of few processes: each costs a start of Python there."""
-    return replace(short, processes=2, max_processes=3, op_method="none")
+    return replace(short, processes=2, max_processes=2, op_method="none")
 
 
 @pytest.fixture

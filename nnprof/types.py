@@ -254,6 +254,8 @@ class OpTime(_Value, frozen=True, kw_only=True):
         method: "runtime", "isolated", "differential", "combined" or "floor"; for an imported table
             "imported", and in passes of their own "smallest" and "largest" of its repetitions.
         low_s, high_s: 95 % interval, where there is one.
+        disagreement: of a combined time, how far apart its methods are in units of their errors
+            (the Birge ratio); above 1 it has widened the interval.
         key: the same for ops that do the same work, in any network.
         flops: of one inference, None where not counted.
         bytes_in, bytes_out, bytes_weights: read, written, and read of constants.
@@ -280,6 +282,7 @@ class OpTime(_Value, frozen=True, kw_only=True):
     bytes_out: int | None = None
     bytes_weights: int | None = None
     rotated_bytes: int | None = None
+    disagreement: float | None = None
 
 
 class OpPass(_Value, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from nnprof.profiler import stats
+from nnprof.profiler import reconcile, stats
 from nnprof.types import Check, Measurement, Process, Reading
 
 # code → (sentence, advice); both are filled from the check's data.
@@ -101,6 +101,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The ops add up to {ratio:.2f} of the clean time.",
         "Trust the clean time, and the ops for their order only.",
     ),
+    "methods_disagree": (
+        "The methods of timing ops disagree on {count} ops of some length, most on {op} "
+        "({ratio:.1f} times their errors).",
+        "Their intervals hold what each method says: see show --ops.",
+    ),
     "ops_failed": (
         "The clean time was measured, but timing the ops failed ({what}) in {count} of "
         "{processes} processes: {error}: {reason}",
@@ -121,6 +126,7 @@ _STOLEN = 0.01
 _CLOCK = 0.05
 _FLOOR = 0.10
 _RESIDUAL = 0.10
+_MATTERS = 0.05  # of the network's time: an op with less may be as uncertain as it likes
 _LEVELS = 0.10
 _TICKS = 1000
 _OP_PASSES = ("runtime", "isolated", "differential", "ops")
@@ -145,6 +151,7 @@ def find(measurement: Measurement) -> tuple[Check, ...]:
         *_precision(measurement),
         *_samples(measurement),
         *_ops(measurement),
+        *_disagreement(measurement),
         *_lost(processes),
     ]
     return tuple(found)
@@ -287,6 +294,19 @@ def _samples(measurement: Measurement) -> Iterable[Check]:
             yield Check(code="timer_coarse", data=data)
     if measurement.facts.get("debug_build"):
         yield Check(code="debug_build")
+
+
+def _disagreement(measurement: Measurement) -> Iterable[Check]:
+    """Ops that matter, of which one method must be wrong."""
+    ops = measurement.ops.ops if measurement.ops else ()
+    least_s = _MATTERS * sum(op.seconds for op in ops)
+    found = [
+        op for op in ops if (op.disagreement or 0.0) > reconcile.DISAGREE and op.seconds >= least_s
+    ]
+    if found:
+        worst = max(found, key=lambda op: op.disagreement or 0.0)
+        data = {"ratio": worst.disagreement, "op": f"{worst.index} {worst.op}", "count": len(found)}
+        yield Check(code="methods_disagree", data=data)
 
 
 def _ops(measurement: Measurement) -> Iterable[Check]:

@@ -11,14 +11,14 @@ Schuirmann 1987), and AMBIGUOUS when neither can be said.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 import msgspec
 
-from nnprof.errors import UsageError
+from nnprof.errors import UnknownName, UsageError
 from nnprof.profiler import stats
-from nnprof.types import Failure, Measurement, Run, Workload
+from nnprof.types import Cell, Failure, Measurement, Run, Workload
 
 TOLERANCE = 0.01
 SAME = 0.03
@@ -29,21 +29,26 @@ class CellComparison(msgspec.Struct, frozen=True, kw_only=True):
     """One cell, before and after.
 
     Attributes:
-        network, batch: which.
+        network, batch, precision: which; a network that shares its name is told by its file, too.
         before_s, after_s: seconds per inference.
         ratio: after over before; above 1 is slower.
         low, high: 95 % interval of the ratio, None where a side has a single process.
         verdict: SAME, FASTER, SLOWER or AMBIGUOUS.
+        reason: why it is AMBIGUOUS, else empty.
+        edited: whether the model has another content than before, under the same name.
     """
 
     network: str
     batch: int
+    precision: str = "fp32"
     before_s: float
     after_s: float
     ratio: float
     low: float | None
     high: float | None
     verdict: str
+    reason: str = ""
+    edited: bool = False
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,10 +57,12 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         cells: those that both have, in the order of the first.
         geometric_mean: of their ratios.
-        missing: cells of the first that the second does not have.
-        failed: cells of the first that failed in the second.
+        missing: cells that the first has, and the second neither has nor tells why not.
+        failed: cells that failed in the second.
+        failed_before: cells that failed in the first, and not in the second.
         added: cells that only the second has.
         allowed: conditions that differ, and were allowed to: name, before, after.
+        alike: the other conditions, by name.
     """
 
     cells: tuple[CellComparison, ...]
@@ -64,6 +71,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     failed: tuple[str, ...]
     added: tuple[str, ...]
     allowed: tuple[tuple[str, str, str], ...]
+    failed_before: tuple[str, ...] = ()
+    alike: dict[str, str] = {}
 
     def regressions(self, beyond: float) -> tuple[CellComparison, ...]:
         """Cells called SLOWER whose ratio is above 1 + `beyond`."""
@@ -80,80 +89,131 @@ class _Change(msgspec.Struct, frozen=True):
     freedom: float
 
 
+MISSING = "missing"  # what may be allowed beside the conditions: cells that are gone
+
+
 def compare(before: Run, after: Run, allow: Iterable[str] = ()) -> Comparison:
     """Compare two Runs cell by cell.
 
     Raises:
-        UsageError: they were measured under unlike conditions that `allow` does not name, or have
-            no cell in common.
+        UsageError: they were measured under unlike conditions that `allow` does not name, have no
+            cell in common, or several that nothing tells apart.
+        UnknownName: `allow` names no condition.
     """
-    unlike = _unlike(before, after)
-    refused = [item for item in unlike if item[0] not in set(allow)]
-    if refused:
-        listed = "; ".join(f"{name}: {was} and {now}" for name, was, now in refused)
-        flags = " ".join(f"--allow {name}" for name, _, _ in refused)
+    pairs = _paired(_finished(before), _finished(after))
+    if not pairs:
+        _conditions(before, after, before.measurements, after.measurements, set(allow))
         raise UsageError(
-            f"The two Runs were measured under unlike conditions ({listed}).",
-            f"If that difference is what you compare, add {flags}.",
-        )
-    old, new = _finished(before), _finished(after)
-    common = [key for key in old if key in new]
-    if not common:
-        raise UsageError(
-            "The two Runs have no finished cell in common.",
+            "The two Runs have no finished cell in common. "
+            f"Before: {_listed(before)}; after: {_listed(after)}.",
             "Measure the same networks and batches.",
         )
-    changes = [_change(old[key], new[key]) for key in common]
+    both = [old for old, _ in pairs], [new for _, new in pairs]
+    alike, unlike = _conditions(before, after, *both, set(allow))
+    changes = [_change(old, new) for old, new in pairs]
     called = _holm([_doubt(change) for change in changes])
+    names = _Names((before, after))
     cells = tuple(
-        _cell(old[key], new[key], change, sure)
-        for key, change, sure in zip(common, changes, called, strict=True)
+        _cell(names, old, new, change, sure)
+        for (old, new), change, sure in zip(pairs, changes, called, strict=True)
     )
-    failed = {_question(failure) for failure in after.failures} & set(old) - set(new)
+    gone = _without(before.measurements, [old for old, _ in pairs])
+    come = _without(_finished(after), [new for _, new in pairs])
+    failed = [_question(failure) for failure in after.failures]
     return Comparison(
         cells=cells,
         geometric_mean=math.exp(fmean(math.log(cell.ratio) for cell in cells)),
-        missing=_names(old, [key for key in old if key not in new and key not in failed]),
-        failed=_names(old, [key for key in old if key in failed]),
-        added=_names(new, [key for key in new if key not in old]),
+        missing=names.of(one for one in gone if _question(one) not in failed and _is_done(one)),
+        failed=names.of(after.failures),
+        failed_before=names.of(one for one in before.failures if _question(one) not in failed),
+        added=names.of(come),
         allowed=tuple(unlike),
+        alike=alike,
     )
 
 
 # --- conditions -----------------------------------------------------------------------------------
 
 
-def conditions(run: Run) -> dict[str, str]:
-    """What must be alike for numbers to be compared; unknown is "unknown"."""
+def conditions(run: Run, measured: Sequence[Measurement] | None = None) -> dict[str, str]:
+    """What must be alike for numbers to be compared; unknown is "unknown".
+
+    Args:
+        run: tells where it was measured.
+        measured: the cells that are compared; all of the Run if not given.
+    """
     device, backend = (run.environment.get(part) or {} for part in ("device", "backend"))
-    measured = run.measurements
+    measured = run.measurements if measured is None else measured
+    work = [m.workload for m in measured]
+    variables = run.environment.get("variables")
     return {
         "backend": _joined(m.target.backend for m in measured),
         "version": str(backend.get("version", "unknown")),
+        "options": _joined(_pairs(m.target.options) for m in measured),
         "device": str(device.get("board") or device.get("model", "unknown")),
+        "host": _joined(m.target.host for m in measured),
+        "nnprof": str(run.environment.get("nnprof", "unknown")),
+        "variables": "unknown" if variables is None else _pairs(variables),
         "clock": _joined(m.clock for m in measured),
         "threads": _joined(m.target.threads for m in measured),
-        "precision": _joined(m.workload.precision for m in measured),
+        "precision": _joined(one.precision for one in work),
+        "conversion": _joined(one.model.conversion or "none" for one in work),
+        "data": _joined(one.data for one in work),
+        "seed": _joined(one.seed for one in work),
+        "batch-axis": _joined(_pairs(one.model.axes) for one in work),
         "transfers": _joined(m.facts.get("transfers", "unknown") for m in measured),
         "power": _joined(p.before.power_mode or "unknown" for m in measured for p in m.processes),
     }
+
+
+def _pairs(named: Mapping[str, object]) -> str:
+    return " ".join(f"{name}={value}" for name, value in sorted(named.items())) or "none"
+
+
+def _conditions(
+    before: Run,
+    after: Run,
+    old: Sequence[Measurement],
+    new: Sequence[Measurement],
+    allow: set[str],
+) -> tuple[dict[str, str], list[tuple[str, str, str]]]:
+    """Those of the cells that are compared, old and new, that are alike; those that may differ.
+
+    What an older nnprof did not look at is not held against its Runs (`variables`).
+
+    Raises:
+        UnknownName: `allow` names no condition.
+        UsageError: others are not alike.
+    """
+    was, now = conditions(before, old), conditions(after, new)
+    for name in allow - {*was, MISSING}:
+        raise UnknownName("condition", name, (*was, MISSING))
+    unlike = [(name, was[name], now[name]) for name in was if was[name] != now[name]]
+    unlike = [one for one in unlike if one[0] != "variables" or "unknown" not in one]
+    refused = [item for item in unlike if item[0] not in allow]
+    if refused:
+        listed = "; ".join(f"{name}: {one} and {other}" for name, one, other in refused)
+        flags = " ".join(f"--allow {name}" for name, _, _ in refused)
+        raise UsageError(
+            f"The two Runs were measured under unlike conditions ({listed}).",
+            f"If that difference is what you compare, add {flags}.",
+        )
+    differ = {name for name, _, _ in unlike}
+    return {name: value for name, value in was.items() if name not in differ}, unlike
 
 
 def _joined(values: Iterable[object]) -> str:
     return ", ".join(sorted({str(value) for value in values}))
 
 
-def _unlike(before: Run, after: Run) -> list[tuple[str, str, str]]:
-    now = conditions(after)
-    return [(name, was, now[name]) for name, was in conditions(before).items() if was != now[name]]
-
-
 # --- cells ----------------------------------------------------------------------------------------
 
-_Key = tuple[str, int, str, str]
+_Question = tuple[str, int, str, str]
+_Pair = tuple[Measurement, Measurement]
 
 
-def _question(item: Measurement | Failure) -> _Key:
+def _question(item: Measurement | Failure) -> _Question:
+    """What a cell is called: the same for a model that was edited."""
     work = item.workload
     return work.model.name, work.batch, work.precision, _sides(work)
 
@@ -170,12 +230,92 @@ def _sides(work: Workload) -> str:
     return "".join(f", {one}" for one in found)
 
 
-def _finished(run: Run) -> dict[_Key, Measurement]:
-    return {_question(m): m for m in run.measurements if m.finished and m.stopped != "failure"}
+def _is_done(measurement: Measurement) -> bool:
+    return measurement.finished and measurement.stopped != "failure"
 
 
-def _names(cells: dict[_Key, Measurement], keys: Iterable[_Key]) -> tuple[str, ...]:
-    return tuple(f"{cells[key].workload.model.name}, batch {key[1]}{key[3]}" for key in keys)
+def _finished(run: Run) -> list[Measurement]:
+    return [one for one in run.measurements if _is_done(one)]
+
+
+def _paired(before: Sequence[Measurement], after: Sequence[Measurement]) -> list[_Pair]:
+    """Cells of both, in the order of the first.
+
+    A name may stand for several cells of a Run (files of one name in two folders). The same content
+    on the same target is the same cell; then the same file; then those of which one is left.
+
+    Raises:
+        UsageError: several are left on both sides.
+    """
+    partner: dict[int, Measurement] = {}
+    for question in dict.fromkeys(map(_question, before)):
+        old = [one for one in before if _question(one) == question]
+        new = [one for one in after if _question(one) == question]
+        for alike in (_key, _file):
+            for one in list(old):
+                same = [other for other in new if alike(other) == alike(one)]
+                rivals = [other for other in old if alike(other) == alike(one)]
+                if len(same) == len(rivals) == 1:
+                    partner[id(one)] = same[0]
+                    old.remove(one)
+                    new.remove(same[0])
+        if len(old) == len(new) == 1:
+            partner[id(old[0])] = new[0]
+        elif old and new and len(old) + len(new) > 2:
+            raise UsageError(
+                f"The Runs have {len(old)} and {len(new)} cells called {question[0]}, batch "
+                f"{question[1]}, and nothing tells which is which.",
+                "Give the files names of their own, and measure again.",
+            )
+    return [(one, partner[id(one)]) for one in before if id(one) in partner]
+
+
+def _key(measurement: Measurement) -> str:
+    return Cell(workload=measurement.workload, target=measurement.target).key
+
+
+def _file(measurement: Measurement) -> tuple[str, str]:
+    target = measurement.target
+    return measurement.workload.model.path, f"{target.threads} {_pairs(target.options)}"
+
+
+def _without(all_: Iterable[Measurement], some: Sequence[Measurement]) -> list[Measurement]:
+    taken = set(map(id, some))
+    return [one for one in all_ if id(one) not in taken]
+
+
+def _listed(run: Run) -> str:
+    names = dict.fromkeys(
+        f"{name}, batch {batch}" for name, batch, *_ in map(_question, _finished(run))
+    )
+    return "; ".join([*names][:3]) + (" …" if len(names) > 3 else "") if names else "none"
+
+
+class _Names:
+    """What cells are called where people read: by their files where names are not enough."""
+
+    def __init__(self, runs: Iterable[Run]) -> None:
+        self._double: set[str] = set()
+        for run in runs:
+            files: dict[str, set[str]] = {}
+            cells: tuple[Measurement | Failure, ...] = (*run.measurements, *run.failures)
+            for one in cells:
+                files.setdefault(one.workload.model.name, set()).add(one.workload.model.path)
+            self._double |= {name for name, own in files.items() if len(own) > 1}
+
+    def network(self, item: Measurement | Failure) -> str:
+        """Of the cell's model."""
+        model = item.workload.model
+        return f"{model.name} ({model.path})" if model.name in self._double else model.name
+
+    def of(self, items: Iterable[Measurement | Failure]) -> tuple[str, ...]:
+        """Of whole cells."""
+        named = []
+        for item in items:
+            work = item.workload
+            more = ("" if work.precision == "fp32" else f", {work.precision}") + _sides(work)
+            named.append(f"{self.network(item)}, batch {work.batch}{more}")
+        return tuple(named)
 
 
 def _change(before: Measurement, after: Measurement) -> _Change | None:
@@ -214,20 +354,25 @@ def _holm(doubts: Sequence[float]) -> list[bool]:
 
 
 def _cell(
-    before: Measurement, after: Measurement, change: _Change | None, sure: bool
+    names: _Names, before: Measurement, after: Measurement, change: _Change | None, sure: bool
 ) -> CellComparison:
     before_s, after_s = stats.latency_s(before), stats.latency_s(after)
     ratio = math.exp(change.difference) if change else after_s / before_s
     bounds = _bounds(change, 0.95) if change else None
+    verdict = _verdict(change, ratio, sure)
+    models = before.workload.model, after.workload.model
     return CellComparison(
-        network=before.workload.model.name,
+        network=names.network(before),
         batch=before.workload.batch,
+        precision=before.workload.precision,
         before_s=before_s,
         after_s=after_s,
         ratio=ratio,
         low=bounds[0] if bounds else None,
         high=bounds[1] if bounds else None,
-        verdict=_verdict(change, ratio, sure),
+        verdict=verdict,
+        reason=_reason(before, after, change) if verdict == "AMBIGUOUS" else "",
+        edited=all(one.sha256 for one in models) and models[0].sha256 != models[1].sha256,
     )
 
 
@@ -238,6 +383,16 @@ def _verdict(change: _Change | None, ratio: float, sure: bool) -> str:
         return "SLOWER" if ratio > 1 else "FASTER"
     low, high = _bounds(change, 0.90)  # 90 %: each of the two one-sided tests has 5 %
     return "SAME" if low > 1 / (1 + SAME) and high < 1 + SAME else "AMBIGUOUS"
+
+
+def _reason(before: Measurement, after: Measurement, change: _Change | None) -> str:
+    if change is None:
+        sides = {"before": before, "after": after}
+        lacking = [name for name, one in sides.items() if len(one.samples_s) < 2]
+        imported = any(sides[name].stopped == "imported" for name in lacking)
+        what = "a single time was imported" if imported else "there is a single process"
+        return f"{what} ({' and '.join(lacking)}), which tells no spread"
+    return "its interval is too wide to tell a change from none"
 
 
 def _bounds(change: _Change, level: float) -> tuple[float, float]:

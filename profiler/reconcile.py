@@ -15,6 +15,14 @@ The estimate is their mean weighted by 1/error² (the minimum-variance mean), wh
 spread over processes and the method's own doubt, below, together. Doubts are relative to one value
 for all methods; relative to each one's own they would favour whichever came out smallest.
 
+Where the methods are farther apart than their errors allow, the errors are not what we take them
+for: the interval is widened by the Birge ratio √(χ²/(n-1)), if that is above 1 (Birge 1932, Phys.
+Rev. 40, 207; the scale factor of the Particle Data Group). Beyond `DISAGREE` one of the methods is
+wrong, and nothing tells which: the interval then holds what each of them says, and a check tells.
+
+A difference that noise made negative says that the op takes about nothing, and that this is off by
+at least as much as it is negative.
+
 Nothing is scaled to fit: the sum of the estimates may differ from the clean time, and the residual
 says by how much. The clean time serves in one way: a pass in which the whole network took longer or
 shorter than that is doubted by as much (the profiler's, if its ops do not add up to it either).
@@ -47,6 +55,9 @@ _DIFFERENTIAL = (0.01, 1e-7)
 _WHOLE = ("runtime", "differential")  # methods whose passes run the whole network, too
 _PREFIX_NOISE = 0.004  # of each of the two times that a difference is made of
 _FEW = 0.05  # relative spread assumed where a single process was seen
+
+# By chance two methods are so far apart in 5 % of ops, three in 2 %.
+DISAGREE = 2.0
 
 CALL = "call"  # the op that is no op: what a call costs with nothing to do
 
@@ -206,29 +217,53 @@ def _estimate(
         off: by method, how far the whole network was from the clean time in its passes.
         runtime: the doubt of the runtime's profiler, relative and absolute.
     """
-    centres = {method: median(op.seconds for op in ops) for method, ops in found.items()}
-    level_s = max(median(centres.values()), 0.0)
+    told = {method: median(op.seconds for op in ops) for method, ops in found.items()}
+    centres = {method: max(seconds, 0.0) for method, seconds in told.items()}
+    level_s = median(centres.values())
     weights = []
     for method, ops in found.items():
         if method == "runtime":
             doubt = math.hypot(runtime[0] * level_s, runtime[1])
         else:
             doubt = _doubt(method, level_s, reach_s, warmth, rotated=bool(ops[0].rotated_bytes))
-        doubt = math.hypot(doubt, off.get(method, 0.0) * level_s)
-        weights.append(1 / math.hypot(_spread([op.seconds for op in ops]), doubt) ** 2)
-    total = sum(weights)
-    mean = sum(w * centre for w, centre in zip(weights, centres.values(), strict=True)) / total
-    mean = max(mean, 0.0)
-    half = 2 / math.sqrt(total)  # about 95 %, the doubts included
+        negative = min(told[method], 0.0)
+        spread = _spread([op.seconds for op in ops])
+        weights.append(1 / math.hypot(spread, doubt, off.get(method, 0.0) * level_s, negative) ** 2)
     richest = max((op for ops in found.values() for op in ops), key=lambda op: op.flops is not None)
+    mean, low, high, ratio = _mean(weights, list(centres.values()), view=richest.op in counts.VIEWS)
     return replace(
         richest,
         seconds=mean,
         runs=max(len(ops) for ops in found.values()),
         method="combined" if len(found) > 1 else next(iter(found)),
-        low_s=max(0.0, mean - half),
-        high_s=mean + half,
+        low_s=max(0.0, low),
+        high_s=high,
+        disagreement=ratio,
     )
+
+
+def _mean(
+    weights: Sequence[float], values: Sequence[float], *, view: bool
+) -> tuple[float, float, float, float | None]:
+    """The weighted mean, its interval (about 95 %, the doubts included), and the Birge ratio.
+
+    Where no method saw any time, only that it is not negative is known besides the error: the mean
+    of a normal error cut at nothing, √(2/π) of it. A view may well take none.
+    """
+    total = sum(weights)
+    mean = sum(w * value for w, value in zip(weights, values, strict=True)) / total
+    error = 1 / math.sqrt(total)
+    if not mean and not view:
+        return math.sqrt(2 / math.pi) * error, 0.0, 2 * error, None
+    if len(values) < 2:
+        return mean, mean - 2 * error, mean + 2 * error, None
+    chi2 = sum(w * (value - mean) ** 2 for w, value in zip(weights, values, strict=True))
+    ratio = math.sqrt(chi2 / (len(values) - 1))
+    reach = 2 * error * max(1.0, ratio)
+    low, high = mean - reach, mean + reach
+    if ratio > DISAGREE:
+        low, high = min(low, *values), max(high, *values)
+    return mean, low, high, ratio
 
 
 def _spread(seconds: Sequence[float]) -> float:
@@ -253,4 +288,4 @@ def _doubt(method: str, seconds: float, reach_s: float, warmth: _Warmth, *, rota
     return 1e-9  # the floor: measured on its own, thousands of calls
 
 
-__all__ = ["CALL", "combine"]
+__all__ = ["CALL", "DISAGREE", "combine"]

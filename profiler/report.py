@@ -633,9 +633,10 @@ def comparison_markdown(found: Comparison) -> str:
 
 
 def _compared_rows(found: Comparison, labels: dict[str, str]) -> list[list[str]]:
+    mixed = len({cell.precision for cell in found.cells}) > 1
     return [
         [
-            labels[cell.network],
+            labels[cell.network] + (f", {cell.precision}" if mixed else ""),
             str(cell.batch),
             digits(cell.before_s * 1e3),
             digits(cell.after_s * 1e3),
@@ -653,10 +654,17 @@ def comparison_lines(found: Comparison) -> list[str]:
     counts = ", ".join(f"{verdicts.count(name)} {name}" for name in _STYLES if name in verdicts)
     lines = [f"{counts}; geometric mean of the ratios {found.geometric_mean:.3f} (after / before)."]
     lines += [f"Differs, as allowed: {name}: {was} and {now}." for name, was, now in found.allowed]
+    for reason in dict.fromkeys(cell.reason for cell in found.cells if cell.reason):
+        count = sum(cell.reason == reason for cell in found.cells)
+        lines.append(f"AMBIGUOUS ({count}): {reason}.")
+    edited = dict.fromkeys(cell.network for cell in found.cells if cell.edited)
+    lines += [f"Edited: {name} has another content than before, under its name." for name in edited]
     for word, names in (
         ("Failed after", found.failed),
+        ("Failed before", found.failed_before),
         ("Only before", found.missing),
         ("Only after", found.added),
     ):
         lines += [f"{word}: {name}." for name in names]
-    return lines
+    alike = "; ".join(f"{name} {value}" for name, value in found.alike.items())
+    return [*lines, f"Alike: {alike}."]

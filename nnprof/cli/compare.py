@@ -30,7 +30,10 @@ FailOn = Annotated[
 ]
 Allow = Annotated[
     list[str] | None,
-    typer.Option(help="A condition that may differ, such as version; repeatable."),
+    typer.Option(
+        help="A condition that may differ, such as version, or missing: cells that are gone; "
+        "repeatable."
+    ),
 ]
 Form = Annotated[Format, typer.Option("--format", help="How to print it.")]
 
@@ -42,7 +45,7 @@ def compare(
     allow: Allow = None,
     output: Form = Format.table,
 ) -> None:
-    """Compare two Runs cell by cell; exit code 1 if a cell regressed or failed."""
+    """Compare two Runs cell by cell; exit code 1 if a cell regressed, failed or is gone."""
     from nnprof.profiler import compare as comparing
     from nnprof.profiler import results
     from nnprof.text import json_lines
@@ -57,7 +60,8 @@ def compare(
         sys.stdout.write(report.comparison_markdown(found))
     else:
         _print(found)
-    if found.failed or found.regressions(fail_on / 100):
+    gone = found.missing and comparing.MISSING not in (allow or ())
+    if gone or found.failed or found.regressions(fail_on / 100):
         raise typer.Exit(1)
 
 

@@ -274,10 +274,13 @@ def _idle(works: Sequence[Sequence[Work]], rows: Rows) -> dict[str, set[str]]:
 def _spread(op: OpTime, cell: Measurement) -> float:
     """Standard error of an op's time, relative; 0 where nothing tells.
 
-    From its 95 % interval, which is 2 × 1.96 standard errors wide. Of an imported op the smallest
-    and the largest repetition, which are few, stand in for the ends of that interval.
+    From its 95 % interval, which reaches 1.96 standard errors to the side where it reaches farther
+    (no time is negative), and is the wider the more its methods disagree. Of an imported op the
+    smallest and the largest repetition, which are few, stand in for the ends of that interval.
     """
     low, high = op.low_s, op.high_s
+    if low is not None and high is not None and op.seconds > 0:
+        return max(high - op.seconds, op.seconds - low) / _DEVIATIONS / op.seconds
     if low is None or high is None:
         ends = {one.method: one.ops for one in cell.op_passes}
         low = _seconds_at(ends.get("smallest", ()), op.index)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from nnprof.profiler import checks, results
+from nnprof.profiler import checks, results, stats
 from nnprof.types import Check, Measurement, Process, Reading
 
 GOLDEN = Path(__file__).parents[1] / "data" / "run-v1.json"
@@ -96,3 +96,35 @@ def test_every_text_has_advice() -> None:
 def test_unknown_code_is_shown() -> None:
     """A warning of a later version is shown by its code instead of being dropped."""
     assert checks.text(Check(code="new_thing")) == ("new_thing", "")
+
+
+def test_methods_that_disagree_are_told() -> None:
+    """Methods apart by more than twice their errors are a warning, on ops of some length."""
+    cell = _cell(op_scale=1.0)
+    assert cell.ops is not None
+    longest = max(cell.ops.ops, key=lambda op: op.seconds)
+    shortest = min(cell.ops.ops, key=lambda op: op.seconds)
+    for op, ratio, codes in (
+        (longest, 2.1, ["methods_disagree"]),
+        (longest, 1.9, []),
+        (shortest, 9.0, ["methods_disagree"] if shortest.seconds >= 0.05 * _sum(cell) else []),
+    ):
+        ops = tuple(replace(one, disagreement=ratio) if one is op else one for one in cell.ops.ops)
+        found = checks.find(replace(cell, ops=replace(cell.ops, ops=ops)))
+        assert [check.code for check in found] == codes
+    (sentence, advice) = checks.text(
+        Check(code="methods_disagree", data={"ratio": 9.51, "op": "3 Conv", "count": 2})
+    )
+    assert "most on 3 Conv (9.5 times their errors)" in sentence
+    assert advice
+
+
+def _sum(cell: Measurement) -> float:
+    return sum(op.seconds for op in cell.ops.ops) if cell.ops else 0.0
+
+
+@pytest.mark.parametrize(("floor", "codes"), [(0.11, ["floor_high"]), (0.09, [])])
+def test_floor_is_high_from_a_tenth_on(floor: float, codes: list[str]) -> None:
+    """A call that is more than a tenth of the latency is told, one that is less is not."""
+    floor_s = floor * stats.latency_s(_cell())
+    assert [check.code for check in checks.find(_cell(floor_s=floor_s))] == codes

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import commands
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from typer.testing import CliRunner
 
-from nnprof.errors import UsageError
+from nnprof.cli.main import app
+from nnprof.errors import UnknownName, UsageError
 from nnprof.profiler import compare, report, results
 from nnprof.types import Failure, Measurement, Run
 
@@ -156,3 +159,213 @@ def test_exit_codes(tmp_path: Path) -> None:
     assert (refused.returncode, "threads: 1 and 2" in refused.stderr) == (2, True)
     printed = json.loads(_command(*paths, "--format", "json").stdout)
     assert printed["cells"][0]["verdict"] == "SLOWER"
+
+
+def _named(run: Run, *names: str, folder: str = "/a") -> Run:
+    """The Run's cells as of files of these names, all of batch 1."""
+    cells = tuple(
+        replace(
+            one,
+            workload=replace(
+                one.workload,
+                batch=1,
+                model=replace(
+                    one.workload.model, name=name, path=f"{folder}{index}/{name}.onnx",
+                    sha256=f"{index:064x}",
+                ),
+            ),
+        )
+        for index, (one, name) in enumerate(zip(run.measurements, names, strict=True))
+    )  # fmt: skip
+    return replace(run, measurements=cells)
+
+
+def _write(tmp_path: Path, *runs: Run) -> list[str]:
+    paths = [tmp_path / f"{index}.json" for index in range(len(runs))]
+    for run, path in zip(runs, paths, strict=True):
+        results.save(run, path)
+    return [str(path) for path in paths]
+
+
+@pytest.mark.parametrize("stopped", ["", "failure", "gone"])
+def test_a_run_that_was_cut_off_does_not_pass(tmp_path: Path, stopped: str) -> None:
+    """Cells that are gone or unfinished are exit code 1, unless that is allowed."""
+    before, after = _run(1, [1.0] * 3), _run(2, [1.0] * 3)
+    kept = after.measurements[:1]
+    if stopped != "gone":
+        kept += tuple(replace(one, stopped=stopped) for one in after.measurements[1:])
+    paths = _write(tmp_path, before, replace(after, measurements=kept))
+    done = CliRunner().invoke(app, ["compare", *paths])
+    assert done.exit_code == 1
+    assert done.stdout.count("Only before: ") == 2
+    for form in ("table", "md", "json"):
+        words = ["compare", *paths, "--allow", "missing", "--format", form]
+        allowed = CliRunner().invoke(app, words)
+        assert allowed.exit_code == 0
+        assert "batch 2" in allowed.stdout
+
+
+def test_cells_of_one_name_are_all_compared() -> None:
+    """Two files of one name in two folders are two cells, told by their files."""
+    before = _named(_run(1, [1.0, 2.0]), "model", "model")
+    after = _named(_run(2, [1.0, 2.4]), "model", "model")
+    after = replace(after, measurements=after.measurements[::-1])  # their order says nothing
+    found = compare.compare(before, after)
+    assert [cell.verdict for cell in found.cells] == ["SAME", "SLOWER"]
+    assert [cell.network for cell in found.cells] == [
+        "model (/a0/model.onnx)",
+        "model (/a1/model.onnx)",
+    ]
+    assert found.missing == found.added == ()
+
+
+def test_an_edited_file_of_one_name_is_found_by_its_folder() -> None:
+    """Of two files of one name, the one that was edited keeps its place."""
+    before = _named(_run(1, [1.0, 2.0]), "model", "model")
+    after = _named(_run(2, [1.0, 2.0]), "model", "model")
+    model = replace(after.measurements[1].workload.model, sha256="f" * 64)
+    changed = replace(
+        after.measurements[1], workload=replace(after.measurements[1].workload, model=model)
+    )
+    after = replace(after, measurements=(after.measurements[0], changed))
+    found = compare.compare(before, after)
+    assert [cell.edited for cell in found.cells] == [False, True]
+    lines = report.comparison_lines(found)
+    assert (
+        "Edited: model (/a1/model.onnx) has another content than before, under its name." in lines
+    )
+
+
+def test_one_of_two_of_a_name_that_is_gone_is_missing() -> None:
+    """Where only one of two files of a name is left, the other is missing, and named."""
+    before = _named(_run(1, [1.0, 2.0]), "model", "model")
+    after = replace(before, measurements=before.measurements[1:])
+    found = compare.compare(before, after)
+    assert len(found.cells) == 1
+    assert found.missing == ("model (/a0/model.onnx), batch 1",)
+
+
+def test_what_cannot_be_told_apart_is_refused() -> None:
+    """Files of one name with other contents in other folders have no partners."""
+    before = _named(_run(1, [1.0, 2.0]), "model", "model")
+    other = _named(_run(2, [1.0, 2.0]), "model", "model", folder="/b")
+    edited = tuple(
+        replace(
+            one, workload=replace(one.workload, model=replace(one.workload.model, sha256=mark * 64))
+        )
+        for one, mark in zip(other.measurements, "ef", strict=True)
+    )
+    with pytest.raises(UsageError, match="2 and 2 cells called model, batch 1, and nothing tells"):
+        compare.compare(before, replace(other, measurements=edited))
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        (
+            "options",
+            lambda one: replace(one, target=replace(one.target, options={"provider": "x"})),
+        ),
+        ("data", lambda one: replace(one, workload=replace(one.workload, data="/tiles.npy"))),
+        ("seed", lambda one: replace(one, workload=replace(one.workload, seed=7))),
+        ("host", lambda one: replace(one, target=replace(one.target, host="board"))),
+        (
+            "conversion",
+            lambda one: replace(
+                one,
+                workload=replace(
+                    one.workload, model=replace(one.workload.model, conversion="S8S8")
+                ),
+            ),
+        ),
+    ],
+)
+def test_what_is_measured_is_a_condition(name: str, change: Callable[..., Measurement]) -> None:
+    """Another option, other data or another form of int8 is refused by name, and may be allowed."""
+    before = _run(1, [1.0])
+    after = replace(before, measurements=tuple(map(change, before.measurements)))
+    with pytest.raises(UsageError, match=f"--allow {name}"):
+        compare.compare(before, after)
+    found = compare.compare(before, after, [name])
+    assert [one[0] for one in found.allowed] == [name]
+    assert name not in found.alike
+
+
+@pytest.mark.parametrize(
+    ("name", "fact"), [("nnprof", "9.9.9"), ("variables", {"OMP_WAIT_POLICY": "active"})]
+)
+def test_the_place_is_a_condition(name: str, fact: object) -> None:
+    """Another version of nnprof, or a variable that changes speed, is refused by name."""
+    before = replace(_run(1, [1.0]), environment={**_run(1, [1.0]).environment, "variables": {}})
+    after = replace(before, environment={**before.environment, name: fact})
+    with pytest.raises(UsageError, match=f"--allow {name}"):
+        compare.compare(before, after)
+    assert compare.compare(before, before).alike["variables"] == "none"
+
+
+def test_what_an_old_run_does_not_state_is_not_held_against_it() -> None:
+    """Variables were not kept once: such a Run can still be compared."""
+    after = _run(1, [1.0])
+    old = {name: one for name, one in after.environment.items() if name != "variables"}
+    before = replace(after, environment=old)
+    after = replace(after, environment={**old, "variables": {"OMP_NUM_THREADS": "4"}})
+    assert compare.compare(before, after).allowed == ()
+
+
+def test_no_such_condition() -> None:
+    """A condition that does not exist is refused, with those that do."""
+    with pytest.raises(UnknownName, match=r"mising.*Known: .*missing"):
+        compare.compare(_run(1, [1.0]), _run(2, [1.0]), ["mising"])
+
+
+def test_ambiguous_says_why() -> None:
+    """A single process on a side, or a wide interval, is the reason that stands in the output."""
+    one, many = _run(1, [1.0], processes=1), _run(2, [1.0])
+    imported = replace(
+        one, measurements=tuple(replace(m, stopped="imported") for m in one.measurements)
+    )
+    for before, after, words in (
+        (one, many, "there is a single process (before)"),
+        (many, imported, "a single time was imported (after)"),
+        (_run(1, [1.0], 3, 0.1), _run(2, [1.05], 3, 0.1), "its interval is too wide"),
+    ):
+        found = compare.compare(before, after)
+        assert [cell.verdict for cell in found.cells] == ["AMBIGUOUS"]
+        assert words in found.cells[0].reason
+        assert any(words in line for line in report.comparison_lines(found))
+
+
+def test_failures_of_either_run_are_told(tmp_path: Path) -> None:
+    """What failed after is exit code 1, what failed before is said."""
+    before, after = _run(1, [1.0] * 2), _run(2, [1.0] * 2)
+    failures = [
+        Failure(workload=one.workload, target=one.target, error="OutOfMemory", reason="No room.")
+        for one in (before.measurements[1], after.measurements[1])
+    ]
+    only = [replace(run, measurements=run.measurements[:1]) for run in (before, after)]
+    broken = replace(only[1], failures=(failures[1],))
+    paths = _write(tmp_path, before, broken, replace(only[0], failures=(failures[0],)), after)
+    failed = CliRunner().invoke(app, ["compare", *paths[:2], "--allow", "missing"])
+    mended = CliRunner().invoke(app, ["compare", *paths[2:]])
+    assert (failed.exit_code, mended.exit_code) == (1, 0)
+    assert "Failed after: " in failed.stdout
+    assert "Failed before: " in mended.stdout
+
+
+def test_shift_within_the_tolerance_is_not_called() -> None:
+    """A shift of 0.9 %, however sure, is not called; one of 1.2 % is."""
+    for shift, verdict in ((1.009, "SAME"), (1.012, "SLOWER"), (0.992, "SAME"), (0.985, "FASTER")):
+        pair = _run(1, [1.0], noise=1e-5), _run(2, [shift], noise=1e-5)
+        assert _verdicts(*pair) == [verdict]
+
+
+def test_precisions_are_told_apart() -> None:
+    """Where a Run has several precisions of one network, each line says which it is."""
+    run = _run(1, [1.0, 2.0])
+    cells = tuple(
+        replace(one, workload=replace(one.workload, batch=1, precision=precision))
+        for one, precision in zip(run.measurements, ("fp32", "int8"), strict=True)
+    )
+    found = compare.compare(replace(run, measurements=cells), replace(run, measurements=cells))
+    assert [cell.precision for cell in found.cells] == ["fp32", "int8"]
+    assert ", int8" in report.comparison_markdown(found)

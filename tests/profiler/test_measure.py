@@ -66,3 +66,23 @@ def test_floor_is_one_call(model: Model) -> None:
     """The floor is the time of one call, not of all its loops."""
     session = _session(model)
     assert measure.floor_s(session) == pytest.approx(list(session.beginnings())[-1].sample(1))
+
+
+class _Cold:
+    """A part that takes a second, and ten more when another one has run before it."""
+
+    last: object = None
+
+    def sample(self, loops: int) -> float:
+        cold = 0.0 if _Cold.last is self else 10.0
+        _Cold.last = self
+        return loops * 1.0 + cold
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+def test_parts_in_turns_are_timed_warm() -> None:
+    """Before each sample the part runs once untimed, because the others have emptied its caches."""
+    timed = measure.interleaved([_Cold(), _Cold(), _Cold()], budget_s=1.0)
+    assert timed.each_s == (1.0, 1.0, 1.0)

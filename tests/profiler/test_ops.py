@@ -10,9 +10,10 @@ import pytest
 from nnprof.exporters.onnx import export, load_model
 from nnprof.networks.families import parse_network
 from nnprof.profiler import ops
+from nnprof.profiler.backends.fake import BACKEND as FAKE
 from nnprof.profiler.backends.onnxruntime import BACKEND
 from nnprof.profiler.ports import OpNode
-from nnprof.types import Plan, Target, Workload
+from nnprof.types import Model, OpPass, Plan, Target, Workload
 
 CACHE_BYTES = 1000
 
@@ -96,3 +97,17 @@ def test_a_network_of_views_alone_has_no_differences(tmp_path: Path) -> None:
     found = ops.all_passes(session, Plan(op_s=0.01), {}, 1e-6, 2e-6, 1 << 20)
     assert "runtime" in [one.method for one in found]
     assert "differential" not in [one.method for one in found]
+
+
+def test_what_a_call_costs_is_no_part_of_an_op(model: Model) -> None:
+    """An op alone, and the first of the beginnings, are timed within a call, which is taken off."""
+    session = FAKE.open(Workload(model=model, batch=1), Target(backend="fake"))
+    call_s = session.clean_s(0.0)
+    found = ops.all_passes(session, Plan(op_s=0.01), {}, call_s, 4e-6, 1 << 20)
+    passes = {one.method: one for one in found if isinstance(one, OpPass)}
+    weights = {"Gemm": 24, "Relu": 0, "Softmax": 0}
+    for method in ("isolated", "differential"):
+        seconds = {op.op: op.seconds for op in passes[method].ops}
+        assert seconds == pytest.approx({op: 1e-6 + 1e-10 * n for op, n in weights.items()})
+    assert passes["floor"].latency_s == call_s
+    assert passes["isolated"].latency_s == pytest.approx(session.clean_s(3e-6 + 24e-10))

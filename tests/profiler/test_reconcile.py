@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from nnprof.profiler import reconcile
@@ -135,8 +139,61 @@ def test_missing_isolated_ops_are_no_gap() -> None:
 def test_negative_difference_is_no_negative_time() -> None:
     """A difference that noise made negative cannot make an op's time negative."""
     (op,) = combine([_pass("differential", [-1e-6])]).ops
-    assert op.seconds == 0
+    assert 0 < op.seconds < 1e-6
     assert op.low_s == 0
+    assert op.high_s == pytest.approx(2e-6, rel=0.05)
+
+
+def test_op_that_took_time_alone_takes_time() -> None:
+    """A negative difference pulls an op down and widens its interval, but not to nothing.
+
+    Seen on an emulated board: a FusedGemm, "combined", 0.00 ms, without an interval.
+    """
+    for seconds in (-1e-6, -30e-6, -1e-3):
+        passes = [_pass("isolated", [20e-6], p) for p in range(3)]
+        passes += [_pass("differential", [seconds], p) for p in range(3)]
+        (op,) = combine(passes).ops
+        assert 0.5e-6 < op.seconds <= 20e-6
+        assert op.low_s < op.seconds < op.high_s
+        assert op.high_s >= 20e-6
+
+
+def _three(runtime: float, isolated: float, differential: float) -> OpTime:
+    seconds = {"runtime": runtime, "isolated": isolated, "differential": differential}
+    passes = [_pass(method, [time], p) for p in range(3) for method, time in seconds.items()]
+    return combine(passes).ops[0]
+
+
+def test_methods_that_disagree_widen_the_interval() -> None:
+    """Of 1.30, 0.70 and 1.00 ms the interval holds all three: one is wrong, and which is unknown.
+
+    By hand: errors of 2 %, 10 % and √(1² + 0.4²) % of 1.00 ms give a mean of 1.064 ± 0.0095 ms, χ²
+    of the three is 180, and the Birge ratio √(180/2) = 9.5.
+    """
+    op = _three(1.3e-3, 0.7e-3, 1.0e-3)
+    assert op.disagreement == pytest.approx(9.5, rel=0.03)
+    assert op.low_s == pytest.approx(0.7e-3)
+    assert op.high_s == pytest.approx(1.3e-3)
+    agreed = _three(1.0e-3, 1.0e-3, 1.0e-3)
+    assert agreed.disagreement == pytest.approx(0.0, abs=1e-9)
+    # 2/√(1/2² + 1/10² + 1/1.08²) % of 1.00 ms: two standard errors, no less.
+    assert agreed.high_s - agreed.seconds == pytest.approx(0.0189e-3, rel=0.03)
+
+
+@given(st.floats(1.0, 3.0), st.floats(1.0, 1.5))
+def test_more_disagreement_is_no_narrower(apart: float, more: float) -> None:
+    """An interval never shrinks when a method moves away from the others, and holds the mean."""
+    near, far = (_three(1e-3 * factor, 1e-3, 1e-3) for factor in (apart, apart * more))
+    assert far.high_s - far.low_s >= (near.high_s - near.low_s) * (1 - 1e-6)
+    for op in (near, far):
+        assert op.low_s <= op.seconds <= op.high_s
+
+
+def test_a_method_alone_disagrees_with_nobody() -> None:
+    """Of one method there is an interval, but no ratio."""
+    (op,) = combine([_pass("runtime", [1e-3], p) for p in range(3)]).ops
+    assert op.disagreement is None
+    assert op.high_s - op.seconds == pytest.approx(2 * math.hypot(0.02e-3, 2e-6), rel=1e-3)
 
 
 def test_wider_spread_wider_interval() -> None:

@@ -288,7 +288,21 @@ def _parsed(path: Path, data: bytes) -> onnx.ModelProto:
         raise BadFile(f"'{path}' is no ONNX file, or is cut off.", _COMPLETE) from error
     if not proto.HasField("graph"):
         raise BadFile(f"'{path}' is no ONNX file, or is cut off: it has no graph.", _COMPLETE)
+    if not _is_text(proto):
+        raise BadFile(f"'{path}' is damaged: names in it are no text (UTF-8).", _COMPLETE)
     return proto
+
+
+def _is_text(message: Any) -> bool:
+    """Whether all names are text; protobuf hands on others as bytes."""
+    for field, value in message.ListFields():
+        many = value if hasattr(value, "append") or hasattr(value, "add") else (value,)
+        if field.type == field.TYPE_STRING:
+            if not all(isinstance(one, str) for one in many):
+                return False
+        elif field.message_type is not None and not all(map(_is_text, many)):
+            return False
+    return True
 
 
 def _joined(plain: str, beside: tuple[Beside, ...]) -> str:

@@ -10,6 +10,7 @@ import onnx
 from nnprof.errors import BadFile
 from nnprof.exporters.identity import Found, bring_in, outside, parts
 
+_NO_VERSION = 1 << 31
 _REMEDY = "Export the model again, by its exporter's latest version."
 
 
@@ -79,6 +80,8 @@ def _unknown_op(proto: onnx.ModelProto) -> str:
             version = versions.get(domain)
             if version is None:
                 return f"{node.op_type} of domain '{domain}', of which no version is stated"
+            if not 0 < version < _NO_VERSION:
+                return f"{node.op_type} of domain '{domain}', of version {version}"
             if not onnx.defs.has(node.op_type, max_inclusive_version=version, domain=domain):
                 return f"{node.op_type} (domain '{domain}', version {version})"
     return ""

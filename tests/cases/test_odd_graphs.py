@@ -336,3 +336,38 @@ def test_whatever_a_binding_raises_is_a_sentence(
     work = Workload(model=load_model(path), batch=3)
     with pytest.raises(kind, match=words), translated("The runtime", work):
         raise error
+
+
+@pytest.mark.parametrize(("good", "bad"), [(b"Tanh", b"T\xbanh"), (b"mark", b"m\xf2rk")])
+def test_names_that_are_no_text(tmp_path: Path, good: bytes, bad: bytes) -> None:
+    """Bytes that are no UTF-8 where a name should be are damage, and said to be."""
+    path = save(tmp_path / "net.onnx", [node("Tanh", ["x"], ["y"], name="mark")])
+    path.write_bytes(path.read_bytes().replace(good, bad))
+    with pytest.raises(BadFile, match="names in it are no text"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("version", [-1, 0, 1 << 31, 1 << 62])
+def test_versions_that_cannot_be(tmp_path: Path, version: int) -> None:
+    """An opset's version that no library can hold is named."""
+    with pytest.raises(BadFile, match=f"Abs of domain '', of version {version}"):
+        load_model(save(tmp_path / "net.onnx", [node("Abs", ["x"], ["y"])], opset=version))
+
+
+def test_a_damaged_file_is_always_a_sentence(tmp_path: Path) -> None:
+    """Of some hundred files with a few bytes changed each is read, or refused with a sentence."""
+    random = np.random.default_rng(12)
+    path = _loop(tmp_path / "net.onnx")
+    whole = path.read_bytes()
+    refused: list[NnprofError] = []
+    for _ in range(400):
+        data = bytearray(whole)
+        for at in random.integers(0, len(data), random.integers(1, 5)):
+            data[at] = random.integers(0, 256)
+        path.write_bytes(data)
+        try:
+            load_model(path)
+        except NnprofError as error:
+            refused.append(error)
+    assert 0 < len(refused) < 400
+    assert all(error.remedy for error in refused)

@@ -90,6 +90,9 @@ def main() -> None:
         code = _broken(error, output)
     except OSError as error:
         code = _flushed(2, error)
+    except MemoryError:
+        _tell("There is too little memory for that. Free some, or raise the limit: ulimit -v.")
+        code = 2
     except Exception as error:  # noqa: BLE001  the last handler: a bug is told, too
         code = _bug(error)
     sys.exit(_flushed(code))

@@ -585,6 +585,15 @@ def failure_lines(failures: Iterable[Failure]) -> list[str]:
     ]
 
 
+def beside_lines(run: Run) -> list[str]:
+    """Who else measured on this machine meanwhile, as far as the Run knows."""
+    others = run.environment.get("measured_beside")
+    return [
+        f"Measured beside {other}: caches, memory and clocks were shared."
+        for other in (others if isinstance(others, list) else [])
+    ]
+
+
 def timed_line(run: Run) -> str:
     """How much of the wall time was spent on warm-up, samples and op passes; or who measured."""
     if "imported" in run.environment:

@@ -127,7 +127,7 @@ def print_notes(run: Run) -> None:
         console.say(line)
     for line in report.failure_lines(run.failures):
         console.say(f"Failed: {line}", "red")
-    for line in report.check_lines(run):
+    for line in (*report.check_lines(run), *report.beside_lines(run)):
         console.say(f"Note: {line}", "yellow")
     for line in budget.left_out_lines(run):
         console.say(line, "yellow")

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from nnprof import locks
 from nnprof.errors import Busy, UsageError
 from nnprof.exporters.onnx import chain_model, identity_model
-from nnprof.profiler import bench, claims, results, worker
+from nnprof.profiler import bench, claims, report, results, worker
 from nnprof.profiler.devices import linux
 from nnprof.types import Cell, Plan, Target
 
@@ -103,6 +103,7 @@ def test_who_measures_beside_us_is_kept(
         list(bench.sweep(run, path))
     (beside,) = results.load(path).environment["measured_beside"]
     assert beside.startswith(f"process {other.pid} since")
+    assert report.beside_lines(results.load(path))[0].startswith(f"Measured beside {beside}:")
 
 
 def test_another_device_is_locked_whatever_the_processors() -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import fake_board
@@ -13,30 +10,13 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from nnprof.profiler import bench, results, telemetry
+from nnprof.profiler import bench, measure, results, telemetry
+from nnprof.profiler.ports import Session
 from nnprof.types import Cell, Model, Plan, Run, Target, Workload
 
 BOARDS = pytest.mark.parametrize(
     "board", ["orin-nano-jp5", "agx-orin-jp6", "thor-jp7"], indirect=True
 )
-
-
-@contextmanager
-def meanwhile(act: Callable[[], None]) -> Iterator[None]:
-    """Do something every few milliseconds while the body runs."""
-    over = threading.Event()
-
-    def work() -> None:
-        while not over.wait(0.002):
-            act()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def _run(model: Model, plan: Plan, folder: Path, batches: tuple[int, ...] = (1, 2)) -> Run:
@@ -52,20 +32,28 @@ def _codes(run: Run) -> list[set[str]]:
 
 
 @BOARDS
+@pytest.mark.usefixtures("workers_here")
 def test_throttling_in_mid_run_marks_its_cells(
-    board: Path, model: Model, short: Plan, tmp_path: Path
+    board: Path, model: Model, short: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Over-current events during a run mark every cell that they hit; a calm board marks none."""
     plan = replace(short, op_method="none", processes=2, max_processes=2)
     calm = _run(model, plan, tmp_path / "calm")
     assert not any("throttled" in codes for codes in _codes(calm))
-    with meanwhile(lambda: fake_board.throttle(board, 1)):
-        hot = _run(model, plan, tmp_path / "hot")
+    clean_pass = measure.clean_pass
+
+    def hit(session: Session, plan: Plan) -> measure.CleanPass:
+        fake_board.throttle(board, 1)
+        return clean_pass(session, plan)
+
+    monkeypatch.setattr(measure, "clean_pass", hit)
+    hot = _run(model, plan, tmp_path / "hot")
     assert all("throttled" in codes for codes in _codes(hot))
     process = hot.measurements[0].processes[0]
     assert (process.after.throttles or 0) > (process.before.throttles or 0)
 
 
+@pytest.mark.usefixtures("workers_here")
 def test_heat_marks_the_cells(board: Path, model: Model, short: Plan, tmp_path: Path) -> None:
     """A GPU that the kernel throttles for heat is named in the check of each cell."""
     fake_board.throttle(board, 0, alert=True)

@@ -410,7 +410,7 @@ def test_whole_bench_runs_on_a_board(
         monkeypatch.setenv(name, value)
     asked = target(options={"engines": "2"})
     cells = [Cell(workload=Workload(model=model, batch=batch), target=asked) for batch in (8,)]
-    plan = replace(short, processes=2, energy_s=60.0)
+    plan = replace(short, processes=1, max_processes=1, energy_s=60.0)
     run, saved = bench.start("bench", ("nnprof",), cells, plan, tmp_path)
     for _ in bench.sweep(run, saved):
         pass

@@ -39,7 +39,9 @@ def _target(board: SshBoard) -> Target:
 
 def _run(board: SshBoard, cell: Cell, plan: Plan, folder: Path) -> tuple[Run, Path]:
     cells = (replace(cell, target=_target(board)),)
-    return bench.start("test", (), cells, replace(plan, op_method="runtime"), folder)
+    return bench.start(
+        "test", (), cells, replace(plan, processes=1, max_processes=1, op_method="runtime"), folder
+    )
 
 
 def _done(run: Run, path: Path) -> Run:

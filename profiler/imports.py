@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -36,6 +37,7 @@ from nnprof.types import (
     Workload,
 )
 
+_SUFFIXES = re.compile(r"(\.(json|csv|txt|log|gz))+$", re.IGNORECASE)
 _SPREAD = ("min", "max", "mean")
 _START = 1 << 16  # characters that tell what a file is
 _LOG = "log of trtexec"
@@ -220,11 +222,12 @@ def _engine(files: Sequence[_File], told: Told, onnx: Path | None) -> Measuremen
         timed = trtjson.op_times(read, engine, _types(onnx))
         ops = OpPass(method="runtime", latency_s=seconds, ops=timed)
     samples, facts = _queries(times) if times else (None, {})
+    ports = {port.name: port.shape for port in engine.inputs} if engine else {}
     return _measured(
         files[0].path,
         told,
         model,
-        batch=trtjson.batch_of(engine) if engine else None,
+        batch=(_declared(model, ports) or trtjson.batch_of(engine)) if engine else None,
         runtime=trtjson.RUNTIME,
         samples=samples or (ops.latency_s if ops else 0.0,),
         stand_in=None if samples else "the sum of its layers",
@@ -232,6 +235,14 @@ def _engine(files: Sequence[_File], told: Told, onnx: Path | None) -> Measuremen
         facts=facts,
         clock="cuda_event",
     )
+
+
+def _declared(model: Model, shapes: Mapping[str, Sequence[int]]) -> int | None:
+    """The batch of inputs of these shapes, where the network's file says which side it is."""
+    sides = [
+        shapes[name][axis] for name, axis in model.axes.items() if len(shapes.get(name, ())) > axis
+    ]
+    return sides[0] or None if len(set(sides)) == 1 else None
 
 
 def _queries(times: _File) -> tuple[tuple[float, ...], dict[str, Any]]:
@@ -280,16 +291,11 @@ def _logged(file: _File, log: Log, told: Told, onnx: Path | None) -> Measurement
         ops = OpPass(method="runtime", latency_s=sum(op.seconds for op in timed), ops=timed)
     known = {"repetitions": log.queries, **{f"{one}_s": log.compute.get(one) for one in _SPREAD}}
     facts = {"loops": 1, "transfers": "outside", **known, **log.facts} if log.compute else {}
-    declared = [
-        log.inputs[name][axis]
-        for name, axis in model.axes.items()
-        if len(log.inputs.get(name, ())) > axis
-    ]
     return _measured(
         file.path,
         told,
         model,
-        batch=declared[0] if declared else trtlog.batch_of(log),
+        batch=_declared(model, log.inputs) or trtlog.batch_of(log),
         runtime=trtjson.RUNTIME,
         samples=(log.compute["median"],) if log.compute else (ops.latency_s if ops else 0.0,),
         stand_in=None if log.compute else "the sum of its layers",
@@ -350,7 +356,7 @@ def _chosen(
         raise UsageError(
             f"{file.path} is of runs with different shapes{_difference(first[0], second[0])}, and "
             "does not tell which batches those are.",
-            "Profile each batch in a session of its own, and import one at a time.",
+            "Give the network's file with --onnx, or profile each in a session of its own.",
         )
     if told.batch and told.batch not in by_batch:
         listed = ", ".join(map(str, by_batch))
@@ -485,6 +491,6 @@ def _batch(path: Path, told: Told, shown: int | None, model: Model) -> tuple[int
 
 def _model(path: Path, told: Told, onnx: Path | None) -> Model:
     if onnx is None:
-        return tables.named_model(told.network or path.stem)
+        return tables.named_model(told.network or _SUFFIXES.sub("", path.name) or path.name)
     model = load_model(onnx)
     return msgspec.structs.replace(model, name=told.network) if told.network else model

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nnprof.errors import UsageError
-from nnprof.text import plain, shell_word
+from nnprof.text import shell_word
 from nnprof.types import MOST_BATCH, MOST_THREADS
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def import_(
     for line in report.check_lines(run):
         Console().say(f"Note: {line}", "yellow")
     for line in _lines(run):
-        sys.stdout.write(f"{plain(line)}\n")
+        Console().say(line)
     sys.stdout.write(f"Run: {shell_word(out)}\n")
 
 

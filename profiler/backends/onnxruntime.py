@@ -392,16 +392,17 @@ def check_placement(events: list[dict[str, Any]], name: str, first: str) -> dict
         Unavailable: a node that computes ran on the CPU, or none on the provider `first`.
     """
     ran = {
-        event["name"]: event["args"]
+        event["name"]: event.get("args") or {}
         for event in events
         if event.get("cat") == "Node" and event.get("name", "").endswith("_kernel_time")
     }
     where = Counter(str(one.get("provider")) for one in ran.values())
     strays = sorted(
         {
-            str(one["op_name"])
+            op
             for one in ran.values()
-            if one.get("provider") == _CPU and opgraph.kind_of(one["op_name"]) != "memory"
+            if one.get("provider") == _CPU
+            and opgraph.kind_of(op := str(one.get("op_name"))) != "memory"
         }
     )
     if not where[first] or (strays and first != _CPU):

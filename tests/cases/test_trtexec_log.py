@@ -5,9 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 from ort_profiles import imported
 
 from nnprof.errors import BadFile, NnprofError, UsageError
@@ -233,3 +235,18 @@ def test_no_damage_makes_a_log_fail_otherwise(at: int, junk: str, gone: int) -> 
     text = WHOLE[:at] + junk + WHOLE[at + gone :]
     with suppress(NnprofError):
         assert trtlog.read(text, "log.txt").compute or trtlog.read(text, "log.txt").profile
+
+
+def test_the_file_of_the_network_tells_which_side_is_the_batch(tmp_path: Path) -> None:
+    """A text model's inputs: asked for without --onnx, known with it; and its bound batch."""
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["ids"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, ["seq", "batch"])],
+        [helper.make_tensor_value_info("y", TensorProto.INT64, ["seq", "batch"])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "text.onnx")
+    path = write(tmp_path / "log.txt", log("--onnx=text.onnx --shapes=ids:128x8"))
+    (cell,) = imported(path, tmp_path / "text.onnx")
+    assert (cell.workload.batch, cell.workload.model.name) == (8, "text")

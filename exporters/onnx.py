@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from nnprof.errors import BadFile, Unavailable
 from nnprof.exporters import axes, identity, valid
 from nnprof.exporters.check import check_against_torch, generated_tiles, require_agreement
-from nnprof.files import AnyPath, write_atomically
+from nnprof.files import AnyPath, foreign, write_atomically
 from nnprof.networks.checkpoint import Checkpoint, load_checkpoint
 from nnprof.networks.spec import Conv, Dense, NetworkSpec, Shape, same_padding
 from nnprof.types import Model, Tensor
@@ -427,7 +427,8 @@ def _tensor(path: Path, value: onnx.ValueInfoProto) -> Tensor:
         dim.dim_value if dim.dim_value > 0 else dim.dim_param or axes.UNNAMED
         for dim in kind.shape.dim
     )
-    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)).name
+    with foreign(f"'{value.name}' of '{path}' is of no type that is known", "Export it again."):
+        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)).name
     return Tensor(name=value.name, dtype=dtype, shape=shape)
 
 

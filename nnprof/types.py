@@ -6,7 +6,6 @@ from them (`nnprof.profiler.stats`). Building a value touches no file, device or
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import Any
 
 import msgspec
@@ -20,11 +19,19 @@ SCHEMA = 2
 # Bounds that no honest value reaches; beyond them arithmetic and waiting fail in other ways.
 MOST_BATCH = 2**40
 MOST_THREADS = 2**16
+MOST_TIME_S = 1e9  # that a measurement states: thirty years
 MOST_S = 1e6  # eleven days; a wait of 2^31 ms or more overflows in the kernel's interface
 
 
 class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of all values: immutable, unknown fields refused. Fields are given by name."""
+
+    def _require_times(self, *names: str) -> None:
+        """Refuse what no clock can have given; a difference of two times may be below 0."""
+        for name in names:
+            value = getattr(self, name)
+            if value is not None:
+                _require(abs(value) <= MOST_TIME_S, f"{name} must be a time, not {value}")
 
 
 def _require(condition: bool, sentence: str) -> None:
@@ -284,6 +291,10 @@ class OpTime(_Value, frozen=True, kw_only=True):
     rotated_bytes: int | None = None
     disagreement: float | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what no clock can have given."""
+        self._require_times("seconds", "low_s", "high_s")
+
 
 class OpPass(_Value, frozen=True, kw_only=True):
     """A pass that timed the ops, or the one estimate that was made of several passes.
@@ -302,6 +313,10 @@ class OpPass(_Value, frozen=True, kw_only=True):
     ops: tuple[OpTime, ...]
     process: int = 0
     timed_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what no clock can have given."""
+        self._require_times("latency_s", "timed_s")
 
 
 class IdlePass(_Value, frozen=True, kw_only=True):
@@ -437,7 +452,7 @@ class Process(_Value, frozen=True, kw_only=True):
         """Refuse times that no clock can have given."""
         for name in ("floor_s", "open_s", "timed_s", "wall_s"):
             value = getattr(self, name)
-            _require(value >= 0 and isfinite(value), f"{name} must be a time, not {value}")
+            _require(0 <= value <= MOST_TIME_S, f"{name} must be a time, not {value}")
         _require(self.loops >= 1, f"loops must be at least 1, not {self.loops}")
 
 
@@ -486,7 +501,7 @@ class Measurement(_Value, frozen=True, kw_only=True):
         _require(
             bool(self.samples_s)
             and all(
-                samples and min(samples) > 0 and isfinite(sum(samples))
+                samples and min(samples) > 0 and sum(samples) <= MOST_TIME_S
                 for samples in self.samples_s
             ),
             "samples_s must be non-empty and positive",
@@ -569,6 +584,7 @@ class Study(_Value, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Refuse a study that asks for nothing."""
         _require(bool(self.cells), "a study needs at least one cell")
+        self._require_times("wall_s")
 
 
 class Accuracy(_Value, frozen=True, kw_only=True):

@@ -61,6 +61,8 @@ def _npz(path: Path, file: IO[bytes]) -> dict[str, NDArray[Any]]:
         for one in members:
             with packed.open(one) as stream:
                 found[one.filename.removesuffix(".npy")] = _array(stream, one.file_size)
+        if not found:
+            raise BadFile(f"{path} holds no array.", _REMEDY)
         return found
 
 

@@ -389,5 +389,6 @@ def _error(fault: Fault) -> NnprofError:
         kind = NnprofError
     # Some errors are built from parts; here the whole sentence is at hand.
     error: NnprofError = kind.__new__(kind)
-    NnprofError.__init__(error, fault.reason, fault.remedy)
+    reason = fault.reason.strip() or "The worker could not do its job, and did not say why."
+    NnprofError.__init__(error, reason, fault.remedy)
     return error

@@ -81,16 +81,20 @@ def run_from(
         )
     ignored: tuple[str, ...] = ()
     version: str | None = None
-    if forms == ["table"]:
-        measurements, ignored, version = _tables(files, told, onnx, rename)
-    elif rename:
+    if forms != ["table"] and rename:
         raise UsageError("Only tables have columns to rename.", "Leave --rename out.")
-    elif forms == ["trtexec export"]:
-        measurements = (_engine(files, told, onnx),)
-    elif forms == [_LOG]:
-        measurements, version = _logs(files, told, onnx)
-    else:
-        measurements = tuple(one for file in files for one in _profile(file, told, onnx))
+    try:
+        if forms == ["table"]:
+            measurements, ignored, version = _tables(files, told, onnx, rename)
+        elif forms == ["trtexec export"]:
+            measurements = (_engine(files, told, onnx),)
+        elif forms == [_LOG]:
+            measurements, version = _logs(files, told, onnx)
+        else:
+            measurements = tuple(one for file in files for one in _profile(file, told, onnx))
+    except ValueError as error:  # of our own values, which refuse what cannot be
+        names = ", ".join(map(str, paths))
+        raise BadFile(f"{names} has a value that cannot be: {error}.", "Correct it.") from error
     return _run(files, measurements, command, ignored=ignored, version=version)
 
 

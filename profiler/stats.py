@@ -187,9 +187,10 @@ def percentile_s(measurement: Measurement, share: float) -> float | None:
     As MLPerf asks for an early estimate: 64 samples for the 90th, 662 for the 99th. A sample that
     is a mean of several inferences has no tail to speak of.
     """
-    loops = [process.loops for process in measurement.processes] or [
-        int(measurement.facts.get("loops", 0)) for _ in measurement.samples_s
-    ]
+    told = measurement.facts.get("loops", 0)
+    loops = [process.loops for process in measurement.processes] or [told] * len(
+        measurement.samples_s
+    )
     singles = sorted(
         value
         for repeated, samples in zip(loops, measurement.samples_s, strict=True)

@@ -13,6 +13,7 @@ import numpy as np
 from msgspec import to_builtins
 
 from nnprof.errors import UsageError
+from nnprof.files import foreign
 from nnprof.networks.families import parse_network
 from nnprof.profiler import checks, reconcile, results, roofline, stats
 from nnprof.profiler.costmodel import fit, kernels, work
@@ -92,7 +93,8 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
     timed = [_timed(cell) for cell in cells]
     device = dict(environment.get("device") or {})
     rules = kernels.lowering_of(first.target) or lowering_of(timed, device)
-    works = [work.of_nodes(ops, rules) for ops in timed]
+    with foreign("An op of the Runs has shapes that no such op has", "Measure or import it again."):
+        works = [work.of_nodes(ops, rules) for ops in timed]
     rows = fit.rows(
         (one for ops in works for one in ops),
         [op.seconds for ops in timed for op in ops],

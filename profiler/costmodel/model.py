@@ -264,7 +264,29 @@ def decode(text: bytes, name: str) -> CostModel:
         NewerSchema: a later nnprof wrote it.
         BadFile: it is no cost model.
     """
-    return _DOCUMENT.decode(text, name)
+    return _usable(_DOCUMENT.decode(text, name), name)
+
+
+def _usable(model: CostModel, name: str) -> CostModel:
+    """The model, if all that it names is known here, and its parts fit together."""
+    from nnprof.profiler.costmodel import features, work
+
+    wrong = [f"lowering {model.lowering}"] if model.lowering not in work.LOWERINGS else []
+    wrong += [
+        f"feature {term.feature}"
+        for term in model.terms
+        if term.group != NETWORK and term.feature not in features.FEATURES
+    ]
+    for group in model.groups:
+        terms = len(model.terms_of(group.name))
+        wrong += [f"column {column}" for column in group.domain if column not in work.COLUMNS]
+        if group.inverse and len(group.inverse) != terms * (terms + 1) // 2:
+            wrong.append(f"inverse of {group.name}, which has {terms} terms")
+    if wrong:
+        raise BadFile(
+            f"{name} is not a cost model of this nnprof: it has a {wrong[0]}.", _DOCUMENT.remedy
+        )
+    return model
 
 
 def load(text: str) -> CostModel:
@@ -279,7 +301,7 @@ def load(text: str) -> CostModel:
         return decode(files("nnprof.profiler.costmodel").joinpath(name).read_bytes(), name)
     if not path.exists():
         raise BadFile(f"There is no file {path}.", f"Published models: {', '.join(published())}.")
-    return _DOCUMENT.load(path)
+    return _usable(_DOCUMENT.load(path), str(path))
 
 
 def published() -> tuple[str, ...]:

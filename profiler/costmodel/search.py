@@ -82,7 +82,7 @@ def search(model: CostModel, space: Space, batch: int, tiles_per_ms: float) -> F
     specs = list(space.specs())
     predicted = _predicted(model, specs, batch)
     seconds = predicted.seconds
-    meeting = np.flatnonzero(batch / seconds / 1e3 >= tiles_per_ms).tolist()  # NaN never meets
+    meeting = np.flatnonzero(batch / 1e3 >= tiles_per_ms * seconds).tolist()  # NaN never meets
     keys = {_place(space, specs[index]) for index in meeting}
     found = [
         msgspec.structs.replace(
@@ -146,13 +146,14 @@ def _candidate(
     specs: Sequence[NetworkSpec], batch: int, predicted: _Predicted, index: int, tiles_per_ms: float
 ) -> Candidate:
     spec = specs[index]
-    rate, factor = float(batch / predicted.seconds[index] / 1e3), float(predicted.factors[index])
+    seconds, factor = float(predicted.seconds[index]), float(predicted.factors[index])
+    rate = batch / seconds / 1e3 if seconds else math.inf
     sure = math.isfinite(factor)
     surely = sure and rate / factor >= tiles_per_ms
     return Candidate(
         network=spec.name,
         notation=spec.notation,
-        ms_per_tile=1 / rate,
+        ms_per_tile=seconds * 1e3 / batch,
         tiles_per_ms=rate,
         low_tiles_per_ms=rate / factor if sure else None,
         high_tiles_per_ms=rate * factor if sure else None,

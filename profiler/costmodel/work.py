@@ -44,6 +44,7 @@ from nnprof.types import OpTime
 BLOCKS = {"blocked8": 8, "blocked16": 16}  # channels of a block, by lowering
 LOWERINGS = ("layers", "fused", *BLOCKS, *kernels.LOWERINGS)
 _COPIES = ("ReorderInput", "ReorderOutput")  # into blocks, and out of them
+_MOST_STRIDE = 1024  # a shape from a file may have any side
 _ALIGNED = 4  # channels that do not divide by this cannot be copied into blocks
 _FUSED = ("relu", "tanh", "sigmoid")  # activations that a convolution or product takes in
 Shape = tuple[int, ...]
@@ -376,7 +377,7 @@ def _conv_node(
 
 def _stride(side: int, kernel: int, made: int) -> int:
     """The smallest stride that makes so many values of a side, unpadded or padded to ceil."""
-    steps = range(1, side + 1)
+    steps = range(1, min(side, _MOST_STRIDE) + 1)
     unpadded = (step for step in steps if (side - kernel) // step + 1 == made)
     padded = (step for step in steps if -(-side // step) == made)
     return next(unpadded, None) or next(padded, None) or max(1, round(side / made))

@@ -166,12 +166,6 @@ def decided_after(values: Sequence[float], plan: Plan) -> int | None:
     return None
 
 
-def half_width(values: Sequence[float]) -> float:
-    """Half the 95 % interval relative to the median; infinite for fewer than 2 values."""
-    bounds = interval(values)
-    return (bounds[1] - bounds[0]) / 2 / median(values) if bounds else math.inf
-
-
 def is_outlier(value: float, samples: Sequence[float]) -> bool:
     """Modified z-score above 10 and 20 % off the median (Iglewicz & Hoaglin 1993 say 3.5).
 

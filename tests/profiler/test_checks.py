@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from nnprof.profiler import checks, results, stats
-from nnprof.types import Check, Measurement, Process, Reading
+from nnprof.types import Check, Lost, Measurement, Process, Reading
 
 GOLDEN = Path(__file__).parents[1] / "data" / "run-v1.json"
 
@@ -49,7 +50,9 @@ def _around(before: dict[str, object], after: dict[str, object]) -> dict[str, ob
 )
 def test_each_condition_is_found(code: str, process: dict[str, object]) -> None:
     """Each bad condition of the processes gives its own warning, and only that."""
-    assert [check.code for check in checks.find(_cell(**process))] == [code]
+    found = checks.find(_cell(**process))
+    assert [check.code for check in found] == [code]
+    assert _sentences(found)
 
 
 def test_levels_and_outliers_and_timer_and_build() -> None:
@@ -112,6 +115,7 @@ def test_methods_that_disagree_are_told() -> None:
         ops = tuple(replace(one, disagreement=ratio) if one is op else one for one in cell.ops.ops)
         found = checks.find(replace(cell, ops=replace(cell.ops, ops=ops)))
         assert [check.code for check in found] == codes
+        _sentences(found)
     (sentence, advice) = checks.text(
         Check(code="methods_disagree", data={"ratio": 9.51, "op": "3 Conv", "count": 2})
     )
@@ -128,3 +132,45 @@ def test_floor_is_high_from_a_tenth_on(floor: float, codes: list[str]) -> None:
     """A call that is more than a tenth of the latency is told, one that is less is not."""
     floor_s = floor * stats.latency_s(_cell())
     assert [check.code for check in checks.find(_cell(floor_s=floor_s))] == codes
+
+
+def _sentences(found: Iterable[Check]) -> list[str]:
+    """The sentence of each, which its own data must fill."""
+    return [checks.TEXTS[check.code][0].format(**check.data) for check in found]
+
+
+def test_the_worst_disagreement_is_named() -> None:
+    """Of several ops whose methods disagree the one that is worst is named, and all are counted."""
+    cell = _cell()
+    assert cell.ops is not None
+    long = replace(cell.ops.ops[0], seconds=1.0)
+    ops = tuple(
+        replace(long, index=index, disagreement=ratio)
+        for index, ratio in enumerate((2.5, 7.0, 3.0, None))
+    )
+    found = checks.find(replace(cell, ops=replace(cell.ops, ops=ops)))
+    (check,) = [one for one in found if one.code == "methods_disagree"]
+    assert check.data == {"ratio": 7.0, "op": f"1 {long.op}", "count": 3}
+
+
+def test_what_failed_after_the_clean_pass_is_told() -> None:
+    """Passes of ops and others are told apart, counted by process, with the first error's words."""
+    gone = Lost(what="isolated", error="OutOfMemory", reason="No room.", remedy="Less.")
+    late = Lost(what="differential", error="NotReached", reason="Late.")
+    idle = Lost(what="idle", error="RuntimeError", reason="Odd.")
+    cell = _cell(lost=(gone, late, idle))
+    ops, other = (check for check in checks.find(cell) if check.code in checks.INCOMPLETE)
+    count = len(cell.processes)
+    assert (ops.code, other.code) == ("ops_failed", "pass_failed")
+    assert checks.text(ops) == (
+        "The clean time was measured, but timing the ops failed (isolated, differential) in "
+        f"{count} of {count} processes: OutOfMemory: No room.",
+        "Less.",
+    )
+    assert checks.text(other) == (
+        "The clean time was measured, but what was asked for beside it failed (idle) in "
+        f"{count} of {count} processes: RuntimeError: Odd.",
+        "Measure again, or without it.",
+    )
+    assert not checks.is_complete(replace(cell, checks=(ops,)))
+    assert checks.is_complete(_cell())

@@ -241,3 +241,33 @@ def test_a_view_takes_no_longer_than_the_shortest_op() -> None:
     found = combine([runtime, alone]).ops
     assert found[0].seconds == pytest.approx(1e-6)
     assert found[0].low_s <= found[0].seconds <= found[0].high_s
+
+
+def test_some_disagreement_widens_by_the_birge_ratio() -> None:
+    """Of two methods 1.5 times too far apart for their errors the interval is 1.5 times as wide.
+
+    With errors of 1, values ±d around the mean have a χ² of 2d², and so a ratio of √2·d.
+    """
+    mean, low, high, ratio = reconcile._mean([1.0, 1.0], [9.0, 9.0 + 1.5 * 2**0.5], view=False)
+    assert ratio == pytest.approx(1.5)
+    assert high - mean == pytest.approx(1.5 * 2 / 2**0.5)
+    assert mean - low == pytest.approx(1.5 * 2 / 2**0.5)
+
+
+def test_nothing_seen_is_half_a_normal_error() -> None:
+    """Where no method saw any time, it is √(2/π) of the error, at most two; a view takes none."""
+    error = 1 / 2**0.5
+    mean, low, high, _ = reconcile._mean([1.0, 1.0], [0.0, 0.0], view=False)
+    assert (mean, low, high) == pytest.approx((0.797885 * error, 0.0, 2 * error), rel=1e-5)
+    assert reconcile._mean([1.0, 1.0], [0.0, 0.0], view=True)[0] == 0.0
+    assert reconcile._mean([4.0], [5.0], view=False) == (5.0, 4.0, 6.0, None)
+
+
+def test_far_disagreement_reaches_from_the_least_to_the_most() -> None:
+    """Beyond twice the errors the interval holds all values, and what the ratio gives."""
+    mean, low, high, ratio = reconcile._mean([100.0, 100.0, 1.0], [1.0, 2.0, 9.0], view=False)
+    assert ratio is not None
+    assert ratio > reconcile.DISAGREE
+    reach = 2 * ratio / 201**0.5
+    assert high == max(9.0, mean + reach)
+    assert low == pytest.approx(min(1.0, mean - reach))

@@ -219,3 +219,18 @@ def test_spread_is_a_standard_deviation() -> None:
     """For normal noise the robust spread is its relative standard deviation."""
     values = 1 + np.random.default_rng(5).normal(0, 0.05, 20_000)
     assert stats.spread(list(values)) == pytest.approx(0.05, rel=0.05)
+
+
+def test_half_width_is_of_the_interval() -> None:
+    """Half the interval over the latency; with one process it is infinite."""
+    cell = results.load(GOLDEN).measurements[1]
+    low, high = stats.interval_s(cell) or (0.0, 0.0)
+    assert high > low
+    assert stats.relative_half_width(cell) == (high - low) / 2 / stats.latency_s(cell)
+    one = replace(
+        cell,
+        samples_s=cell.samples_s[:1],
+        warmups_s=cell.warmups_s[:1],
+        processes=cell.processes[:1],
+    )
+    assert math.isinf(stats.relative_half_width(one))

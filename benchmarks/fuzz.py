@@ -22,6 +22,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -151,28 +152,28 @@ def _stop(*_: object) -> None:
 
 def _all_results(reader: Reader, inputs: int, seed: int) -> list[Result]:
     results: list[Result] = []
-    seeds = examples(reader.name)
-    while len(results) < inputs:
-        begin = len(results)
-        count = min(inputs - begin, reader.per_process)
-
-        def work(pipe: int, begin: int = begin, count: int = count) -> None:
-            with tempfile.TemporaryDirectory(prefix="nnprof-fuzz-") as folder:
-                for number in range(begin, begin + count):
-                    example = mutated(seeds, Random(f"{seed}/{reader.name}/{number}"))
-                    signal.setitimer(signal.ITIMER_REAL, LIMIT_S)
-                    result = one(reader, Path(folder), example, number)
-                    signal.setitimer(signal.ITIMER_REAL, 0)
-                    where = result.where.replace("\0", " ").replace("\n", " ")
-                    line = f"{result.number}\0{result.kind}\0{where}\n"
-                    os.write(pipe, line.encode(errors="replace"))
-
-        child, pipe = _child(work)
-        answered, ending = _results(pipe, child)
-        results += answered
-        if len(answered) < count:
-            results.append(Result(len(results), "finding", ending or "did not answer"))
+    with tempfile.TemporaryDirectory(prefix="nnprof-fuzz-") as folder:
+        while len(results) < inputs:
+            begin, count = len(results), min(inputs - len(results), reader.per_process)
+            numbers = range(begin, begin + count)
+            child, pipe = _child(partial(_work, reader, Path(folder), numbers, seed))
+            answered, ending = _results(pipe, child)
+            results += answered
+            if len(answered) < count:
+                results.append(Result(len(results), "finding", ending or "did not answer"))
     return results
+
+
+def _work(reader: Reader, folder: Path, numbers: range, seed: int, pipe: int) -> None:
+    """In a forked process: these inputs, and a line for each."""
+    seeds = examples(reader.name)
+    for number in numbers:
+        example = mutated(seeds, Random(f"{seed}/{reader.name}/{number}"))
+        signal.setitimer(signal.ITIMER_REAL, LIMIT_S)
+        result = one(reader, folder, example, number)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        where = result.where.replace("\0", " ").replace("\n", " ")
+        os.write(pipe, f"{number}\0{result.kind}\0{where}\n".encode(errors="replace"))
 
 
 def _kept(reader: Reader, results: list[Result], seed: int, keep: Path) -> None:

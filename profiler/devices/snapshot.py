@@ -7,6 +7,7 @@ machine, a folder that stands in for `/`, and a board over SSH that has no Pytho
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # numpy comes with it, and telemetry starts often
 Texts = Mapping[str, str]
 
 _LIMIT_S = 10.0
+_NO_NUMBER = re.compile(r"\d{40,}")  # no count, clock or serial number has so many digits
 
 
 def root() -> str:
@@ -86,6 +88,7 @@ def over(shell: Shell, patterns: Iterable[str], commands: Iterable[str] = ()) ->
 def parsed(output: str) -> dict[str, str]:
     """The snapshot that `script` printed: lines of `.path:text` or `command:text`."""
     lines: dict[str, list[str]] = {}
+    output = _NO_NUMBER.sub("", output)
     for line in output.split("\n"):
         name, colon, text = line.partition(":")
         if colon:
@@ -95,7 +98,7 @@ def parsed(output: str) -> dict[str, str]:
 
 def clean(text: str) -> str:
     """Without the NULs that end texts of the device tree, and without white space around."""
-    return text.replace("\0", " ").strip()
+    return _NO_NUMBER.sub("", text.replace("\0", " ")).strip()
 
 
 def _text(path: str) -> str | None:

@@ -21,6 +21,7 @@ FILES = (
     *_HYBRID,
     f"{_NODE}[0-9]*/cpulist",
 )
+_MOST = 1 << 16  # processors; the kernel's own bound is 8192
 _ALIKE = 0.9  # cores of one kind differ by their best clocks, by less than that
 
 
@@ -32,7 +33,7 @@ def numbers(text: str) -> tuple[int, ...]:
         last, _, groups = last.partition(":")
         used, _, step = groups.partition("/")
         if first.isdecimal() and (last or first).isdecimal():
-            every = range(int(first), int(last or first) + 1)
+            every = range(int(first), min(int(last or first), _MOST) + 1)
             found |= {
                 number
                 for index, number in enumerate(every)

@@ -20,6 +20,7 @@ from nnprof.networks import bundled
 from nnprof.networks.spaces import parse_space
 from nnprof.profiler import arrays, hosts, imports, report, stats, worker
 from nnprof.profiler.costmodel import gather, model, search
+from nnprof.profiler.devices import jetson, snapshot
 from nnprof.profiler.tables import Told
 from nnprof.types import Run, Target
 
@@ -191,3 +192,21 @@ def test_a_network_of_types_and_versions_that_are_not_known(
     (tmp_path / "net.onnx").write_bytes(proto.SerializeToString())
     with pytest.raises(BadFile):
         load_model(tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("digits", ["9" * 5000, "9" * 15, "٣" * 50])
+def test_a_board_with_a_number_of_all_digits(digits: str) -> None:
+    """Files of a board that hold junk for numbers leave facts unknown, and take no time."""
+    cpu = "/sys/devices/system/cpu"
+    lines = (
+        f".{cpu}/online:0-{digits}",
+        f".{cpu}/cpu{digits}/cpufreq/scaling_cur_freq:{digits}",
+        f".{cpu}/cpu0/topology/thread_siblings_list:{digits}-{digits}9",
+        f".{cpu}/cpu0/cpu_capacity:{digits}",
+        f".{jetson.MODES[0]}:pmode:{digits}",
+        f"{jetson.QUERY}:NV Power Mode: MAXN {digits}",
+        f"./etc/nvpmodel.conf:< POWER_MODEL ID={digits} NAME=MAXN >",
+    )
+    texts = snapshot.parsed("\n".join(lines))
+    assert jetson.facts(texts)["architecture"] is None
+    jetson.reading(texts, (0,))

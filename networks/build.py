@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from nnprof.errors import BadFile, Unavailable
+from nnprof.errors import BadFile, BadShape, Unavailable
 from nnprof.networks.spec import (
     Act,
     BatchNorm,
@@ -33,6 +33,8 @@ except ImportError as error:
         "torch is not installed.", "Try: pip install 'nnprof-embedded[train]'."
     ) from error
 
+MOST_WEIGHTS = (1 << 29) - 1  # of four bytes: an ONNX file ends at 2 GB
+
 ACTIVATION_MODULES: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "tanh": nn.Tanh,
@@ -46,13 +48,32 @@ def build(spec: NetworkSpec) -> nn.Sequential:
 
     Weights are drawn from a normal distribution by `spec.seed`, biases are zero; torch's global
     random state is left as it was.
+
+    Raises:
+        BadShape: it has more weights than `MOST_WEIGHTS`.
     """
+    _require_size(spec)
     network = nn.Sequential()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
         for name, module in _modules(spec):
             network.add_module(name, module)
     return network
+
+
+def _require_size(spec: NetworkSpec) -> None:
+    """Count the weights where none takes memory."""
+    try:
+        with torch.device("meta"):
+            count = sum(one.numel() for _, part in _modules(spec) for one in part.parameters())
+    except (RuntimeError, OverflowError):  # more than 64 bits count
+        count = MOST_WEIGHTS + 1
+    if count > MOST_WEIGHTS:
+        raise BadShape(
+            f"'{spec.notation:.200}' has more than {MOST_WEIGHTS:,} weights, "
+            "which no ONNX file holds.",
+            "Make its layers narrower.",
+        )
 
 
 def restore(

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from nnprof.errors import BadFile
+from nnprof.errors import BadFile, BadShape
 from nnprof.networks import build
 from nnprof.networks.spec import parse
 
@@ -98,3 +98,10 @@ def test_weights_of_another_network_are_refused() -> None:
     """Restoring names where the weights are from and does not fit them by force."""
     with pytest.raises(BadFile, match="not those of '8 fc3'"):
         build.restore(parse("8 fc3"), {"fc1.weight": np.zeros((2, 8), np.float32)}, "there")
+
+
+@pytest.mark.parametrize("layers", ["fc1000000", "fc99999999999", "fc99999999999 fc99999999999"])
+def test_a_network_larger_than_any_file(layers: str) -> None:
+    """A network of more weights than an ONNX file holds is refused before it takes memory."""
+    with pytest.raises(BadShape, match="which no ONNX file holds"):
+        build.build(parse(f"1x28x28 {layers}"))

@@ -28,7 +28,9 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
         BadFile: not such a file, one that holds Python objects, or one whose arrays have more than
             `MOST_BYTES`, or more than half of the memory that is free.
     """
-    with foreign(f"{path} is not a readable .npy or .npz file.", _REMEDY), path.open("rb") as file:
+    with foreign(f"{path} cannot be read", _REMEDY):
+        opened = path.open("rb")
+    with opened as file, foreign(f"{path} is not a readable .npy or .npz file.", _REMEDY):
         if file.read(2) == b"PK":
             return _npz(path, file)
         file.seek(0, 2)

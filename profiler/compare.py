@@ -155,14 +155,15 @@ def conditions(run: Run, measured: Sequence[Measurement] | None = None) -> dict[
         "nnprof": str(run.environment.get("nnprof", "unknown")),
         "variables": "unknown" if variables is None else _pairs(variables),
         "clock": _joined(m.clock for m in measured),
-        "threads": _joined(m.target.threads for m in measured),
+        "threads": _joined(m.target.threads or "unknown" for m in measured),
         "precision": _joined(one.precision for one in work),
         "conversion": _joined(one.model.conversion or "none" for one in work),
         "data": _joined(one.data for one in work),
         "seed": _joined(one.seed for one in work),
         "batch-axis": _joined(_pairs(one.model.axes) for one in work),
         "transfers": _joined(m.facts.get("transfers", "unknown") for m in measured),
-        "power": _joined(p.before.power_mode or "unknown" for m in measured for p in m.processes),
+        "power": _joined(p.before.power_mode or "unknown" for m in measured for p in m.processes)
+        or "unknown",
     }
 
 

@@ -254,12 +254,13 @@ def cell_table(run: Run) -> Table:
     for name in ("batch", "tiles/ms", "ms/tile", "latency ms", "± %", "Σops/clean"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
-    previous = None
+    previous: tuple[str, str] | None = None
     for measurement in run.measurements:
         model = measurement.workload.model
         label = labels[model.name] + _marked(run, model)
-        table.add_row("" if model.sha256 == previous else label, *_cell_line(measurement))
-        previous = model.sha256
+        same = (model.name, model.sha256)  # of imported models only the name is known
+        table.add_row("" if same == previous else label, *_cell_line(measurement))
+        previous = same
     for failure in run.failures:
         model, batch = failure.workload.model, str(failure.workload.batch)
         label = labels[model.name] + _marked(run, model)

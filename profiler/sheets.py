@@ -2,7 +2,8 @@
 
 Pure. Where semicolons part the columns every comma is a decimal one, as in German, French and many
 other locales. With other separators it may also part thousands: then the numbers have to tell, and
-where they do not, that is said. The line `sep=;` is Excel's own.
+where they do not, that is said. The line `sep=;` is Excel's own; saved again it has empty cells
+behind.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from nnprof.errors import BadFile
 
 MOST_ROWS = 1_000_000
 
-_SEPARATOR = re.compile(r'\s*"?sep=(.?)"?\s*', re.IGNORECASE)
+_SEPARATOR = re.compile(r'\s*"?sep=(\\t|.?)[;,|\t]*"?[;,|\t]*\s*', re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 # Spaces and apostrophes can part nothing but thousands.
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:[ \u00a0\u2009\u202f'\u2019]\d{3})+(?:[.,]\d+)?", re.ASCII)
@@ -46,7 +47,9 @@ def read(text: str, source: str) -> Sheet:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     first, _, rest = text.partition("\n")
     said = _SEPARATOR.fullmatch(first)
-    separator = (said[1] or "\t") if said else _separator(text)
+    separator = _separator(text)
+    if said:
+        separator = "\t" if said[1] in ("", "\\t") else said[1]
     reader = csv.reader(io.StringIO(rest if said else text), delimiter=separator, strict=True)
     skipped = 1 if said else 0
     try:

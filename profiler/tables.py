@@ -203,7 +203,7 @@ def parse(text: str, source: str, rename: Mapping[str, str] = MappingProxyType({
     """The rows of a table's text, as any spreadsheet saves it (`sheets`). `source` is for errors.
 
     Raises:
-        UsageError: a column to rename is not there.
+        UsageError: a column to rename is not there, or is to have a name that says nothing to us.
         BadFile: there is no header, no row, or a row is wrong; says which row and column.
     """
     sheet = sheets.read(text, source)
@@ -229,6 +229,12 @@ def _renamed(header: Sequence[str], rename: Mapping[str, str], source: str) -> l
             raise UsageError(
                 f"{source} has no column '{theirs}' to rename.", f"It has: {', '.join(header)}."
             )
+    for theirs, ours in words.items():
+        if ours not in _COLUMNS:
+            raise UsageError(
+                f"'{ours}' is none of our columns, so '{theirs}' cannot be renamed to it.",
+                "docs/import.md lists the columns; --rename takes one pair, and may be repeated.",
+            )
     return [words.get(name, name) for name in header]
 
 
@@ -244,7 +250,10 @@ def _check_header(header: Sequence[str], source: str) -> None:
     ):
         present = [name for name in names if name in header]
         if not present:
-            raise BadFile(f"{source} has no column for {field}: {' or '.join(names)}.", remedy)
+            raise BadFile(
+                f"{source} has no column for {field}: {' or '.join(names)}.",
+                f"Where it has another name, give --rename THEIRS=OURS; {remedy}",
+            )
         if len(present) > 1:
             raise BadFile(f"{source} gives {field} twice: {' and '.join(present)}.", remedy)
 

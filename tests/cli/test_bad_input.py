@@ -123,6 +123,11 @@ Case = Callable[[Path], tuple[str, ...]]
             id="data file of another kind",
         ),
         pytest.param(
+            lambda folder: ("bench", "--data", str(folder / "no.npy"), "1x28x28 fc10", *FAKE),
+            "no.npy cannot be read: No such file or directory.",
+            id="no data file",
+        ),
+        pytest.param(
             lambda folder: ("show", str(_newer(folder))),
             "run.json has schema 99; this nnprof reads up to 2. Install a newer nnprof.",
             id="newer schema",

@@ -369,3 +369,14 @@ def test_precisions_are_told_apart() -> None:
     found = compare.compare(replace(run, measurements=cells), replace(run, measurements=cells))
     assert [cell.precision for cell in found.cells] == ["fp32", "int8"]
     assert ", int8" in report.comparison_markdown(found)
+
+
+def test_what_was_not_recorded_is_unknown() -> None:
+    """Of imported cells neither threads nor the power mode is known: no 0 and no gap says so."""
+    one = _run(1, [1.0])
+    cells = tuple(
+        replace(m, target=replace(m.target, threads=0), processes=(), stopped="imported")
+        for m in one.measurements
+    )
+    said = compare.conditions(one, cells)
+    assert (said["threads"], said["power"]) == ("unknown", "unknown")

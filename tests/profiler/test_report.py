@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from nnprof.profiler import report, results, stats
+from nnprof.profiler import report, results, stats, tables
 from nnprof.profiler.roofline import Roofline
 from nnprof.types import IdlePass, Run
 
@@ -105,6 +105,17 @@ def test_mixed_networks_keep_their_names() -> None:
     """Networks that are not of one family are called by their whole names."""
     names = ["mattsson(conv=1, fc=1, depth=20, neurons=128)", "1x28x28 fc10"]
     assert report._labels(names) == ("", {name: name for name in names})
+
+
+def test_imported_networks_keep_their_names(run: Run) -> None:
+    """Networks of which no file is known are not taken for one another."""
+    cell = run.measurements[0]
+    cells = tuple(
+        replace(cell, workload=replace(cell.workload, model=tables.named_model(name)))
+        for name in ("first", "second", "second")
+    )
+    (column, *_) = report.cell_table(replace(run, measurements=cells, failures=())).columns
+    assert [str(cell) for cell in column.cells] == ["first", "second", ""]
 
 
 def test_residual_is_never_hidden(run: Run) -> None:

@@ -184,6 +184,8 @@ def test_columns_of_other_names() -> None:
         UsageError, match=r"no column 'nets' to rename\. It has: net, b, ms, type\."
     ):
         tables.parse(text, "t.csv", {"nets": "network"})
+    with pytest.raises(UsageError, match="'network,ms=time_ms' is none of our columns"):
+        tables.parse(text, "t.csv", {"net": "network,ms=time_ms"})
 
 
 def test_tables_of_spreadsheets(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def in_precisions(
             if precision == "int8" != work.model.precision:
                 place = msgspec.json.encode(cell.target)
                 form = forms[place] = forms.get(place) or form_for(cell.target)
-            key = work.model.sha256, precision, form
+            key = f"{work.model.sha256} {work.model.path}", precision, form
             if key not in converted:
                 converted[key] = _converted(work, precision, form)
             model = converted[key]

@@ -79,6 +79,18 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     round_over: bool = False
 
 
+def _unique(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """Each cell once, under the first name that it was asked for by; other names are told."""
+    first: dict[str, Cell] = {}
+    for cell in cells:
+        first.setdefault(cell.key, cell)
+    pairs = ((cell.workload.model, first[cell.key].workload.model) for cell in cells)
+    for model, kept in dict.fromkeys((m.path or m.name, k.path or k.name) for m, k in pairs):
+        if model != kept:
+            _LOG.warning("%s is the same model as %s, and is measured once, as that.", model, kept)
+    return tuple(first.values())
+
+
 def start(
     name: str, command: Sequence[str], cells: Sequence[Cell], plan: Plan, folder: AnyPath
 ) -> tuple[Run, Path]:
@@ -89,7 +101,7 @@ def start(
             refuses a model; the folder is unwritable.
     """
     _require_one_target(cells)
-    unique = tuple({cell.key: cell for cell in cells}.values())
+    unique = _unique(cells)
     study = Study(
         name=name,
         command=tuple(command),

@@ -273,11 +273,21 @@ def _precisions(run: Run) -> list[str]:
 
 
 def _marked(run: Run, model: Model) -> str:
-    """Precision and accuracy of a model, where the Run has more to tell apart than fp32."""
+    """A model's file, where another has its name; precision and accuracy, where not all is fp32."""
+    mark = file_mark(run, model)
     if len(_precisions(run)) < 2 and not run.accuracies:
-        return ""
+        return mark
     right = _accuracy(run, model.sha256)
-    return f", {model.precision}" + (f" ({right:.2%} right)" if right is not None else "")
+    return f"{mark}, {model.precision}" + (f" ({right:.2%} right)" if right is not None else "")
+
+
+def file_mark(run: Run, model: Model) -> str:
+    """` (file)`, where another model of the same precision has this one's name; else nothing."""
+    models = [cell.workload.model for cell in run.study.cells]
+    alike = {
+        one.path for one in models if (one.name, one.precision) == (model.name, model.precision)
+    }
+    return f" ({model.path})" if len(alike) > 1 and model.path else ""
 
 
 def _accuracy(run: Run, sha256: str) -> float | None:

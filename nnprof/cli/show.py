@@ -106,7 +106,9 @@ def print_ops(measurement: Measurement, run: Run) -> None:
 
     console, work = Console(), measurement.workload
     mark = "" if work.precision == "fp32" else f", {work.precision}"
-    console.say(f"{work.model.name}, batch {work.batch}{mark}", "bold")
+    console.say(
+        f"{work.model.name}{report.file_mark(run, work.model)}, batch {work.batch}{mark}", "bold"
+    )
     if measurement.ops is not None:
         console.print(report.op_table(measurement, report.roof(run)))
         for line in report.limit_lines(run):

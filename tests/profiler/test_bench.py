@@ -379,3 +379,17 @@ def _measured(path: Path) -> int:
 
 def _samples(run: Run) -> dict[str, tuple[tuple[float, ...], ...]]:
     return {Cell(workload=m.workload, target=m.target).key: m.samples_s for m in run.measurements}
+
+
+def test_a_copy_of_a_model_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Of two files with one content the first is measured, and the other is named."""
+    cell = results.load(Path(__file__).parents[1] / "data" / "run-v1.json").study.cells[0]
+    copies = [
+        replace(cell, workload=replace(cell.workload, model=replace(cell.workload.model, path=f)))
+        for f in ("a.onnx", "b.onnx", "a.onnx")
+    ]
+    (kept,) = bench._unique(copies)
+    assert kept.workload.model.path == "a.onnx"
+    assert [one.getMessage() for one in caplog.records] == [
+        "b.onnx is the same model as a.onnx, and is measured once, as that."
+    ]

@@ -118,6 +118,23 @@ def test_imported_networks_keep_their_names(run: Run) -> None:
     assert [str(cell) for cell in column.cells] == ["first", "second", ""]
 
 
+def test_files_of_one_name_are_told_apart(run: Run) -> None:
+    """Two models called net are shown with their files; a single one is not."""
+    cell = run.measurements[0]
+    work = [
+        replace(cell.workload, model=replace(cell.workload.model, name="net", path=f, sha256=f))
+        for f in ("a/net.onnx", "b/net.onnx")
+    ]
+    cells = tuple(replace(cell, workload=one) for one in work)
+    asked = tuple(replace(run.study.cells[0], workload=one) for one in work)
+    both = replace(run, measurements=cells, study=replace(run.study, cells=asked), failures=())
+    (column, *_) = report.cell_table(both).columns
+    assert [str(name) for name in column.cells] == ["net (a/net.onnx)", "net (b/net.onnx)"]
+    alone = replace(both, study=replace(run.study, cells=asked[:1]), measurements=cells[:1])
+    (column, *_) = report.cell_table(alone).columns
+    assert [str(name) for name in column.cells] == ["net"]
+
+
 def test_residual_is_never_hidden(run: Run) -> None:
     """The line under the ops names Σops, clean and the residual, and they add up."""
     line = report.residual_lines(run.measurements[1])[0]

@@ -98,11 +98,19 @@ def foreign(sentence: str, remedy: str = "") -> Iterator[None]:
     except NnprofError:
         raise
     except Exception as error:
-        words = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        words = _words(error)
         if isinstance(error, MemoryError):
             words = "it does not fit into memory"
         whole = sentence if sentence.endswith(".") else f"{sentence}: {words.strip().rstrip('.')}."
         raise BadFile(whole, remedy) from error
+
+
+def _words(error: Exception) -> str:
+    """What an exception says; its name where it says nothing, or cannot (some of sympy's)."""
+    try:
+        return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    except Exception:  # noqa: BLE001  a text of its own that fails is the last thing to fail for
+        return type(error).__name__
 
 
 def clear_leftovers(path: Path) -> None:

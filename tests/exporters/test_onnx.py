@@ -238,7 +238,7 @@ def test_a_foreign_file_says_what_it_declares(tmp_path: Path) -> None:
     assert (model.name, model.opset, model.network) == ("foreign", 17, None)
     assert (model.weights, model.normalisation) == ("file", "none")
     fixed = exporter.load_model(save(tmp_path / "fixed.onnx", RELU))
-    assert fixed.fixed_batch == 4
+    assert (fixed.inputs[0].shape, fixed.fixed_batch) == ((4, 3), 1)
 
 
 def _write_truncated(path: Path) -> None:
@@ -253,7 +253,7 @@ def _write_without_data(path: Path) -> None:
     onnx.save(
         onnx.load(path), path, save_as_external_data=True, location="w.data", size_threshold=0
     )
-    assert exporter.load_model(path).fixed_batch == 4
+    assert exporter.load_model(path).inputs[0].shape == (4, 3)
     (path.parent / "w.data").unlink()
 
 

@@ -221,11 +221,11 @@ def test_a_study_file_becomes_cells(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b"{", "is no study"),
+        (b"{", "is cut off or is not JSON"),
         (b'{"schema": 1, "name": "x", "cells": []}', "asks for nothing"),
         (b'{"schema": 1, "name": "x", "cells": [{"network": "9 fc1", "batch": 0}]}', "batch"),
         (b'{"schema": 1, "name": "x", "cells": [{"network": "9 fc1"}]}', "batch"),
-        (b"[]", "is no study"),
+        (b"[]", "is not a study of nnprof"),
     ],
 )
 def test_bad_study_files_are_sentences(text: bytes, said: str, tmp_path: Path) -> None:

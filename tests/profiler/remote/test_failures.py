@@ -193,7 +193,11 @@ def test_broken_connection_costs_one_cell(
     assert failure.error == "ConnectionLost"
     assert failure.reason == "The connection to board broke. The board can be reached again."
     assert "--resume" in failure.remedy
-    assert sorted(cell.stopped for cell in run.measurements) == ["failure", "interval", "interval"]
+    assert sorted(cell.stopped for cell in run.measurements) == [
+        "failure",
+        "processes",
+        "processes",
+    ]
     again = _resumed(path)
     assert [len(cell.processes) for cell in again.measurements] == [2] * 3
     assert not again.failures
@@ -297,7 +301,7 @@ def test_full_disk_in_mid_sweep(
     assert [failure.error for failure in run.failures] == ["NoSpace"] * 2
     filler.unlink()
     again = _resumed(path)
-    assert [cell.stopped for cell in again.measurements] == ["interval"] * 2
+    assert [cell.stopped for cell in again.measurements] == ["processes"] * 2
 
 
 # The lock

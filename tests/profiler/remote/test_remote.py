@@ -57,7 +57,7 @@ def test_address_without_configuration(
     target = hosts.target(board.url, "fake", 1, {"noise": "0.01"})
     assert target == replace(cells[0].target, host=board.url, device="cpu")
     run = board.bench(cells[:2], short, tmp_path, host=board.url)
-    assert [cell.stopped for cell in run.measurements] == ["interval"] * 2
+    assert [cell.stopped for cell in run.measurements] == ["processes"] * 2
 
 
 def test_the_board_says_what_it_is(board: SshBoard) -> None:
@@ -121,7 +121,7 @@ def test_shell_runs_programs(link: Link) -> None:
     )
     assert (done.returncode, done.stdout.decode()) == (3, f"in {nasty}")
     assert link.shell.run(["/nowhere/program"], timeout_s=20).returncode == 127
-    assert link.shell.run(["sh", "-c", "exit 255"], timeout_s=20).returncode == 254
+    assert link.shell.run(["sh", "-c", "exit 255"], timeout_s=20).returncode == 255
     killed = link.shell.run(["sh", "-c", "kill -9 $$"], timeout_s=20)
     assert killed.returncode == 128 + signal.SIGKILL
 

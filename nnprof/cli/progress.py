@@ -79,8 +79,11 @@ class _Painted(Shown):
         self._progress.refresh()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """What is done now, behind what is known so far."""
-        self._paint(record.getMessage())
+        """What is done now, behind what is known so far; a warning stays, above the bar."""
+        if record.levelno >= logging.WARNING:
+            self._progress.console.print(plain(record.getMessage()), markup=False, highlight=False)
+        else:
+            self._paint(record.getMessage())
 
     def step(self, step: Step) -> None:
         """The bar, the estimate of the cell that had its turn, and the time left."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import commands
 import pytest
+from rich.console import Console
 
 from nnprof.cli import progress
 from nnprof.networks import bundled
@@ -88,3 +90,13 @@ def test_limits_and_telemetry_are_told(
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
     assert sum(line.startswith("limits: ") for line in said) >= 8
     assert said[-2:] == ["telemetry's cost: pair 1 of 2", "telemetry's cost: pair 2 of 2"]
+
+
+def test_a_warning_stays_on_a_terminal() -> None:
+    """The bar goes when all is done; what was warned of stands above it, as it came."""
+    file = io.StringIO()
+    handler = progress._Painted(Console(file=file, force_terminal=True, width=80))
+    handler.handle(logging.LogRecord("nnprof", logging.WARNING, "", 0, "[/x] is a copy", (), None))
+    handler.close()
+    assert "[/x] is a copy" in file.getvalue()
+    assert "[/x] is a copy" not in str(handler._progress.tasks[0].description)

@@ -36,6 +36,7 @@ from nnprof.types import (
 )
 
 GOLDEN = Path(__file__).parents[1] / "data" / "run-v1.json"
+SECOND = GOLDEN.with_name("run-v2.json")
 ROOT = Path(__file__).parents[2]
 
 _text = st.text(st.characters(codec="utf-8"), max_size=8)
@@ -147,6 +148,15 @@ def test_golden_file_is_read() -> None:
     run = results.load(GOLDEN)
     assert [row["state"] for row in report.rows(run)] == ["steady", "steady", "failed"]
     assert report.rows(run)[1]["tiles_per_ms"] == pytest.approx(1434.64, rel=1e-5)
+
+
+def test_second_golden_file_still_loads() -> None:
+    """Schema 2 is still read: its batch axes, the processes that decide and those that tell."""
+    run = results.load(SECOND)
+    assert [row["state"] for row in report.rows(run)] == ["steady", "steady", "failed"]
+    assert run.study.cells[0].workload.model.batch_axes == {"tiles": 0}
+    assert [len(one.processes) for one in run.measurements] == [run.study.plan.processes] * 2
+    jsonschema.validate(json.loads(SECOND.read_bytes()), json.loads(results.json_schema()))
 
 
 def test_golden_file_is_valid() -> None:

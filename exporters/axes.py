@@ -99,11 +99,20 @@ def _fixed(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Found | None:
     """A batch that the file is bound to."""
     for one in inputs:
         size = one.shape[0] if len(one.shape) > 1 else None
-        if isinstance(size, int) and (size == 1 or _is_bound(one, size, outputs)):
+        alone = size == 1 and not _is_state(one, inputs)
+        if isinstance(size, int) and (alone or _is_bound(one, size, outputs)):
             least = 2 if size == 1 else 1  # a lone number is not known to be a tile
             axes = {t.name: 0 for t in inputs if len(t.shape) >= least and t.shape[0] == size}
             return Found(axes, "declared" if size == 1 else "guessed")
     return None
+
+
+def _is_state(tensor: Tensor, inputs: Sequence[Tensor]) -> bool:
+    """Whether a first side of 1 may count layers: the one after it begins an input without a 1."""
+    return len(tensor.shape) > 2 and any(
+        1 not in one.shape and len(one.shape) > 1 and one.shape[0] == tensor.shape[1]
+        for one in inputs
+    )
 
 
 def _is_bound(tensor: Tensor, size: int, outputs: Sequence[Tensor]) -> bool:

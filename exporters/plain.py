@@ -22,6 +22,15 @@ def keep_inputs(model: onnx.ModelProto, asked: Collection[str]) -> None:
     model.graph.input.extend(kept)
 
 
+def free_empty_sides(model: onnx.ModelProto) -> None:
+    """Leave free what is declared as 0, as old converters write it; ONNX Runtime takes it as 0."""
+    graph = model.graph
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for side in value.type.tensor_type.shape.dim:
+            if side.HasField("dim_value") and not side.dim_value:
+                side.Clear()
+
+
 def make_dense(model: onnx.ModelProto) -> None:
     """Replace sparse initialisers by dense ones, as a runtime does when it reads them."""
     for sparse in model.graph.sparse_initializer:

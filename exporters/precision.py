@@ -35,16 +35,28 @@ from nnprof.types import Model
 
 PRECISIONS = ("fp32", "fp16", "int8")
 TOOL = "onnxruntime"
-CONVERTER = 3  # raised when the same file comes out as other bytes
+CONVERTER = 4  # raised when the same file comes out as other bytes
 CALIBRATION_TILES = 512
 _CHUNK = 64
 
 
+def chunk(batch: int) -> int:
+    """So many tiles at a time go through a network that is asked for at this batch.
+
+    A whole number of batches, since a network may run at such alone; or 64, which divides it.
+    """
+    return _CHUNK if batch % _CHUNK == 0 else batch * max(1, _CHUNK // batch)
+
+
 class Calibration(NamedTuple):
-    """Tiles (N, …), the batch in front whatever the model has there; what they are, for people."""
+    """Tiles (N, …), the batch in front whatever the model has there; what they are, for people.
+
+    The model gets `at_once` of them at a time, unless it is bound to a batch.
+    """
 
     tiles: NDArray[Any]
     source: str
+    at_once: int = _CHUNK
 
 
 def convert(
@@ -136,6 +148,7 @@ def _plain(model: Model) -> onnx.ModelProto:
     proto = identity.whole(Path(model.path))
     plain.keep_inputs(proto, {tensor.name for tensor in model.inputs})
     plain.make_dense(proto)
+    plain.free_empty_sides(proto)
     return proto
 
 
@@ -157,8 +170,8 @@ def _quantised(model: Model, calibration: Calibration, form: Form) -> onnx.Model
         """Hands out the tiles in chunks; one at a time to a model bound to a batch."""
 
         def __init__(self) -> None:
-            size = model.fixed_batch or _CHUNK
-            count = len(calibration.tiles) // size * size or size
+            size = model.fixed_batch or calibration.at_once
+            count = -(-len(calibration.tiles) // size) * size  # all of them, the first ones again
             tiles = np.resize(calibration.tiles, (count, *calibration.tiles.shape[1:]))
             name, dtype = model.inputs[0].name, model.inputs[0].dtype
             axis = model.axes.get(name)

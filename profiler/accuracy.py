@@ -22,7 +22,7 @@ from nnprof import registry
 from nnprof.errors import NnprofError, Unavailable, UsageError
 from nnprof.exporters.axes import front
 from nnprof.exporters.int8 import ANYWHERE, Form
-from nnprof.exporters.precision import CALIBRATION_TILES, PRECISIONS, Calibration, convert
+from nnprof.exporters.precision import CALIBRATION_TILES, PRECISIONS, Calibration, chunk, convert
 from nnprof.networks import bundled, datasets
 from nnprof.networks.datasets import Dataset
 from nnprof.profiler import bench, hosts, inputs, results
@@ -30,7 +30,6 @@ from nnprof.profiler.worker import Score, Scored
 from nnprof.types import Accuracy, Cell, Model, Run, Target, TrainingRecord, Workload
 
 _LOG = logging.getLogger(__name__)
-_CHUNK = 256
 _LIMIT_S = 600.0
 
 
@@ -134,7 +133,7 @@ def calibration(work: Workload) -> Calibration:
         count = min(CALIBRATION_TILES, len(training.train_tiles))
         chosen = np.linspace(0, len(training.train_tiles) - 1, count).astype(int)
         tiles = _shaped(training.train_tiles[chosen], work)
-        return Calibration(tiles, f"training tiles of {training.name}")
+        return Calibration(tiles, f"training tiles of {training.name}", chunk(work.batch))
     if work.data != "generated":
         return _filled(work, "bundled tiles")
     return _filled(work, "generated tiles")
@@ -146,7 +145,8 @@ def _filled(work: Workload, source: str) -> Calibration:
         (array, *_) = inputs.make(replace(work, batch=batch)).values()
     else:
         (array, *_) = inputs.given(work).values()
-    return Calibration(front(array, _axis(work.model))[:CALIBRATION_TILES], source)
+    tiles = front(array, _axis(work.model))[:CALIBRATION_TILES]
+    return Calibration(tiles, source, chunk(work.batch))
 
 
 def _axis(model: Model) -> int | None:
@@ -225,7 +225,7 @@ def _score(run: Run, work: Workload, sources: Mapping[str, Model]) -> Accuracy:
     with tempfile.TemporaryDirectory(prefix="nnprof-") as folder:
         file = Path(folder, "labelled.npz")
         np.savez(file, tiles=tiles.tiles, labels=tiles.labels)
-        batch = model.fixed_batch or min(_CHUNK, len(tiles.labels))
+        batch = model.fixed_batch or chunk(work.batch)
         job = Score(workload=replace(work, batch=batch, data=str(file)), target=target)
         try:
             answer = hosts.run(job, _LIMIT_S)

@@ -198,7 +198,9 @@ def _generate(tensor: Tensor, workload: Workload, random: np.random.Generator) -
         return random.integers(0, _INTEGERS_BELOW, shape, np.uint8).astype(dtype)
     raise UsageError(
         f"Input '{tensor.name}' is of type {tensor.dtype}, which cannot be made up.",
-        "Give the inputs with --data FILE.npz.",
+        "Export the part behind the text, which takes numbers."
+        if dtype.kind == "O"
+        else "Give the inputs with --data FILE.npz.",
     )
 
 

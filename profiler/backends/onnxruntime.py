@@ -75,9 +75,7 @@ def _translated(workload: Workload) -> AbstractContextManager[None]:
 
     def remedy() -> str:
         twice = _named_twice(Path(workload.model.path))
-        if twice:
-            return f"Nodes of one graph are called '{twice}': give each a name of its own."
-        return "Try another --backend, or another version of onnxruntime."
+        return twice and f"Nodes of one graph are called '{twice}': give each a name of its own."
 
     return translated("ONNX Runtime", workload, words=_words, remedy=remedy)
 
@@ -362,11 +360,7 @@ def _freed(path: str) -> bytes:
     import onnx
 
     proto = onnx.load(path)
-    graph = proto.graph
-    for value in (*graph.input, *graph.output, *graph.value_info):
-        for side in value.type.tensor_type.shape.dim:
-            if side.HasField("dim_value") and not side.dim_value:
-                side.Clear()
+    plain.free_empty_sides(proto)
     data: bytes = proto.SerializeToString()
     return data
 

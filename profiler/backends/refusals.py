@@ -35,7 +35,7 @@ def translated(
         runtime: its name, as people write it.
         workload: what it was asked to run.
         words: the part of what it said that says what is wrong.
-        remedy: what to do, asked when something was refused.
+        remedy: what to do, asked when something was refused; "" where it knows nothing better.
 
     Raises:
         OutOfMemory: it asked for more memory than there is.
@@ -59,7 +59,7 @@ def translated(
             ) from error
         raise BadFile(
             f"{runtime} refuses {name}: {_kind(error)}{words(said)}.",
-            remedy() if remedy else _other(runtime),
+            (remedy() if remedy else "") or _other(runtime, workload),
         ) from error
 
 
@@ -71,6 +71,7 @@ def _kind(error: Exception) -> str:
     return f"{type(error).__name__}: " if plain else ""
 
 
-def _other(runtime: str) -> str:
+def _other(runtime: str, workload: Workload) -> str:
     # onnx.checker has nothing against it, or it would not have come this far.
-    return f"Try another --backend, or another version of {runtime}."
+    batch = "" if workload.model.fixed_batch else "another --batch, "
+    return f"Try {batch}another --backend, or another version of {runtime}."

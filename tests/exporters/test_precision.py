@@ -13,7 +13,7 @@ import pytest
 from nnprof.errors import UsageError
 from nnprof.exporters.int8 import Form, on_processor, signed
 from nnprof.exporters.onnx import load_model
-from nnprof.exporters.precision import Calibration, convert
+from nnprof.exporters.precision import Calibration, chunk, convert
 from nnprof.networks import bundled
 from nnprof.profiler.devices.cpu import DEVICE
 from nnprof.types import Model
@@ -124,6 +124,55 @@ def test_the_same_question_gives_the_same_file(tiles: np.ndarray, cache: Path) -
     assert Path(first.path).stat().st_mtime_ns == stamp
     other = convert(MODEL, "int8", Calibration(tiles[:8], "digits"), cache)
     assert other.sha256 != first.sha256
+
+
+def _fed(path: Path, batch: int | str, *, every: int) -> Model:
+    """A product of rows that go through in groups of `every`, saved with that first side."""
+    node, value = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+    constants = [
+        onnx.numpy_helper.from_array(np.ones((4, 4), np.float32), "w"),
+        onnx.numpy_helper.from_array(np.array([-1, every, 4]), "groups"),
+        onnx.numpy_helper.from_array(np.array([-1, 4]), "rows"),
+    ]
+    nodes = [
+        node("Reshape", ["x", "groups"], ["g"]),
+        node("MatMul", ["g", "w"], ["h"]),
+        node("Reshape", ["h", "rows"], ["y"]),
+    ]
+    sides = [value(name, onnx.TensorProto.FLOAT, [batch, 4]) for name in "xy"]
+    graph = onnx.helper.make_graph(nodes, "g", sides[:1], sides[1:], constants)
+    opset = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), path)
+    return load_model(path)
+
+
+@pytest.mark.parametrize(("batch", "every"), [("N", 6), (0, 1), (-1, 2)])
+def test_calibration_runs_at_batches_that_the_network_takes(
+    batch: int | str, every: int, tmp_path: Path
+) -> None:
+    """A network of whole groups, and one whose free side is written as 0 or -1, become int8."""
+    model = _fed(tmp_path / "net.onnx", batch, every=every)
+    calibration = Calibration(np.eye(20, 4, dtype=np.float32), "rows", chunk(6))
+    made = convert(model, "int8", calibration, tmp_path / "cache")
+    session = onnxruntime.InferenceSession(made.path, providers=["CPUExecutionProvider"])
+    assert session.run(None, {"x": np.ones((6, 4), np.float32)})[0].shape == (6, 4)
+
+
+@pytest.mark.parametrize(
+    ("batch", "tiles"), [(1, 64), (4, 64), (6, 60), (48, 48), (100, 100), (1024, 64)]
+)
+def test_tiles_at_once_are_whole_batches(batch: int, tiles: int) -> None:
+    """So many as fit into 64, or one batch; of a multiple of 64 no more than 64."""
+    assert chunk(batch) == tiles
+
+
+def test_all_calibration_tiles_are_used(tmp_path: Path) -> None:
+    """A last tile that fills no whole batch still sets the range."""
+    model = _fed(tmp_path / "net.onnx", "N", every=1)
+    tiles = np.ones((7, 4), np.float32)
+    tiles[-1] = 100
+    made = convert(model, "int8", Calibration(tiles, "rows", 3), tmp_path / "cache")
+    assert max(one.max() for one in _constants(made, "_scale")) > 100 / 256
 
 
 def test_the_tools_leave_the_path_as_it_was(tiles: np.ndarray, tmp_path: Path) -> None:

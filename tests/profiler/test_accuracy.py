@@ -105,7 +105,7 @@ def test_calibration_says_what_it_used(tmp_path: Path) -> None:
     assert accuracy.calibration(Workload(model=seeded, batch=1)).source == "generated tiles"
     own = load_model(bundled.model_path())
     work = Workload(model=own, batch=1, data=str(bundled.tiles_path()))
-    tiles, source = accuracy.calibration(work)
+    tiles, source, _ = accuracy.calibration(work)
     assert (len(tiles), source) == (64, "bundled tiles")
 
 

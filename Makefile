@@ -43,7 +43,7 @@ check: lint types test
 # it, with the sentence that says what is missing.
 gpu-evidence:
 	$(PYTHON) -m nnprof bench --backend torch --device cuda --quick --out build/gpu
-	NNPROF_TEST_DEVICE=cuda $(PYTHON) -m pytest -rs tests/profiler/test_contract.py
+	NNPROF_TEST_DEVICE=cuda $(PYTHON) -m pytest -rs tests/profiler/backends/test_contract.py
 	for group in group1 group2 group3 group4; do \
 		$(PYTHON) -m nnprof bench --study $$group --backend torch --device cuda --out bench_results || exit 1; \
 	done

@@ -23,10 +23,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nnprof.exporters.onnx import export
+from nnprof.exporters.export import export
 from nnprof.networks.spec import Conv, Dense, Layer, NetworkSpec, Pool
-from nnprof.profiler import bench
 from nnprof.profiler.costmodel import work
+from nnprof.profiler.run import sweep
 from nnprof.types import Cell, Plan, Target, Workload
 
 MOST_OPS = 120
@@ -146,8 +146,8 @@ def measure(name: str, asked: list[Asked], plan: Plan, folder: Path) -> Path:
         Cell(workload=Workload(model=export(spec), batch=batch), target=target)
         for spec, batch in asked
     )
-    run, path = bench.start(name, sys.argv, cells, plan, folder)
-    for step in bench.sweep(run, path):
+    run, path = sweep.start(name, sys.argv, cells, plan, folder)
+    for step in sweep.sweep(run, path):
         work_ = step.cell.workload
         print(step.finished, work_.batch, work_.model.name, f"{step.left_s:.0f} s left", flush=True)
     return path

@@ -19,28 +19,18 @@ from onnx import TensorProto, helper, numpy_helper
 
 from nnprof.cli import fit_model, show
 from nnprof.errors import NnprofError, WorkerTimeout
-from nnprof.exporters.onnx import chain_model, identity_model
+from nnprof.exporters.export import chain_model, identity_model
 from nnprof.networks import bundled, checkpoint, datasets
 from nnprof.networks.families import parse_network
-from nnprof.profiler import (
-    accuracy,
-    boards,
-    compare,
-    hosts,
-    imports,
-    inputs,
-    kept,
-    observer,
-    report,
-    results,
-    roofline,
-    ssh,
-    studies,
-    worker,
-)
+from nnprof.profiler import compare, inputs, results, studies
 from nnprof.profiler.costmodel import gather, model, predict, search, work
 from nnprof.profiler.devices import jetson, linux, snapshot
-from nnprof.profiler.tables import Told
+from nnprof.profiler.importers import runs
+from nnprof.profiler.importers.table import Told
+from nnprof.profiler.place import boards, kept, limits, ssh, watcher
+from nnprof.profiler.report.rows import rows
+from nnprof.profiler.run import accuracy
+from nnprof.profiler.work import hosts, worker
 from nnprof.text import json_lines
 from nnprof.types import Model, OpTime, Plan, Reading, Run, Target, Tensor, Workload
 
@@ -87,16 +77,16 @@ def _run(folder: Path, files: Files) -> None:
     for measurement in run.measurements:
         show.print_ops(measurement, run)
     show.print_notes(run)
-    for rows, columns in (
-        (report.rows(run), report.COLUMNS),
-        (report.op_rows(run), report.OP_COLUMNS),
+    for lines, columns in (
+        (rows.rows(run), rows.COLUMNS),
+        (rows.op_rows(run), rows.OP_COLUMNS),
     ):
-        report.as_csv(rows, columns)
-        report.as_markdown(rows, columns)
-        json_lines(rows)
+        rows.as_csv(lines, columns)
+        rows.as_markdown(lines, columns)
+        json_lines(lines)
     every = compare.conditions(run)
     _all(
-        lambda: report.comparison_markdown(compare.compare(run, run, every)),
+        lambda: rows.comparison_markdown(compare.compare(run, run, every)),
         lambda: gather.gathered([run], ()),
     )
 
@@ -126,7 +116,7 @@ def _imported(folder: Path, files: Files) -> None:
     """`import`, with and without what the files do not tell, and what it prints."""
     paths = _written(folder, files)
     errors = [
-        _refusal(lambda told=told: _shown(imports.run_from(paths, told, None, ["import"])))
+        _refusal(lambda told=told: _shown(runs.run_from(paths, told, None, ["import"])))
         for told in (Told(), Told(network="net", batch=16, device="d", runtime="r"))
     ]
     if all(errors):  # whatever is told
@@ -202,18 +192,18 @@ def _cache(folder: Path, files: Files) -> None:
         path = kept._file(kind, ENVIRONMENT)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    observer.load(ENVIRONMENT, Target())
+    watcher.load(ENVIRONMENT, Target())
     op = OpTime(index=0, node="n", op="Conv", kind="conv", inputs=(), outputs=(), origin=(),
                 kernel="", seconds=1e-3, runs=1, method="runtime", flops=10**6, bytes_in=1000,
                 bytes_out=1000)  # fmt: skip
-    limits, _ = roofline.load(ENVIRONMENT, Target())
-    if limits:
-        limits.limit(op)
+    known, _ = limits.load(ENVIRONMENT, Target())
+    if known:
+        known.limit(op)
     try:
         told = json.loads(files["roofline.json"])[0]["value"]
     except (ValueError, LookupError, TypeError, RecursionError):
         return
-    stated = roofline.stated({"roofline": told})
+    stated = limits.stated({"roofline": told})
     if stated:
         stated.limit(op)
 
@@ -223,12 +213,12 @@ ENVIRONMENT = {"device": {"name": "cpu"}, "backend": {"name": "fake"}}
 
 def caches() -> tuple[bytes, bytes]:
     """Limits and the cost of telemetry, as they are kept."""
-    limits = roofline.Roofline(
+    known = limits.Roofline(
         flops_per_s=1e11, bandwidths=((1 << 15, 1e11), (1 << 28, 1e10)), launch_s=1e-6
     )
-    effect = observer.Effect(ratio=1.001, low=0.999, high=1.003, pairs=12, latency_s=1e-4)
+    effect = watcher.Effect(ratio=1.001, low=0.999, high=1.003, pairs=12, latency_s=1e-4)
     state = kept.state_of(ENVIRONMENT, Target())
-    both = ([{"state": state, "value": value}] for value in (limits, effect))
+    both = ([{"state": state, "value": value}] for value in (known, effect))
     first, second = map(msgspec.json.encode, both)
     return first, second
 

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nnprof.exporters.export import load_model
 from nnprof.exporters.int8 import ANYWHERE, Form, on_processor, signed
-from nnprof.exporters.onnx import load_model
 from nnprof.exporters.precision import convert
 from nnprof.networks import bundled, datasets
-from nnprof.profiler import accuracy
 from nnprof.profiler.devices.cpu import DEVICE
+from nnprof.profiler.run import accuracy
 from nnprof.types import Model, Workload
 
 _FORMS = (

@@ -18,9 +18,10 @@ from typing import Any
 
 import nnprof
 from nnprof.networks import bundled
-from nnprof.profiler import measure, stats
+from nnprof.profiler import stats
 from nnprof.profiler.backends.fake import BACKEND
 from nnprof.profiler.compare import compare
+from nnprof.profiler.timing import sample
 from nnprof.types import (
     Cell,
     Measurement,
@@ -56,7 +57,7 @@ def cell(seed: int, processes: int, speed: float = 1.0) -> Measurement:
     """One simulated cell; every process has a seed of its own."""
     target = Target(backend="fake", options={**NOISE, "speed": str(speed)})
     passes = [
-        measure.clean_pass(
+        sample.clean_pass(
             BACKEND.open(Workload(model=MODEL, batch=BATCH, seed=1000 * seed + index), target), PLAN
         )
         for index in range(processes)

@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from nnprof.errors import NnprofError, Unavailable, UsageError
 from nnprof.exporters import identity, plain
 from nnprof.exporters.axes import back
+from nnprof.exporters.export import METADATA, cached, default_cache, digest, installed, keep
 from nnprof.exporters.int8 import ANYWHERE, Form
-from nnprof.exporters.onnx import METADATA, cached, default_cache, digest, installed, keep
 from nnprof.types import Model
 
 PRECISIONS = ("fp32", "fp16", "int8")

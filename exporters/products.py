@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from nnprof.exporters.export import measuring
 from nnprof.exporters.int8 import ANYWHERE, Form
-from nnprof.exporters.onnx import measuring
 from nnprof.types import Model
 
 _SPREAD = 4.0  # standard deviations of the values that 8 bits hold

@@ -375,7 +375,7 @@ class Reading(_Value, frozen=True, kw_only=True):
 class Energy(_Value, frozen=True, kw_only=True):
     """What each rail carried while a process worked, and while it idled before and after.
 
-    Joules per tile are (busy_w - idle_w)·busy_s / tiles: `nnprof.profiler.energy`.
+    Joules per tile are (busy_w - idle_w)·busy_s / tiles: `nnprof.profiler.timing.energy`.
 
     Attributes:
         busy_w, idle_w: mean power by rail, the idle one over both halves.

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from nnprof.profiler import reconcile, stats
+from nnprof.profiler import stats
+from nnprof.profiler.timing import reconcile
 from nnprof.types import Check, Measurement, Process, Reading
 
 # code → (sentence, advice); both are filled from the check's data.

@@ -98,10 +98,10 @@ class Backend(Protocol):
     """A runtime.
 
     One that works by running programs, and so needs no worker on a board, has the attribute
-    `through_shell = True`, and runs them by `nnprof.profiler.shells.at(target.host)`. One whose
+    `through_shell = True`, and runs them by `place.shells.at(target.host)`. One whose
     code on a processor the cost model knows has the attribute `library`, its name (`sets.sets_of`).
     One that computes nothing has `computes = False`: its workers are not pinned, and need not be
-    alone on a processor (`nnprof.profiler.claims`).
+    alone on a processor (`nnprof.profiler.place.claims`).
     One that runs int8 has the method `int8(target, device) -> nnprof.exporters.int8.Form`: the form
     that is right there, by the facts of the device. Without it the form is that for any runtime.
     """
@@ -163,7 +163,7 @@ class Device(Protocol):
 
 
 class Shell(Protocol):
-    """A place where programs run: this machine, or a board over SSH (`nnprof.profiler.shells`).
+    """A place where programs run: this machine, or a board over SSH (`place.shells`).
 
     It has one folder that is ours. No argument is ever read by a command interpreter.
     """

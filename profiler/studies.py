@@ -15,7 +15,7 @@ from nnprof import registry
 from nnprof.documents import Document
 from nnprof.errors import BadFile, UsageError
 from nnprof.exporters import axes
-from nnprof.exporters.onnx import export, load_model
+from nnprof.exporters.export import export, load_model
 from nnprof.files import AnyPath, write_atomically
 from nnprof.networks import bundled
 from nnprof.networks.families import parse_network

@@ -21,7 +21,8 @@ _CACHE = tempfile.mkdtemp(prefix="nnprof-tests-")
 os.environ["XDG_CACHE_HOME"] = _CACHE
 os.environ["NNPROF_LOCKS"] = _CACHE
 
-from nnprof.profiler import hosts, measure, worker  # noqa: E402  see above
+from nnprof.profiler.timing import sample  # noqa: E402  see above
+from nnprof.profiler.work import hosts, worker  # noqa: E402  see above
 
 # Shells let what they start with & ignore Ctrl-C, which its children inherit; signals are tested.
 for _signal in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -105,7 +106,7 @@ def workers_here(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(hosts, "run_local", run_local)
     # With all that tests have loaded here, a collection takes a while, and nothing is timed.
-    monkeypatch.setattr(measure.gc, "collect", lambda: 0)
+    monkeypatch.setattr(sample.gc, "collect", lambda: 0)
 
 
 @pytest.fixture

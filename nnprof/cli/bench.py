@@ -208,7 +208,8 @@ def _measured(
 
 def _alone(held: ExitStack, what: Target | Path, *, wait: bool) -> None:
     """Have for ourselves what is measured on, or the file that is written."""
-    from nnprof.profiler import claims, results
+    from nnprof.profiler import results
+    from nnprof.profiler.place import claims
 
     told = _LOG.warning if wait else None
     if isinstance(what, Path):
@@ -227,7 +228,8 @@ def _resumed(path: Path, limit_s: float | None) -> tuple[Target, Callable[[], tu
 
 def powered(target: Target, wanted: str | None) -> AbstractContextManager[None]:
     """The board in the power mode asked for; failing that, the one devices.toml wants."""
-    from nnprof.profiler import boards, hosts, powermode
+    from nnprof.profiler.place import boards, powermode
+    from nnprof.profiler.work import hosts
 
     here = target.host == type(target)().host
     wanted = wanted or ("" if here else boards.find(target.host).power_mode)
@@ -238,8 +240,8 @@ def _begin(
     name: str, cells: tuple[Cell, ...], precision: str | None, plan: Plan, out: Path
 ) -> tuple[Run, Path]:
     """A Run of the cells in each precision, with the accuracy that the others than fp32 cost."""
-    from nnprof.profiler import accuracy
-    from nnprof.profiler import bench as sweeps
+    from nnprof.profiler.run import accuracy
+    from nnprof.profiler.run import sweep as sweeps
 
     wanted = accuracy.parse(precision) if precision else ()
     cells, sources = accuracy.in_precisions(cells, wanted)
@@ -255,7 +257,7 @@ def _options(given: list[str] | None, engines: int | None) -> list[str]:
 
 def asked_target(backend: str | None, device: str, threads: int, options: list[str]) -> Target:
     """What --backend, --device, --threads and --option NAME=VALUE mean."""
-    from nnprof.profiler import hosts
+    from nnprof.profiler.work import hosts
 
     pairs = {}
     for text in options:
@@ -309,7 +311,7 @@ def _passes(
     ops: Ops, idle: str | None, protocol: Protocol, telemetry: bool, energy: float
 ) -> dict[str, Any]:
     """What is done beside the clean pass, and in which order, as fields of a plan."""
-    from nnprof.profiler.telemetry import INTERVAL_S
+    from nnprof.profiler.place.watcher import INTERVAL_S
 
     return {
         "op_method": ops.value,
@@ -360,7 +362,7 @@ def _cells(
 
 def _sweep(run: Run, path: Path, shown: Shown) -> bool:
     """Measure, showing each step; False when the user stopped it. All is on disk either way."""
-    from nnprof.profiler import bench as sweeps
+    from nnprof.profiler.run import sweep as sweeps
 
     try:
         for step in sweeps.sweep(run, path):

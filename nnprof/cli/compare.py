@@ -55,9 +55,9 @@ def compare(
     if output is Format.json:
         sys.stdout.write(json_lines(found) + "\n")
     elif output is Format.md:
-        from nnprof.profiler import report
+        from nnprof.profiler.report import rows
 
-        sys.stdout.write(report.comparison_markdown(found))
+        sys.stdout.write(rows.comparison_markdown(found))
     else:
         _print(found)
     gone = found.missing and comparing.MISSING not in (allow or ())
@@ -66,10 +66,10 @@ def compare(
 
 
 def _print(found: Comparison) -> None:
-    from nnprof.profiler import report
+    from nnprof.profiler.report import rows
     from nnprof.terminal import Console
 
     console = Console()
-    console.print(report.comparison_table(found))
-    for line in report.comparison_lines(found):
+    console.print(rows.comparison_table(found))
+    for line in rows.comparison_lines(found):
         console.say(line)

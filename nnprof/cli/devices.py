@@ -13,9 +13,9 @@ from nnprof.cli.bench import BackendName, Options, PowerMode, asked_target, powe
 from nnprof.text import plain
 
 if TYPE_CHECKING:
-    from nnprof.profiler.observer import Effect
+    from nnprof.profiler.place.limits import Roofline
+    from nnprof.profiler.place.watcher import Effect
     from nnprof.profiler.ports import Device
-    from nnprof.profiler.roofline import Roofline
     from nnprof.types import Reading, Target
 
 Name = Annotated[
@@ -63,7 +63,7 @@ def devices(
 
 def _list() -> None:
     from nnprof import registry
-    from nnprof.profiler import boards
+    from nnprof.profiler.place import boards
     from nnprof.terminal import Console, Table
 
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -90,7 +90,7 @@ def _here(device: Device) -> tuple[str, str]:
 def _show(target: Target) -> None:
     """Facts and state of a device, here or far; nothing but a shell is needed there."""
     from nnprof import registry
-    from nnprof.profiler import hosts
+    from nnprof.profiler.work import hosts
 
     device: Device = registry.find("device", target.device)
     if target.host != type(target)().host:
@@ -154,28 +154,30 @@ def _inner(value: Any) -> str:
 
 def _limits(target: Target, *, measure: bool) -> None:
     from nnprof.errors import Unavailable
-    from nnprof.profiler import accuracy, bench, claims, observer, roofline
+    from nnprof.profiler.place import claims, limits, watcher
+    from nnprof.profiler.run import accuracy, machine, sweep
 
     if target.host != type(target)().host and not measure:
         return
     try:
-        environment = bench.probe(target)
+        environment = sweep.probe(target)
     except Unavailable as error:
         _line("runtime", str(error))
         return
     backend = environment["backend"]
     _line("runtime", f"{backend['name']} {backend.get('version') or ''}".rstrip())
-    limits, why = roofline.load(environment, target)
-    effect, _ = observer.load(environment, target)
+    found, why = limits.load(environment, target)
+    effect, _ = watcher.load(environment, target)
     if measure:
         form = accuracy.form_for(target)
         with progress.shown(), claims.held(target):
-            limits, effect = roofline.measure(target, form), observer.measure(target)
-        roofline.save(limits, environment, target)
-        path = observer.save(effect, environment, target)
+            found = machine.measured_limits(target, form)
+            effect = machine.measured_watching(target)
+        limits.save(found, environment, target)
+        path = watcher.save(effect, environment, target)
         sys.stdout.write(f"Kept: {plain(str(path.parents[1]))}\n")
-    if limits:
-        _print(limits)
+    if found:
+        _print(found)
     else:
         told = why or "not measured"
         sys.stdout.write(plain(f"Limits: {told}; nnprof devices --measure") + "\n")

@@ -57,7 +57,7 @@ def export(
     untrained one on random tiles.
     """
     from nnprof.exporters import check
-    from nnprof.exporters import onnx as exporter
+    from nnprof.exporters import export as exporter
     from nnprof.files import write_atomically
     from nnprof.networks import checkpoint
 
@@ -72,7 +72,7 @@ def export(
         check.require_agreement(model, agreement)
         if precision != "fp32":
             from nnprof.exporters.precision import convert
-            from nnprof.profiler.accuracy import calibration
+            from nnprof.profiler.run.accuracy import calibration
 
             calibrated = calibration(Workload(model=model, batch=1))
             form = _form(precision, backend, device)
@@ -85,7 +85,8 @@ def export(
 def _form(precision: str, backend: str | None, device: str | None) -> Form:
     """The form of int8 for what was named; the one that runs right anywhere where nothing was."""
     from nnprof.exporters.int8 import ANYWHERE
-    from nnprof.profiler import accuracy, hosts
+    from nnprof.profiler.run import accuracy
+    from nnprof.profiler.work import hosts
 
     if precision != "int8" or (backend is None and device is None):
         return ANYWHERE

@@ -88,16 +88,16 @@ def _peaks(gflops: float | None, gbytes: float | None) -> Peaks | None:
 
 def show(made: CostModel) -> None:
     """Equations, checks and doubts of a model, at most 80 columns wide."""
-    from nnprof.profiler.costmodel import tables
+    from nnprof.profiler.report import costmodel
     from nnprof.terminal import Console
 
     console = Console()
-    console.say(tables.heading(made), "bold")
-    for table in (tables.terms(made), tables.groups(made)):
+    console.say(costmodel.heading(made), "bold")
+    for table in (costmodel.terms(made), costmodel.groups(made)):
         if table.row_count:
             console.print(table)
             console.print()
-    for line in tables.check_lines(made):
+    for line in costmodel.check_lines(made):
         console.say(line)
-    for line in tables.warning_lines(made):
+    for line in costmodel.warning_lines(made):
         console.say(f"Note: {line}", "yellow")

@@ -62,8 +62,10 @@ def import_(
 ) -> None:
     """Make a Run of times that another tool measured (columns of a table: docs/import.md)."""
     from nnprof.cli.show import print_cells
-    from nnprof.profiler import imports, report, results
-    from nnprof.profiler.tables import Told
+    from nnprof.profiler import results
+    from nnprof.profiler.importers import runs
+    from nnprof.profiler.importers.table import Told
+    from nnprof.profiler.report import rows
     from nnprof.terminal import Console
 
     told = Told(
@@ -74,7 +76,7 @@ def import_(
         precision=precision,
         threads=threads,
     )
-    run = imports.run_from(files, told, onnx, sys.argv[1:], _pairs(rename or []))
+    run = runs.run_from(files, told, onnx, sys.argv[1:], _pairs(rename or []))
     if out is not None and out.suffix != ".json":
         raise UsageError(f"'{out}' is no name for a Run.", "Give one that ends in .json.")
     if out is None:
@@ -84,7 +86,7 @@ def import_(
         results.save(run, out)
     print_cells(run)
     sys.stdout.write("\n")
-    for line in report.check_lines(run):
+    for line in rows.check_lines(run):
         Console().say(f"Note: {line}", "yellow")
     for line in _lines(run):
         Console().say(line)
@@ -102,11 +104,11 @@ def _pairs(words: list[str]) -> dict[str, str]:
 
 
 def _lines(run: Run) -> list[str]:
-    from nnprof.profiler import imports
+    from nnprof.profiler.importers import runs
 
     ops = sum(len(m.ops.ops) for m in run.measurements if m.ops)
     lines = [f"{len(run.measurements)} cells, {ops} op times."]
-    missing = imports.unknowns(run)
+    missing = runs.unknowns(run)
     if missing:
         flags = " ".join(f"--{name}" for name in missing)
         lines.append(f"Unknown: {', '.join(missing)}; tell with {flags}.")

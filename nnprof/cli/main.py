@@ -38,7 +38,7 @@ DEBUG_VARIABLE = "NNPROF_DEBUG"
 BUG = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED, UNREAD = 130, 141  # as shells report an end by SIGINT, and by SIGPIPE
 # What every command imports, and room to work.
-_TRIAL = (sys.executable, "-c", "import numpy, onnx, nnprof.profiler.bench; bytearray(1 << 26)")
+_TRIAL = (sys.executable, "-c", "import numpy, onnx, nnprof.profiler.run.sweep; bytearray(1 << 26)")
 _MOST_LETTERS = 2000  # of a sentence on a terminal
 
 app = typer.Typer(

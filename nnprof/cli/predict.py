@@ -77,9 +77,9 @@ def predict(
     if not partial:
         _refuse(found)
     if output is Format.json:
-        from nnprof.profiler.costmodel import tables
+        from nnprof.profiler.report import costmodel
 
-        sys.stdout.write(json_lines(tables.records(found)) + "\n")
+        sys.stdout.write(json_lines(costmodel.records(found)) + "\n")
         return
     _print(loaded, found, ops=ops, source=", ".join(sorted(sources)))
 
@@ -101,17 +101,17 @@ def _refuse(found: list[Prediction]) -> None:
 
 
 def _print(made: CostModel, found: list[Prediction], *, ops: bool, source: str) -> None:
-    from nnprof.profiler.costmodel import tables
+    from nnprof.profiler.report import costmodel
     from nnprof.terminal import Console
 
     console = Console()
-    console.say(tables.heading(made), "bold")
-    console.print(tables.predictions(found))
+    console.say(costmodel.heading(made), "bold")
+    console.print(costmodel.predictions(found))
     for one in found if ops else ():
         console.print()
         console.say(f"{one.network}, batch {one.batch}", "bold")
-        for table in tables.breakdown(one):
+        for table in costmodel.breakdown(one):
             console.print(table)
             console.print()
-    for line in tables.doubts(made, found, source):
+    for line in costmodel.doubts(made, found, source):
         console.say(line, "yellow")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from nnprof.text import plain
 
 if TYPE_CHECKING:
-    from nnprof.profiler.bench import Step
+    from nnprof.profiler.run.sweep import Step
     from nnprof.terminal import Console
 
 _FIRST_S, _EACH_S = 2.0, 5.0  # before the first line that is not the end of a round, and between
@@ -104,7 +104,7 @@ class _Painted(Shown):
 
 def _estimate(step: Step) -> str:
     from nnprof.profiler import stats
-    from nnprof.profiler.report import digits
+    from nnprof.profiler.report.rows import digits
 
     if step.failure:
         return "failed"

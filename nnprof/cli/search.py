@@ -99,17 +99,17 @@ def _print_lines(lines: Sequence[str]) -> None:
 def _text(candidates: Sequence[Candidate], output: Format) -> str:
     import msgspec
 
-    rows = [msgspec.structs.asdict(one) for one in candidates]
+    found = [msgspec.structs.asdict(one) for one in candidates]
     if output is Format.json:
-        return json_lines(rows) + "\n"
-    from nnprof.profiler import report
+        return json_lines(found) + "\n"
     from nnprof.profiler.costmodel.search import Candidate
+    from nnprof.profiler.report import rows
 
-    return report.as_csv(rows, [field.name for field in msgspec.structs.fields(Candidate)])
+    return rows.as_csv(found, [field.name for field in msgspec.structs.fields(Candidate)])
 
 
 def _lines(found: Found, name: str, least: float, batch: int, *, trained: bool) -> list[str]:
-    from nnprof.profiler.report import digits
+    from nnprof.profiler.report.rows import digits
 
     meeting = [one for one in found.candidates if one.meets != "no"]
     lines = [
@@ -156,7 +156,7 @@ def _print(candidates: Sequence[Candidate], *, trained: bool) -> None:
 
 
 def _fill(table: Table, candidates: Sequence[Candidate], *, trained: bool) -> None:
-    from nnprof.profiler.report import digits
+    from nnprof.profiler.report.rows import digits
 
     for one in candidates:
         low, high = one.low_tiles_per_ms, one.high_tiles_per_ms

@@ -74,62 +74,61 @@ def select(run: Run, batches: list[int]) -> Run:
 
 
 def _text(run: Run, ops: bool, output: Format) -> str:
-    from nnprof.profiler import report
+    from nnprof.profiler.report import rows
     from nnprof.text import json_lines
 
     if output is Format.json:
-        return json_lines(report.op_rows(run) if ops else report.rows(run)) + "\n"
-    rows, columns = (
-        (report.op_rows(run), report.OP_COLUMNS) if ops else (report.rows(run), report.COLUMNS)
-    )
-    write = report.as_csv if output is Format.csv else report.as_markdown
-    return write(rows, columns)
+        return json_lines(rows.op_rows(run) if ops else rows.rows(run)) + "\n"
+    cells, columns = (rows.op_rows(run), rows.OP_COLUMNS) if ops else (rows.rows(run), rows.COLUMNS)
+    write = rows.as_csv if output is Format.csv else rows.as_markdown
+    return write(cells, columns)
 
 
 def print_cells(run: Run) -> None:
     """One line per cell."""
-    from nnprof.profiler import report
+    from nnprof.profiler.report import rows
     from nnprof.terminal import Console
 
     console = Console()
-    for line in report.heading(run):
+    for line in rows.heading(run):
         console.say(line, "bold")
-    console.print(report.cell_table(run))
-    for line in report.conversion_lines(run):
+    console.print(rows.cell_table(run))
+    for line in rows.conversion_lines(run):
         console.say(line)
 
 
 def print_ops(measurement: Measurement, run: Run) -> None:
     """A cell's ops, its kinds of ops, and what they leave unexplained."""
-    from nnprof.profiler import report
+    from nnprof.profiler.report import rows
     from nnprof.terminal import Console
 
     console, work = Console(), measurement.workload
     mark = "" if work.precision == "fp32" else f", {work.precision}"
     console.say(
-        f"{work.model.name}{report.file_mark(run, work.model)}, batch {work.batch}{mark}", "bold"
+        f"{work.model.name}{rows.file_mark(run, work.model)}, batch {work.batch}{mark}", "bold"
     )
     if measurement.ops is not None:
-        console.print(report.op_table(measurement, report.roof(run)))
-        for line in report.limit_lines(run):
+        console.print(rows.op_table(measurement, rows.roof(run)))
+        for line in rows.limit_lines(run):
             console.say(line)
         console.print()
-        console.print(report.kind_table(measurement))
-    for line in report.residual_lines(measurement):
+        console.print(rows.kind_table(measurement))
+    for line in rows.residual_lines(measurement):
         console.say(line)
 
 
 def print_notes(run: Run) -> None:
     """What counts as a tile, failures, warnings, and how the time was spent."""
-    from nnprof.profiler import budget, report
+    from nnprof.profiler.report import rows
+    from nnprof.profiler.run import budget
     from nnprof.terminal import Console
 
     console = Console()
-    for line in report.batch_lines(run):
+    for line in rows.batch_lines(run):
         console.say(line)
-    for line in report.failure_lines(run.failures):
+    for line in rows.failure_lines(run.failures):
         console.say(f"Failed: {line}", "red")
-    for line in (*report.check_lines(run), *report.beside_lines(run)):
+    for line in (*rows.check_lines(run), *rows.beside_lines(run)):
         console.say(f"Note: {line}", "yellow")
     for line in budget.left_out_lines(run):
         console.say(line, "yellow")
@@ -138,9 +137,9 @@ def print_notes(run: Run) -> None:
 
 
 def _summary(run: Run) -> list[str]:
-    from nnprof.profiler import report
+    from nnprof.profiler.report import rows
 
-    saved = report.saved_line(run)
-    drift = [report.drift_line(run)] if run.study.plan.protocol == "loop" else []
-    special = [*report.accuracy_lines(run), *report.idle_lines(run), *report.energy_lines(run)]
-    return [*special, *drift, *([saved] if saved else []), report.timed_line(run)]
+    saved = rows.saved_line(run)
+    drift = [rows.drift_line(run)] if run.study.plan.protocol == "loop" else []
+    special = [*rows.accuracy_lines(run), *rows.idle_lines(run), *rows.energy_lines(run)]
+    return [*special, *drift, *([saved] if saved else []), rows.timed_line(run)]

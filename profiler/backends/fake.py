@@ -32,8 +32,9 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, OutOfMemory, UsageError
-from nnprof.exporters.onnx import FLOOR
-from nnprof.profiler import inputs, opgraph, ports
+from nnprof.exporters.export import FLOOR
+from nnprof.profiler import inputs, ports
+from nnprof.profiler.graph import opgraph
 from nnprof.profiler.ports import Arrays, OpNode, Part
 from nnprof.types import OpPass, Target, Workload
 

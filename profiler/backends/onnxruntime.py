@@ -26,8 +26,10 @@ from numpy.typing import NDArray
 from nnprof.errors import BadFile, NnprofError, Unavailable, UsageError
 from nnprof.exporters import plain
 from nnprof.exporters.int8 import Form, on_processor, signed
-from nnprof.profiler import inputs, opgraph, ortjson
+from nnprof.profiler import inputs
 from nnprof.profiler.backends.refusals import first_line, translated
+from nnprof.profiler.graph import opgraph
+from nnprof.profiler.importers import ort_profile
 from nnprof.profiler.ports import Arrays, OpNode, Part, arrays_like
 from nnprof.types import OpPass, Target, Workload
 
@@ -244,7 +246,7 @@ class OrtSession(_Bound):
         if self._cut is None:
             import onnx
 
-            from nnprof.profiler import isolate
+            from nnprof.profiler.graph import cut
 
             with tempfile.TemporaryDirectory() as folder, _translated(self._workload):
                 options = self._options()
@@ -253,7 +255,7 @@ class OrtSession(_Bound):
                 model = onnx.load(Path(folder, "optimised.onnx"))
                 plain.keep_inputs(model, self._tiles)
                 plain.make_dense(model)
-                watched = isolate.with_all_tensors(model).SerializeToString()
+                watched = cut.with_all_tensors(model).SerializeToString()
                 session = self._load(self._options(optimise=False), watched)
                 outputs = session.get_outputs()
                 strange = sorted({one.type for one in outputs} - set(_TENSORS))
@@ -271,31 +273,31 @@ class OrtSession(_Bound):
 
     def alone(self, copies: Mapping[str, int]) -> Iterator[tuple[str, Part]]:
         """Each op as a session of its own, with the weights and inputs it really had."""
-        from nnprof.profiler import isolate
+        from nnprof.profiler.graph import cut
 
-        cut = self._anatomy()
+        whole = self._anatomy()
         index_of = {node.key: index for index, node in enumerate(self.graph())}
         for key, count in copies.items():
             with _cut_up(self._workload):
-                part = isolate.carve(cut.model, index_of[key], cut.tensors, count)
+                part = cut.carve(whole.model, index_of[key], whole.tensors, count)
             yield key, self._part(part)
 
     def beginnings(self) -> Iterator[Part]:
         """The network up to each node."""
-        from nnprof.profiler import isolate
+        from nnprof.profiler.graph import cut
 
-        cut = self._anatomy()
-        for index in range(len(cut.model.graph.node)):
+        whole = self._anatomy()
+        for index in range(len(whole.model.graph.node)):
             with _cut_up(self._workload):
-                part = isolate.beginning(cut.model, index, cut.tensors)
+                part = cut.beginning(whole.model, index, whole.tensors)
             yield self._part(part)
 
     def _part(self, model: Any) -> Part:
-        cut = self._anatomy()
+        whole = self._anatomy()
         with _translated(self._workload):
             # What was cut out of an optimised graph must run as it stands.
             session = self._load(self._options(optimise=False), model.SerializeToString())
-            return _Bound(session, self._bind(session, cut.tensors), self._workload)
+            return _Bound(session, self._bind(session, whole.tensors), self._workload)
 
     def op_times(self, budget_s: float) -> OpPass:
         """ONNX Runtime's own profile: integer microseconds, distorting, in a session of its own."""
@@ -310,13 +312,13 @@ class OrtSession(_Bound):
                 "Leave them out: --ops none.",
             )
         events, (first_s, *latencies_s) = self._profile(budget_s)
-        runs = ortjson.inferences(events, "ONNX Runtime's profile")[-len(latencies_s) :]
+        runs = ort_profile.inferences(events, "ONNX Runtime's profile")[-len(latencies_s) :]
         if launched := runs[0].launched:
             raise Unavailable(
                 f"ONNX Runtime times only the launches of {launched}, not the work.",
                 "Use a build of it that has --enable_cuda_profiling, or --ops none.",
             )
-        ops = ortjson.op_times(ortjson.alike(runs), nodes)
+        ops = ort_profile.op_times(ort_profile.alike(runs), nodes)
         return OpPass(
             method="runtime",
             latency_s=median(latencies_s),

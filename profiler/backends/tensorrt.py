@@ -31,12 +31,13 @@ from numpy.typing import NDArray
 
 from nnprof.errors import CellError, OutOfMemory, Unavailable, UsageError
 from nnprof.exporters import tensorrt as engines
+from nnprof.exporters.export import FLOOR
 from nnprof.exporters.int8 import Form, signed
-from nnprof.exporters.onnx import FLOOR
 from nnprof.exporters.tensorrt import Recipe
-from nnprof.profiler import inputs, trtjson
+from nnprof.profiler import inputs
+from nnprof.profiler.importers import trtexec_json
+from nnprof.profiler.importers.trtexec_json import LayerTime, Profile
 from nnprof.profiler.ports import Arrays, OpNode, Part
-from nnprof.profiler.trtjson import LayerTime, Profile
 from nnprof.types import OpPass, OpTime, Target, Workload
 
 if TYPE_CHECKING:
@@ -349,8 +350,8 @@ class TensorrtSession:
         finally:
             self._context = clean
         proto = onnx.load(self._workload.model.path, load_external_data=False)
-        ops = trtjson.op_times(
-            profile_of(rows[1:]), self._inspect(context), trtjson.onnx_types(proto)
+        ops = trtexec_json.op_times(
+            profile_of(rows[1:]), self._inspect(context), trtexec_json.onnx_types(proto)
         )
         self._ops = OpPass(
             method="runtime",
@@ -360,13 +361,13 @@ class TensorrtSession:
         )
         return self._ops
 
-    def _inspect(self, context: trt.IExecutionContext) -> trtjson.Engine:
+    def _inspect(self, context: trt.IExecutionContext) -> trtexec_json.Engine:
         import tensorrt as trt
 
         inspector = self._engine.create_engine_inspector()
         inspector.execution_context = context  # with it, shapes are those of this batch
         text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
-        return trtjson.read_engine(text.encode(), "The engine inspector's answer")
+        return trtexec_json.read_engine(text.encode(), "The engine inspector's answer")
 
     def alone(self, copies: Mapping[str, int]) -> Iterator[tuple[str, Part]]:  # noqa: ARG002
         """Not to be had."""

@@ -30,8 +30,9 @@ from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, Unavailable, UsageError
 from nnprof.exporters.torch import rebuild
-from nnprof.profiler import inputs, opgraph, ports
+from nnprof.profiler import inputs, ports
 from nnprof.profiler.backends.refusals import translated
+from nnprof.profiler.graph import opgraph
 from nnprof.profiler.ports import Arrays, OpNode, Part, arrays_like
 from nnprof.types import OpPass, OpTime, Target, Workload
 

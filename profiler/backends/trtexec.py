@@ -41,13 +41,15 @@ from numpy.typing import NDArray
 from nnprof.errors import BadFile, Unavailable, WorkerCrashed
 from nnprof.exporters import identity
 from nnprof.exporters import tensorrt as engines
+from nnprof.exporters.export import FLOOR
 from nnprof.exporters.int8 import Form, signed
-from nnprof.exporters.onnx import FLOOR
 from nnprof.exporters.tensorrt import Recipe
-from nnprof.profiler import inputs, shells, trtjson
+from nnprof.profiler import inputs
 from nnprof.profiler.backends.tensorrt import NO_PARTS, Choices, node_of, on_gpu
+from nnprof.profiler.importers import trtexec_json
+from nnprof.profiler.importers.trtexec_log import ERROR, Version, version_of
+from nnprof.profiler.place import shells
 from nnprof.profiler.ports import Arrays, OpNode, Part, Shell
-from nnprof.profiler.trtlog import ERROR, Version, version_of
 from nnprof.types import Model, OpPass, Target, Workload
 
 _PLACES = ("trtexec", "/usr/src/tensorrt/bin/trtexec")  # on PATH; where JetPack puts it
@@ -297,7 +299,7 @@ class TrtexecSession:
         if gap_s:
             flags.append(f"--idleTime={gap_s * 1e3:g}")
         (times,) = self._run(flags, "exportTimes")
-        return [query.latency_s for query in trtjson.read_times(times, "trtexec's answer")]
+        return [query.latency_s for query in trtexec_json.read_times(times, "trtexec's answer")]
 
     def sample(self, loops: int) -> float:
         """Seconds of the next `loops` inferences that trtexec timed; those after a pause."""
@@ -344,10 +346,10 @@ class TrtexecSession:
             flags = ["--warmUp=0", "--iterations=20", f"--duration={budget_s:g}"]
             flags += [f"--loadInputs={self._tiles}"]
             times, layers = self._run(flags, "exportProfile", "exportLayerInfo")
-            profile = trtjson.read_profile(times, "trtexec's profile")
-            engine = trtjson.read_engine(layers, "trtexec's layers")
+            profile = trtexec_json.read_profile(times, "trtexec's profile")
+            engine = trtexec_json.read_engine(layers, "trtexec's layers")
             proto = onnx.load(self._workload.model.path, load_external_data=False)
-            ops = trtjson.op_times(profile, engine, trtjson.onnx_types(proto))
+            ops = trtexec_json.op_times(profile, engine, trtexec_json.onnx_types(proto))
             self._profile = OpPass(
                 method="runtime",
                 # With its profiler on, trtexec reports no latency: "extra synchronizations".

@@ -1,1 +1,5 @@
-"""Time as a sum of physical terms: fitted from Runs, read by people, judged on held-out data."""
+"""Ops as numbers → a fitted model of their time → predictions, search, and what to measure next.
+
+Imports all rooms but `report`, and measures nothing itself.
+A new feature goes into `features`, a new group of ops into `lowering` or `onnx_rules`.
+"""

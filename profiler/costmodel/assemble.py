@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from nnprof.errors import UsageError
-from nnprof.profiler import counts
 from nnprof.profiler.costmodel import (
     audit,
     features,
@@ -40,6 +39,7 @@ from nnprof.profiler.costmodel.model import (
     fitted_in,
 )
 from nnprof.profiler.costmodel.work import Work
+from nnprof.profiler.graph import counts
 
 _LOG = logging.getLogger(__name__)
 Array = NDArray[np.float64]

@@ -15,11 +15,13 @@ from msgspec import to_builtins
 from nnprof.errors import UsageError
 from nnprof.files import foreign
 from nnprof.networks.families import parse_network
-from nnprof.profiler import checks, reconcile, results, roofline, stats
+from nnprof.profiler import checks, results, stats
 from nnprof.profiler.costmodel import fit, kernels, work
 from nnprof.profiler.costmodel.fit import Rows
 from nnprof.profiler.costmodel.model import Source
 from nnprof.profiler.costmodel.work import Work
+from nnprof.profiler.place import limits
+from nnprof.profiler.timing import reconcile
 from nnprof.types import Measurement, OpTime, Run, Target
 
 LEAST_ASKED = 19  # networks that an interval is calibrated with; fewer are too few for 90 %
@@ -58,7 +60,7 @@ class Measured(NamedTuple):
     precision: str
     device: dict[str, object]
     sources: tuple[Source, ...]
-    roof: roofline.Roofline | None
+    roof: limits.Roofline | None
     idle: dict[str, set[str]]
     lowering: str = ""
     notes: tuple[str, ...] = ()
@@ -89,7 +91,7 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
     """The same for Runs in memory."""
     cells = _cells(runs)
     first, environment = cells[0], runs[0].environment
-    roof = roofline.stated(environment)
+    roof = limits.stated(environment)
     timed = [_timed(cell) for cell in cells]
     device = dict(environment.get("device") or {})
     rules = kernels.lowering_of(first.target) or lowering_of(timed, device)

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from nnprof.errors import UsageError
-from nnprof.profiler import counts, inputs, opgraph
+from nnprof.profiler import inputs
 from nnprof.profiler.costmodel import kernels, work
 from nnprof.profiler.costmodel.work import BLOCKS, Work
+from nnprof.profiler.graph import counts, opgraph
 from nnprof.profiler.ports import OpNode
 from nnprof.types import Workload
 

@@ -6,8 +6,8 @@ Multiplication Background guide). Where the code is known, its features.
 
 from __future__ import annotations
 
-from nnprof.profiler import counts
 from nnprof.profiler.costmodel import features
+from nnprof.profiler.graph import counts
 
 MOVING = ("other", "reorder", "view")  # kinds that compute next to nothing
 _VIEWS = frozenset(name.lower() for name in counts.VIEWS)

@@ -36,8 +36,8 @@ from nnprof.networks.spec import (
     Pool,
     infer_shapes,
 )
-from nnprof.profiler import counts, opgraph
 from nnprof.profiler.costmodel import kernels
+from nnprof.profiler.graph import counts, opgraph
 from nnprof.profiler.ports import OpNode
 from nnprof.types import OpTime
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from nnprof.exporters import identity, plain
-from nnprof.profiler import counts, isolate
+from nnprof.profiler.graph import counts, cut
 from nnprof.profiler.ports import OpNode
 
 _KINDS = {
@@ -65,7 +65,7 @@ def read(optimised: Any, original: Path, tensors: Mapping[str, NDArray[Any]]) ->
     import onnx
 
     asked = onnx.load(original, load_external_data=False).graph.node
-    weights = isolate.weights_of(optimised)
+    weights = cut.weights_of(optimised)
     ran = optimised.graph.node
     return tuple(
         _describe(node, origin, tensors, weights)
@@ -95,7 +95,7 @@ def asked(path: Path, tiles: Mapping[str, NDArray[Any]]) -> tuple[OpNode, ...]:
         value.type.tensor_type.ClearField("shape")
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     tensors = {**_hollow(graph.value_info), **_hollow(graph.output), **tiles}
-    weights = isolate.weights_of(model)
+    weights = cut.weights_of(model)
     return tuple(_as_asked(node, tensors, weights) for node in model.graph.node)
 
 
@@ -140,10 +140,10 @@ def _describe(
         op=node.op_type,
         kind=kind_of(node.op_type),
         origin=origin,
-        key=isolate.key_of(node, tensors, weights),
+        key=cut.key_of(node, tensors, weights),
         inputs=inputs,
         outputs=outputs,
-        flops=counts.flops(node.op_type, inputs, outputs, isolate.attributes_of(node)),
+        flops=counts.flops(node.op_type, inputs, outputs, cut.attributes_of(node)),
         bytes_in=sum(array.nbytes for array in flowing),
         bytes_out=sum(array.nbytes for array in made),
         bytes_weights=sum(array.nbytes for array in constant),

@@ -20,11 +20,11 @@ from typing import Any
 import msgspec
 
 from nnprof.errors import BadFile, UsageError
-from nnprof.exporters.onnx import load_model
-from nnprof.profiler import ortjson, sources, tables, trtjson, trtlog
-from nnprof.profiler.ortjson import Inference
-from nnprof.profiler.tables import METHOD, NO_PLAN, UNKNOWN, Told
-from nnprof.profiler.trtlog import Log
+from nnprof.exporters.export import load_model
+from nnprof.profiler.importers import ort_profile, sources, table, trtexec_json, trtexec_log
+from nnprof.profiler.importers.ort_profile import Inference
+from nnprof.profiler.importers.table import METHOD, NO_PLAN, UNKNOWN, Told
+from nnprof.profiler.importers.trtexec_log import Log
 from nnprof.types import (
     Cell,
     Check,
@@ -107,14 +107,16 @@ def _read(path: Path) -> _File:
 
 def _form(path: Path, text: str) -> str:
     """Told by how it begins, since a file that is cut off is one all the same."""
-    if trtlog.is_log(text):
+    if trtexec_log.is_log(text):
         return _LOG
     start = text[:_START].lstrip()
     if start.startswith("<"):
         raise BadFile(f"{path} is a web page or XML.", "Save the table as CSV, and import that.")
     if start[:1] not in ("[", "{"):
         return "table"
-    form = trtjson.kind_of_file(start) or ("onnx runtime" if ortjson.is_profile(start) else "")
+    form = trtexec_json.kind_of_file(start) or (
+        "onnx runtime" if ort_profile.is_profile(start) else ""
+    )
     if not form and start.startswith("{") and '"measurements"' in text:
         raise UsageError(f"{path} is a Run already.", f"Show it with: nnprof show {path}")
     if not form:
@@ -193,11 +195,11 @@ def _tables(
 ) -> tuple[tuple[Measurement, ...], tuple[str, ...], str | None]:
     if onnx is not None:
         raise UsageError("A table names its networks itself.", "Leave --onnx out.")
-    read = [tables.parse(file.text, str(file.path), rename) for file in files]
-    rows = tables.chosen([row for table in read for row in table.rows], told)
-    ignored = tuple(dict.fromkeys(name for table in read for name in table.ignored))
+    read = [table.parse(file.text, str(file.path), rename) for file in files]
+    rows = table.chosen([row for read in read for row in read.rows], told)
+    ignored = tuple(dict.fromkeys(name for read in read for name in read.ignored))
     version = next((row.version for row in rows if row.version), None)
-    return tables.measurements(rows), ignored, version
+    return table.measurements(rows), ignored, version
 
 
 # --- JSON -----------------------------------------------------------------------------------------
@@ -218,12 +220,12 @@ def _engine(files: Sequence[_File], told: Told, onnx: Path | None) -> Measuremen
             f"{files[0].path} has layers, but no times.",
             "Give the file of --exportProfile or of --exportTimes, too.",
         )
-    engine = trtjson.read_engine(layers.text, str(layers.path)) if layers else None
+    engine = trtexec_json.read_engine(layers.text, str(layers.path)) if layers else None
     ops = None
     if profile:
-        read = trtjson.read_profile(profile.text, str(profile.path))
+        read = trtexec_json.read_profile(profile.text, str(profile.path))
         seconds = sum(layer.mean_s for layer in read.layers)
-        timed = trtjson.op_times(read, engine, _types(onnx))
+        timed = trtexec_json.op_times(read, engine, _types(onnx))
         ops = OpPass(method="runtime", latency_s=seconds, ops=timed)
     samples, facts = _queries(times) if times else (None, {})
     ports = {port.name: port.shape for port in engine.inputs} if engine else {}
@@ -231,8 +233,8 @@ def _engine(files: Sequence[_File], told: Told, onnx: Path | None) -> Measuremen
         files[0].path,
         told,
         model,
-        batch=(_declared(model, ports) or trtjson.batch_of(engine)) if engine else None,
-        runtime=trtjson.RUNTIME,
+        batch=(_declared(model, ports) or trtexec_json.batch_of(engine)) if engine else None,
+        runtime=trtexec_json.RUNTIME,
         samples=samples or (ops.latency_s if ops else 0.0,),
         stand_in=None if samples else "the sum of its layers",
         ops=ops,
@@ -251,7 +253,7 @@ def _declared(model: Model, shapes: Mapping[str, Sequence[int]]) -> int | None:
 
 def _queries(times: _File) -> tuple[tuple[float, ...], dict[str, Any]]:
     """GPU compute time of each inference; copies stand beside it, as trtexec 11 has it."""
-    queries = trtjson.read_times(times.text, str(times.path))
+    queries = trtexec_json.read_times(times.text, str(times.path))
     if min(query.compute_s for query in queries) <= 0:
         raise BadFile(f"{times.path} has an inference that took no time.", "Measure again.")
     facts = {
@@ -268,16 +270,16 @@ def _logs(
     files: Sequence[_File], told: Told, onnx: Path | None
 ) -> tuple[tuple[Measurement, ...], str | None]:
     """A cell of each log, and the version of TensorRT; logs of one GPU and one version."""
-    logs = [trtlog.read(file.text, str(file.path)) for file in files]
+    logs = [trtexec_log.read(file.text, str(file.path)) for file in files]
     places = {(log.device, log.version) for log in logs}
     if len(places) > 1:
         listed = ", ".join(
-            f"{device or 'an unknown GPU'} with TensorRT {trtlog.dotted(version) or 'unknown'}"
+            f"{device or 'an unknown GPU'} with TensorRT {trtexec_log.dotted(version) or 'unknown'}"
             for device, version in sorted(places, key=str)
         )
         raise UsageError(f"These logs are of several places: {listed}.", "Import one at a time.")
     cells = tuple(_logged(file, log, told, onnx) for file, log in zip(files, logs, strict=True))
-    return cells, trtlog.dotted(logs[0].version)
+    return cells, trtexec_log.dotted(logs[0].version)
 
 
 def _logged(file: _File, log: Log, told: Told, onnx: Path | None) -> Measurement:
@@ -291,7 +293,7 @@ def _logged(file: _File, log: Log, told: Told, onnx: Path | None) -> Measurement
     model = _model(file.path, told, onnx)
     ops = None
     if log.profile:
-        timed = trtjson.op_times(log.profile, None, _types(onnx))
+        timed = trtexec_json.op_times(log.profile, None, _types(onnx))
         ops = OpPass(method="runtime", latency_s=sum(op.seconds for op in timed), ops=timed)
     known = {"repetitions": log.queries, **{f"{one}_s": log.compute.get(one) for one in _SPREAD}}
     facts = {"loops": 1, "transfers": "outside", **known, **log.facts} if log.compute else {}
@@ -299,8 +301,8 @@ def _logged(file: _File, log: Log, told: Told, onnx: Path | None) -> Measurement
         file.path,
         told,
         model,
-        batch=_declared(model, log.inputs) or trtlog.batch_of(log),
-        runtime=trtjson.RUNTIME,
+        batch=_declared(model, log.inputs) or trtexec_log.batch_of(log),
+        runtime=trtexec_json.RUNTIME,
         samples=(log.compute["median"],) if log.compute else (ops.latency_s if ops else 0.0,),
         stand_in=None if log.compute else "the sum of its layers",
         ops=ops,
@@ -311,8 +313,8 @@ def _logged(file: _File, log: Log, told: Told, onnx: Path | None) -> Measurement
 
 def _profile(file: _File, told: Told, onnx: Path | None) -> tuple[Measurement, ...]:
     """A cell for each batch that the session ran."""
-    every = ortjson.read(file.text, str(file.path))
-    same = ortjson.alike(every)
+    every = ort_profile.read(file.text, str(file.path))
+    same = ort_profile.alike(every)
     model = _model(file.path, told, onnx)
     groups: dict[Any, list[Inference]] = defaultdict(list)
     for one in same:
@@ -328,7 +330,7 @@ def _profile(file: _File, told: Told, onnx: Path | None) -> tuple[Measurement, .
 def _shown(run: Inference, model: Model, onnx: Path | None) -> int | None:
     """The batch of a run: the side that the network's file calls it, or as the shapes show."""
     if onnx is None:
-        return ortjson.batch_of(run)
+        return ort_profile.batch_of(run)
     import onnx as library
 
     ran = {(node.name, node.op): node.inputs for node in run.nodes}
@@ -339,7 +341,7 @@ def _shown(run: Inference, model: Model, onnx: Path | None) -> int | None:
             # Optional inputs that are left out shift those behind: then the sides differ.
             if name in model.axes and _fits(shape, declared[name]):
                 return shape[model.axes[name]]
-    return ortjson.batch_of(run)
+    return ort_profile.batch_of(run)
 
 
 def _fits(shape: Sequence[int], declared: Sequence[int | str]) -> bool:
@@ -394,7 +396,7 @@ def _session(
         told,
         model,
         batch=batch,
-        runtime=ortjson.RUNTIME,
+        runtime=ort_profile.RUNTIME,
         samples=kept or ((ops.latency_s,) if ops else ()),
         warmups=first,
         stand_in="the time of runs that the profiler watched" if kept else "the sum of its ops",
@@ -416,7 +418,7 @@ def _watched(
                 "Profile with a build of ONNX Runtime that has --enable_cuda_profiling.",
             )
         return None, [Check(code="launches_only", data={"provider": provider})]
-    timed = ortjson.op_times(runs, ())
+    timed = ort_profile.op_times(runs, ())
     latency_s = median(seconds) if seconds else sum(op.seconds for op in timed)
     overlap = [Check(code="ops_overlap")] if any(run.overlap for run in runs) else []
     return OpPass(method="runtime", latency_s=latency_s, ops=timed), overlap
@@ -427,7 +429,7 @@ def _types(onnx: Path | None) -> Mapping[str, str]:
         return {}
     import onnx as library
 
-    return trtjson.onnx_types(library.load(onnx, load_external_data=False))
+    return trtexec_json.onnx_types(library.load(onnx, load_external_data=False))
 
 
 def _measured(
@@ -495,6 +497,6 @@ def _batch(path: Path, told: Told, shown: int | None, model: Model) -> tuple[int
 
 def _model(path: Path, told: Told, onnx: Path | None) -> Model:
     if onnx is None:
-        return tables.named_model(told.network or _SUFFIXES.sub("", path.name) or path.name)
+        return table.named_model(told.network or _SUFFIXES.sub("", path.name) or path.name)
     model = load_model(onnx)
     return msgspec.structs.replace(model, name=told.network) if told.network else model

@@ -20,7 +20,8 @@ import msgspec
 
 from nnprof.errors import BadFile, UsageError
 from nnprof.networks.families import parse_network
-from nnprof.profiler import counts, opgraph, sheets, sources
+from nnprof.profiler.graph import counts, opgraph
+from nnprof.profiler.importers import sheets, sources
 from nnprof.types import (
     Check,
     Measurement,

@@ -26,7 +26,9 @@ from typing import Any
 import msgspec
 
 from nnprof.errors import BadFile
-from nnprof.profiler import counts, opgraph, ports, sources
+from nnprof.profiler import ports
+from nnprof.profiler.graph import counts, opgraph
+from nnprof.profiler.importers import sources
 from nnprof.profiler.ports import OpNode
 from nnprof.types import OpTime
 

@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 import msgspec
 
 from nnprof.errors import BadFile
-from nnprof.profiler.trtjson import LayerTime, Profile
+from nnprof.profiler.importers.trtexec_json import LayerTime, Profile
 
 Version = tuple[int, ...]
 Shape = tuple[int, ...]

@@ -29,7 +29,7 @@ def folder() -> Path:
 def held(target: Target, wait: Callable[[str], None] | None = None) -> Iterator[tuple[str, ...]]:
     """Have for ourselves what the workers of a target here are pinned to; others that measure.
 
-    A board has a lock of its own (`nnprof.profiler.ssh`), and what computes nothing needs none.
+    A board has a lock of its own (`ssh`), and what computes nothing needs none.
 
     Raises:
         Busy: another nnprof measures there, and `wait` is None (see `nnprof.locks.held`).

@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from nnprof._version import __version__
+from nnprof.profiler.place.shells import is_driven
 from nnprof.profiler.ports import Backend, Device
-from nnprof.profiler.shells import is_driven
 from nnprof.types import Target
 
 _PACKAGES = ("numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "torch", "tensorrt", "openvino")

@@ -13,7 +13,7 @@ import sys
 from importlib import import_module
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
-_START = "from nnprof.profiler.lifeline import begin; begin()"
+_START = "from nnprof.profiler.place.lifeline import begin; begin()"
 _ORPHANED = 70  # nobody reads it
 
 

@@ -8,28 +8,17 @@ by the same workers as everything else, and kept by the machine and its state (`
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import msgspec
 
-from nnprof.errors import BadFile, NnprofError, UsageError
-from nnprof.exporters.int8 import ANYWHERE, Form
-from nnprof.profiler import counts, kept
-from nnprof.types import Model, OpTime, Plan, Target, Workload
-
-_LOG = logging.getLogger(__name__)
-# Values of float32 that the stream reads, and writes as many: from L1 to beyond any last cache.
-_STREAMS = (1 << 12, 1 << 16, 1 << 19, 1 << 22, 1 << 25, 1 << 27)
-_SIDE = 1024  # of the products' square matrices
-_PRODUCTS = 5  # of a chain: one alone has what goes in and comes out beside it
-_PROCESSES = 3
-_PLAN = Plan(sample_s=0.4, warmup_s=0.1, op_method="none")
-_LIMIT_S = 120.0
+from nnprof.errors import BadFile
+from nnprof.profiler.graph import counts
+from nnprof.profiler.place import kept
+from nnprof.types import OpTime, Target
 
 
 class Roofline(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,31 +88,6 @@ def precision_of(op: OpTime) -> str:
     return {1: "int8", 2: "fp16"}.get(min(sizes, default=4), "fp32")
 
 
-def measure(target: Target, form: Form = ANYWHERE) -> Roofline:
-    """Measure the limits of a target, int8 in that form; takes about a minute.
-
-    Raises:
-        NnprofError: the target is not here, or its clock does not tell a product or any stream from
-            an empty call.
-    """
-    from nnprof.exporters.onnx import chain_model, identity_model, stream_model
-    from nnprof.profiler.worker import CHAIN
-
-    ones_s = _times_s(identity_model(), target)
-    launch_s = max((min(_times_s(chain_model(CHAIN), target)) - min(ones_s)) / (CHAIN - 1), 0.0)
-    call_s = min(ones_s) - launch_s
-    peaks = _peaks(target, form)
-    streams_s = {2 * 4 * one: min(_times_s(stream_model(one), target)) for one in _STREAMS}
-    rates = bandwidths(streams_s, call_s, max(ones_s) - min(ones_s))
-    if "fp32" not in peaks or not rates:
-        what = "a matrix product" if "fp32" not in peaks else "any stream"
-        raise UsageError(
-            f"The limits cannot be measured: {what} took no longer than an empty call.",
-            "Measure again when nothing else runs.",
-        )
-    return Roofline(flops_per_s=peaks.pop("fp32"), bandwidths=rates, launch_s=launch_s, peaks=peaks)
-
-
 def bandwidths(
     streams_s: Mapping[int, float], call_s: float, spread_s: float
 ) -> tuple[tuple[int, float], ...]:
@@ -138,54 +102,6 @@ def bandwidths(
         for moved, seconds in sorted(streams_s.items())
         if seconds - call_s > least_s
     )
-
-
-def _peaks(target: Target, form: Form) -> dict[str, float]:
-    """FLOP/s by precision, from the products that a long chain has more than a single one.
-
-    Precisions that the runtime refuses are left out, as are those of which the chain was no slower.
-    """
-    from nnprof.exporters.precision import PRECISIONS
-    from nnprof.exporters.products import product_model
-
-    found = {}
-    for precision in PRECISIONS:
-        try:
-            one_s, all_s = (
-                min(_times_s(product_model(_SIDE, count, precision, form), target))
-                for count in (1, _PRODUCTS)
-            )
-        except NnprofError as error:
-            if precision == "fp32":
-                raise
-            _LOG.info("limits: no peak of %s: %s", precision, error.reason)
-            continue
-        if all_s > one_s:
-            found[precision] = (_PRODUCTS - 1) * 2 * _SIDE**3 / (all_s - one_s)
-    return found
-
-
-def _times_s(model: Model, target: Target) -> list[float]:
-    """Medians of a few fresh processes. A limit is the fastest: what was reached, not the usual."""
-    from nnprof.exporters.onnx import chain_model, identity_model
-    from nnprof.profiler import hosts
-    from nnprof.profiler.worker import CHAIN, Measure, Measured
-
-    job = Measure(
-        workload=Workload(model=model, batch=model.fixed_batch or 1, precision=model.precision),
-        target=target,
-        plan=_PLAN,
-        floor=identity_model(),
-        chain=chain_model(CHAIN),
-        ops=False,
-    )
-    _LOG.info("limits: the fastest of %d processes, %s", _PROCESSES, model.name)
-    times = []
-    for _ in range(_PROCESSES):
-        answer = hosts.run(job, _LIMIT_S)
-        assert isinstance(answer, Measured)  # noqa: S101  a worker answers in kind
-        times.append(median(answer.samples_s))
-    return times
 
 
 def save(limits: Roofline, environment: Mapping[str, Any], target: Target) -> Path:

@@ -16,9 +16,9 @@ import platformdirs
 
 from nnprof.errors import Unavailable, WorkerTimeout
 from nnprof.exporters.identity import sha256_of
-from nnprof.profiler import lifeline
+from nnprof.profiler.place import lifeline
+from nnprof.profiler.place.ssh import SshShell, Way
 from nnprof.profiler.ports import Shell
-from nnprof.profiler.ssh import SshShell, Way
 from nnprof.types import Target
 
 _WAY = "NNPROF_WAY"

@@ -37,7 +37,7 @@ from nnprof.errors import (
     WorkerTimeout,
 )
 from nnprof.exporters.identity import sha256_of
-from nnprof.profiler.boards import Board
+from nnprof.profiler.place.boards import Board
 
 _OPTIONS = {
     "BatchMode": "yes",  # nobody is asked for a password in mid-sweep

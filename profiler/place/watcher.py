@@ -6,7 +6,6 @@ Measured once per machine and state, and kept as its limits are
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,16 +13,12 @@ from statistics import fmean, median, stdev
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 
-from nnprof.profiler import kept, stats
-from nnprof.profiler.telemetry import INTERVAL_S
-from nnprof.types import Plan, Target
+from nnprof.profiler import stats
+from nnprof.profiler.place import kept
+from nnprof.types import Target
 
-_LOG = logging.getLogger(__name__)
-_PAIRS = 12
-_PLAN = Plan(sample_s=0.5, op_method="none")
-_LIMIT_S = 120.0
+INTERVAL_S = 0.5  # between readings of the device
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,40 +53,6 @@ def of(pairs: Sequence[tuple[float, float]]) -> Effect:
         pairs=len(logs),
         latency_s=median(alone for _, alone in pairs),
     )
-
-
-def measure(target: Target) -> Effect:
-    """Measure it with the bundled network, batch 1, where it would show most; half a minute.
-
-    Raises:
-        NnprofError: the target is not here.
-    """
-    pairs = []
-    for number in range(_PAIRS):
-        _LOG.info("telemetry's cost: pair %d of %d", number + 1, _PAIRS)
-        order = (True, False) if number % 2 else (False, True)
-        times = {watched: _latency_s(target, watched=watched) for watched in order}
-        pairs.append((times[True], times[False]))
-    return of(pairs)
-
-
-def _latency_s(target: Target, *, watched: bool) -> float:
-    from nnprof.exporters.onnx import chain_model, identity_model
-    from nnprof.profiler import hosts, studies
-    from nnprof.profiler.worker import CHAIN, Measure, Measured
-
-    (cell,) = studies.bundled_cells(target, (1,))
-    job = Measure(
-        workload=cell.workload,
-        target=target,
-        plan=replace(_PLAN, telemetry_s=INTERVAL_S if watched else 0.0),
-        floor=identity_model(),
-        chain=chain_model(CHAIN),
-        ops=False,
-    )
-    answer = hosts.run(job, _LIMIT_S)
-    assert isinstance(answer, Measured)  # noqa: S101  a worker answers in kind
-    return median(answer.samples_s)
 
 
 def save(effect: Effect, environment: Mapping[str, Any], target: Target) -> Path:

@@ -12,8 +12,10 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from nnprof.profiler import checks, energy, roofline, stats
-from nnprof.profiler.roofline import Roofline
+from nnprof.profiler import checks, stats
+from nnprof.profiler.place import limits
+from nnprof.profiler.place.limits import Roofline
+from nnprof.profiler.timing import energy
 from nnprof.terminal import Table, styled
 from nnprof.text import csv_cell, markdown
 from nnprof.types import Check, Failure, Measurement, Model, OpPass, OpTime, Run, Target, Workload
@@ -120,13 +122,13 @@ def _failed_row(failure: Failure) -> Row:
 
 def op_rows(run: Run) -> list[Row]:
     """One row per op of every cell, with the keys of OP_COLUMNS. `share` is of Σops."""
-    limits = roof(run)
-    return [row for measurement in run.measurements for row in _op_rows(measurement, limits)]
+    known = roof(run)
+    return [row for measurement in run.measurements for row in _op_rows(measurement, known)]
 
 
 def roof(run: Run) -> Roofline | None:
     """The limits of the machine that a Run was made on, where they had been measured."""
-    return roofline.stated(run.environment)
+    return limits.stated(run.environment)
 
 
 def limit_lines(run: Run) -> list[str]:
@@ -135,7 +137,7 @@ def limit_lines(run: Run) -> list[str]:
     return [f"No limits: {why}. Measure: nnprof devices --measure."] if why else []
 
 
-def _op_rows(measurement: Measurement, limits: Roofline | None) -> list[Row]:
+def _op_rows(measurement: Measurement, known: Roofline | None) -> list[Row]:
     if measurement.ops is None:
         return []
     total_s = sum(op.seconds for op in measurement.ops.ops)
@@ -157,7 +159,7 @@ def _op_rows(measurement: Measurement, limits: Roofline | None) -> list[Row]:
             "bytes_in": op.bytes_in,
             "bytes_out": op.bytes_out,
             "bytes_weights": op.bytes_weights,
-            **_against(op, limits),
+            **_against(op, known),
             "node": op.node,
             "origin": " ".join(op.origin),
             "key": op.key,
@@ -166,9 +168,9 @@ def _op_rows(measurement: Measurement, limits: Roofline | None) -> list[Row]:
     ]
 
 
-def _against(op: OpTime, limits: Roofline | None) -> Row:
+def _against(op: OpTime, known: Roofline | None) -> Row:
     """Which share of its limit an op reaches, and what that limit is."""
-    least = limits.limit(op) if limits else None
+    least = known.limit(op) if known else None
     if least is None or not op.seconds:
         return {"of_limit": None, "bound": None}
     return {"of_limit": least[0] / op.seconds, "bound": least[1]}
@@ -375,17 +377,17 @@ def kind_table(measurement: Measurement) -> Table:
     return table
 
 
-def op_table(measurement: Measurement, limits: Roofline | None = None) -> Table:
+def op_table(measurement: Measurement, known: Roofline | None = None) -> Table:
     """Time per op in order of execution; with limits, how close each comes to which of them."""
     ops = _ops(measurement)
-    table = _op_layout("op", "± %", *(["of limit"] if limits else []))
+    table = _op_layout("op", "± %", *(["of limit"] if known else []))
     numbers = _op_numbers([op.seconds for op in ops], measurement.workload.tiles)
     for op, own in zip(ops, numbers, strict=True):
-        against = _against(op, limits)
+        against = _against(op, known)
         reached = f"{against['of_limit']:.0%} {against['bound']}" if against["bound"] else "–"
         word = op.node if op.op == "unknown" else op.op  # an imported one may have a name only
         table.add_row(
-            f"{op.index} {word}", *own, _half(op), *([reached] if limits else []), op.method
+            f"{op.index} {word}", *own, _half(op), *([reached] if known else []), op.method
         )
     return table
 

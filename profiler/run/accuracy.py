@@ -25,8 +25,10 @@ from nnprof.exporters.int8 import ANYWHERE, Form
 from nnprof.exporters.precision import CALIBRATION_TILES, PRECISIONS, Calibration, chunk, convert
 from nnprof.networks import bundled, datasets
 from nnprof.networks.datasets import Dataset
-from nnprof.profiler import bench, hosts, inputs, results
-from nnprof.profiler.worker import Score, Scored
+from nnprof.profiler import inputs, results
+from nnprof.profiler.run import sweep
+from nnprof.profiler.work import hosts
+from nnprof.profiler.work.worker import Score, Scored
 from nnprof.types import Accuracy, Cell, Model, Run, Target, TrainingRecord, Workload
 
 _LOG = logging.getLogger(__name__)
@@ -102,7 +104,7 @@ def form_for(target: Target) -> Form:
     if not hasattr(backend, "int8"):
         return ANYWHERE
     try:
-        facts = bench.probe(target).get("device") or {}
+        facts = sweep.probe(target).get("device") or {}
     except Unavailable:
         facts = {}
     form: Form = backend.int8(target, facts)

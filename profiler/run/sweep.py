@@ -20,23 +20,16 @@ import msgspec
 from msgspec.structs import replace
 
 from nnprof.errors import BadFile, CellError, NnprofError, UsageError, WorkerCrashed, WorkerTimeout
+from nnprof.exporters.export import chain_model, export, identity_model
 from nnprof.exporters.identity import require_same
-from nnprof.exporters.onnx import chain_model, export, identity_model
 from nnprof.files import AnyPath
 from nnprof.networks.families import parse_network
-from nnprof.profiler import (
-    budget,
-    checks,
-    claims,
-    hosts,
-    observer,
-    ops,
-    reconcile,
-    results,
-    roofline,
-    stats,
-)
-from nnprof.profiler.worker import CHAIN, Loop, Looped, Measure, Measured, Probe, Probed
+from nnprof.profiler import checks, results, stats
+from nnprof.profiler.place import claims, limits, watcher
+from nnprof.profiler.run import budget
+from nnprof.profiler.timing import passes, reconcile
+from nnprof.profiler.work import hosts
+from nnprof.profiler.work.worker import CHAIN, Loop, Looped, Measure, Measured, Probe, Probed
 from nnprof.types import (
     Cell,
     Failure,
@@ -173,12 +166,12 @@ def _probe(cells: Sequence[Cell]) -> dict[str, Any]:
     else:
         assert isinstance(answer, Probed)  # noqa: S101  a worker answers in kind
         environment = answer.environment
-    limits, no_limits = roofline.load(environment, target)
-    watching, no_watching = observer.load(environment, target)
+    known, no_limits = limits.load(environment, target)
+    watching, no_watching = watcher.load(environment, target)
     unused = {"roofline": no_limits, "telemetry_effect": no_watching}
     return {
         **environment,
-        "roofline": limits and msgspec.structs.asdict(limits),
+        "roofline": known and msgspec.structs.asdict(known),
         "telemetry_effect": watching and msgspec.structs.asdict(watching),
         "not_used": {what: why for what, why in unused.items() if why},
     }
@@ -468,7 +461,7 @@ def _learn(known: _Known, one: OpPass) -> None:
     if one.method == "isolated":
         for op in one.ops:
             if op.runs:
-                known.setdefault(ops.share_key(op), []).append(op.seconds)
+                known.setdefault(passes.share_key(op), []).append(op.seconds)
 
 
 def _one_more(
@@ -566,7 +559,7 @@ def _judged(measurement: Measurement, device: Mapping[str, Any]) -> Measurement:
     best = runtime[0] if runtime else None
     if not alone:
         clean_s = stats.latency_s(measurement)
-        cache_bytes = ops.core_cache_bytes(device, measurement.target.threads)
+        cache_bytes = passes.core_cache_bytes(device, measurement.target.threads)
         best = reconcile.combine(measurement.op_passes, clean_s, cache_bytes)
     measurement = replace(measurement, ops=best, stopped=_verdict(measurement))
     return replace(measurement, checks=checks.find(measurement) if measurement.finished else ())

@@ -20,7 +20,7 @@ from nnprof.types import Energy, Measurement, Reading
 
 if TYPE_CHECKING:
     from nnprof.profiler.ports import Session
-    from nnprof.profiler.telemetry import Watch
+    from nnprof.profiler.timing.telemetry import Watch
 
 LEAST_UPDATES = 20  # of the sensor in a window
 _READ_S = 0.05  # no sensor is read more often: reading costs power itself

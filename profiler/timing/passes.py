@@ -10,10 +10,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from nnprof.errors import BadFile, Unavailable
-from nnprof.profiler import counts, measure, ports
-from nnprof.profiler.lost import attempt
+from nnprof.profiler import ports
+from nnprof.profiler.graph import counts
 from nnprof.profiler.ports import OpNode, Session
-from nnprof.profiler.reconcile import CALL
+from nnprof.profiler.timing import sample
+from nnprof.profiler.timing.lost import attempt
+from nnprof.profiler.timing.reconcile import CALL
 from nnprof.types import Lost, OpPass, OpTime, Plan
 
 # Times the budget that differences may take. Slower networks do without them: their ops are long
@@ -77,7 +79,7 @@ def all_passes(
         return
     yield isolated
     # Beginnings take half the network's time on average, and each runs twice a round.
-    small = len(nodes) * latency_s * measure.LEAST_ROUNDS <= _OVER_BUDGET * plan.op_s
+    small = len(nodes) * latency_s * sample.LEAST_ROUNDS <= _OVER_BUDGET * plan.op_s
     if small and any(node.op not in counts.VIEWS for node in nodes):
         differential = attempt(
             "differential",
@@ -142,7 +144,7 @@ def _isolated(
     }
     seconds, spent_s = {}, 0.0
     for key, part in session.alone(copies):
-        timed = measure.alone(part, plan.op_s / len(nodes))
+        timed = sample.alone(part, plan.op_s / len(nodes))
         part.close()
         seconds[key] = max(0.0, (timed.each_s[0] - call_s) / copies[key])
         spent_s += timed.spent_s
@@ -169,7 +171,7 @@ def _differential(session: Session, plan: Plan, nodes: Sequence[OpNode], call_s:
         else:
             kept.append(index)
             parts.append(part)
-    timed = measure.interleaved(parts, plan.op_s)
+    timed = sample.interleaved(parts, plan.op_s)
     for part in parts:
         part.close()
     upto_s = timed.each_s

@@ -38,7 +38,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from nnprof.profiler import counts
+from nnprof.profiler.graph import counts
 from nnprof.types import OpPass, OpTime
 
 # Doubts: relative to the op's time, and absolute.

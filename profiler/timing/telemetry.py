@@ -20,13 +20,11 @@ import msgspec
 from msgspec.structs import replace
 
 from nnprof import registry
-from nnprof.profiler import lifeline
+from nnprof.profiler.place import lifeline
 from nnprof.types import Reading
 
 if TYPE_CHECKING:  # numpy comes with it, and this process starts often
     from nnprof.profiler.ports import Device
-
-INTERVAL_S = 0.5
 
 
 class Sampler(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +88,7 @@ def beside(device: str, processors: tuple[int, ...], home: tuple[int, ...]) -> I
     if not home:
         yield Watch(None, "no processor is left for it")
         return
-    command = lifeline.command("nnprof.profiler.telemetry")
+    command = lifeline.command("nnprof.profiler.timing.telemetry")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             job = Sampler(device=device, processors=processors, home=home)

@@ -34,11 +34,11 @@ from nnprof.errors import (
     WorkerTimeout,
 )
 from nnprof.exporters import identity
-from nnprof.profiler import boards, environment, lifeline, shells
-from nnprof.profiler.boards import Board
+from nnprof.profiler.place import boards, environment, lifeline, shells
+from nnprof.profiler.place.boards import Board
+from nnprof.profiler.place.ssh import Link
 from nnprof.profiler.ports import Device, Shell
-from nnprof.profiler.ssh import Link
-from nnprof.profiler.worker import (
+from nnprof.profiler.work.worker import (
     Answer,
     Fault,
     Job,
@@ -53,7 +53,7 @@ from nnprof.profiler.worker import (
 )
 from nnprof.types import MOST_THREADS, Lost, Model, Target, Workload
 
-_WORKER = "nnprof.profiler.worker"
+_WORKER = "nnprof.profiler.work.worker"
 # One line, since it passes through a login shell; the version is looked at before the job is read.
 _OTHER_VERSION = "nnprof there: "
 _REMOTE = (

@@ -26,20 +26,12 @@ from nnprof import registry
 from nnprof.errors import BadFile, NnprofError
 from nnprof.exporters import identity
 from nnprof.exporters.axes import back
-from nnprof.profiler import (
-    claims,
-    energy,
-    environment,
-    inputs,
-    measure,
-    ops,
-    shells,
-    stats,
-    telemetry,
-)
+from nnprof.profiler import inputs, stats
 from nnprof.profiler.devices import linux
-from nnprof.profiler.lost import attempt
+from nnprof.profiler.place import claims, environment, shells
 from nnprof.profiler.ports import Backend, Device, Session
+from nnprof.profiler.timing import energy, passes, sample, telemetry
+from nnprof.profiler.timing.lost import attempt
 from nnprof.types import Energy, Lost, Model, OpPass, Plan, Reading, Target, Workload
 
 CHAIN = 9  # nodes of the graph whose time over that of one node tells what a node costs
@@ -361,7 +353,7 @@ class _Measuring(NamedTuple):
         before = self.device.read(self.processors)
         if plan.telemetry_s:
             self.watch.begin(plan.telemetry_s)
-        clean = measure.clean_pass(session, plan)
+        clean = sample.clean_pass(session, plan)
         after = attempt("telemetry", lambda: self.device.read(self.processors))
         sofar = Measured(
             clock=session.clock,
@@ -388,7 +380,7 @@ class _Measuring(NamedTuple):
         passes: dict[str, Callable[[], dict[str, Any]]] = {
             "telemetry": lambda: {"during": self.watch.end()},
             "idle": lambda: {
-                "idle": tuple(measure.after_pauses_s(session, gap_s) for gap_s in job.plan.idle_s)
+                "idle": tuple(sample.after_pauses_s(session, gap_s) for gap_s in job.plan.idle_s)
             },
             "energy": lambda: {"energy": self._energy(session, latency_s)},
         }
@@ -415,8 +407,8 @@ class _Measuring(NamedTuple):
         if isinstance(facts, Lost):
             yield facts
             return
-        cache_bytes = ops.core_cache_bytes(facts, job.target.threads)
-        yield from ops.all_passes(session, job.plan, job.known, call_s, latency_s, cache_bytes)
+        cache_bytes = passes.core_cache_bytes(facts, job.target.threads)
+        yield from passes.all_passes(session, job.plan, job.known, call_s, latency_s, cache_bytes)
 
 
 def _asked(job: Measure) -> tuple[str, ...]:
@@ -448,7 +440,7 @@ def _timing_facts(job: Measure, watch: telemetry.Watch) -> dict[str, Any]:
 def _floor_s(model: Model, target: Target, backend: Backend) -> float:
     session = backend.open(Workload(model=model, batch=1), target)
     try:
-        return measure.floor_s(session)
+        return sample.floor_s(session)
     finally:
         session.close()
 

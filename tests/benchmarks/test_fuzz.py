@@ -15,13 +15,16 @@ import onnx
 import pytest
 
 from nnprof.errors import BadFile, NnprofError, WorkerCrashed
-from nnprof.exporters.onnx import load_model
+from nnprof.exporters.export import load_model
 from nnprof.networks import bundled
 from nnprof.networks.spaces import parse_space
-from nnprof.profiler import arrays, hosts, imports, report, stats, worker
+from nnprof.profiler import arrays, stats
 from nnprof.profiler.costmodel import gather, model, search
 from nnprof.profiler.devices import jetson, snapshot
-from nnprof.profiler.tables import Told
+from nnprof.profiler.importers import runs
+from nnprof.profiler.importers.table import Told
+from nnprof.profiler.report import rows
+from nnprof.profiler.work import hosts, worker
 from nnprof.types import Run, Target
 
 DATA = Path(__file__).parents[1] / "data"
@@ -117,7 +120,7 @@ def test_an_op_of_shapes_that_it_cannot_have() -> None:
 def test_a_check_that_lacks_its_data() -> None:
     """A check of another version is told by its code and what it has."""
     run = _changed((("measurements", 0, "checks"), [{"code": "floor_high", "data": {"x": 1}}]))
-    assert report.check_lines(run)[0].startswith("1 of 2 cells, for example: floor_high (x 1).")
+    assert rows.check_lines(run)[0].startswith("1 of 2 cells, for example: floor_high (x 1).")
 
 
 def test_an_archive_of_nothing(tmp_path: Path) -> None:
@@ -178,7 +181,7 @@ def test_a_table_of_values_that_cannot_be(value: str, tmp_path: Path) -> None:
         path = tmp_path / "table.csv"
         path.write_text(f"{','.join(row)}\n{','.join(row.values())}\n", encoding="utf-8")
         with pytest.raises(BadFile):
-            imports.run_from([path], Told(), None, [])
+            runs.run_from([path], Told(), None, [])
 
 
 @pytest.mark.parametrize(("kind", "version"), [(99, 18), (0, 18), (1, 2**40), (1, -1)])

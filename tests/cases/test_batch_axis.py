@@ -17,9 +17,12 @@ from typer.testing import CliRunner
 from nnprof.cli.main import app
 from nnprof.errors import BadFile, NnprofError, UsageError
 from nnprof.exporters.axes import ALL
-from nnprof.profiler import bench, report, results, studies, worker
+from nnprof.profiler import results, studies
 from nnprof.profiler.backends.fake import BACKEND as FAKE
 from nnprof.profiler.backends.onnxruntime import BACKEND as RUNTIME
+from nnprof.profiler.report import rows
+from nnprof.profiler.run import sweep
+from nnprof.profiler.work import worker
 from nnprof.types import Cell, Plan, Run, Study, Target
 
 Shape = Sequence[int | str | None]
@@ -154,14 +157,14 @@ def test_uncounted_cells_claim_no_tiles(tmp_path: Path) -> None:
     _unbatched(tmp_path / "net.onnx")
     target = Target(backend="fake")
     cells = studies.named_cells([tmp_path / "net.onnx"], target)
-    run, path = bench.start("test", (), cells, replace(PLAN, op_method="runtime"), tmp_path)
-    list(bench.sweep(run, path))
+    run, path = sweep.start("test", (), cells, replace(PLAN, op_method="runtime"), tmp_path)
+    list(sweep.sweep(run, path))
     run = results.load(path)
-    (row,) = report.rows(run)
+    (row,) = rows.rows(run)
     assert (row["batch"], row["tiles_per_ms"], row["ms_per_tile"]) == (1, None, None)
     assert row["latency_ms"] > 0
-    assert [op["ms_per_tile"] for op in report.op_rows(run)] == [None]
-    assert report.batch_lines(run) == [
+    assert [op["ms_per_tile"] for op in rows.op_rows(run)] == [None]
+    assert rows.batch_lines(run) == [
         "Batch of net: unknown; one inference is timed, and no tiles are counted. Say where it is "
         "(--batch-axis x=AXIS), or that an inference is one tile (--batch 1)."
     ]
@@ -194,7 +197,7 @@ def test_the_output_says_where_the_batch_is(
     batches = () if told == {"x": 0} else (1,)
     cells = studies.named_cells([tmp_path / "net.onnx"], Target(), batches, sides=sides)
     study = Study(name="s", command=(), created="", plan=PLAN, cells=cells)
-    lines = report.batch_lines(Run(study=study, environment={}))
+    lines = rows.batch_lines(Run(study=study, environment={}))
     assert [one for one in lines if one.startswith("Batch")] == ([line] if line else [])
 
 
@@ -298,8 +301,8 @@ def test_a_cell_that_cannot_run_is_a_failure(tmp_path: Path) -> None:
     _scalar(tmp_path / "net.onnx")
     target = Target(backend="fake", options={"fault": "error", "fault_batch": "1"})
     cells = studies.named_cells([tmp_path / "net.onnx"], target, (1, 2))
-    run, path = bench.start("test", (), cells, PLAN, tmp_path)
-    list(bench.sweep(run, path))
+    run, path = sweep.start("test", (), cells, PLAN, tmp_path)
+    list(sweep.sweep(run, path))
     run = results.load(path)
     assert [failure.workload.batch for failure in run.failures] == [1]
     assert [measurement.workload.batch for measurement in run.measurements] == [2]

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from ort_profiles import imported, node, run, write
 
 from nnprof.errors import BadFile, NnprofError, UsageError
-from nnprof.profiler import imports, report, results
-from nnprof.profiler.tables import Told
+from nnprof.profiler import results
+from nnprof.profiler.importers import runs
+from nnprof.profiler.importers.table import Told
+from nnprof.profiler.report import rows
 
 DATA = Path(__file__).parents[1] / "data"
 TRT = DATA / "trtexec" / "10.3"
@@ -109,7 +111,7 @@ def test_exports_of_trtexec_that_are_cut_off_say_so(kind: str, kept: float, tmp_
     path.write_text(text[: int(len(text) * kept)])
     others = [TRT / f"{other}.json" for other in ("profile", "layers", "times") if other != kind]
     with pytest.raises(BadFile, match=rf"{kind}\.json is cut off: .*Let trtexec write it again"):
-        imports.run_from([path, *others], Told(), None, ["import"])
+        runs.run_from([path, *others], Told(), None, ["import"])
 
 
 @pytest.mark.parametrize(
@@ -208,15 +210,15 @@ def check(name: str, data: bytes, folder: Path) -> None:
     path.write_bytes(data)
     others = {"layers.json": [TRT / "profile.json"]}.get(name, [])
     with suppress(NnprofError):
-        made = imports.run_from([path, *others], Told(batch=4), None, ["import"])
+        made = runs.run_from([path, *others], Told(batch=4), None, ["import"])
         results.save(made, folder / "run.json")
         again = results.load(folder / "run.json")
-        assert report.rows(again)
-        report.op_rows(again)
-        report.check_lines(again)
+        assert rows.rows(again)
+        rows.op_rows(again)
+        rows.check_lines(again)
         for cell in again.measurements:
-            report.op_table(cell)
-            assert report.residual_lines(cell)
+            rows.op_table(cell)
+            assert rows.residual_lines(cell)
 
 
 once = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

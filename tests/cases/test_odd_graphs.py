@@ -10,13 +10,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from nnprof.errors import BadFile, NnprofError, OutOfMemory, UsageError
-from nnprof.exporters.onnx import load_model
+from nnprof.exporters.export import load_model
 from nnprof.exporters.precision import Calibration, convert
-from nnprof.profiler import ops
 from nnprof.profiler.backends.onnxruntime import BACKEND as ONNXRUNTIME
 from nnprof.profiler.backends.openvino import BACKEND as OPENVINO
 from nnprof.profiler.backends.refusals import translated
 from nnprof.profiler.ports import Backend
+from nnprof.profiler.timing import passes
 from nnprof.types import Lost, OpPass, Plan, Target, Workload
 
 LIGHT = Path(str(onnx.__file__)).parent / "backend" / "test" / "data" / "light"
@@ -68,12 +68,12 @@ def methods(path: Path, backend: Backend = ONNXRUNTIME) -> dict[str, int]:
     """How many ops each method times."""
     name = "onnxruntime" if backend is ONNXRUNTIME else "openvino"
     session = backend.open(Workload(model=load_model(path), batch=2), Target(backend=name))
-    passes = tuple(ops.all_passes(session, QUICK, {}, 0.0, 1e-5, 1 << 20))
+    found = tuple(passes.all_passes(session, QUICK, {}, 0.0, 1e-5, 1 << 20))
     session.close()
-    assert not [one for one in passes if isinstance(one, Lost)]
+    assert not [one for one in found if isinstance(one, Lost)]
     return {
         one.method: len(one.ops)
-        for one in passes
+        for one in found
         if isinstance(one, OpPass) and one.method != "floor"
     }
 

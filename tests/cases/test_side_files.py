@@ -12,12 +12,13 @@ from onnx.external_data_helper import set_external_data
 
 from nnprof.errors import BadFile, NnprofError, OutOfMemory
 from nnprof.exporters import identity, precision
-from nnprof.exporters.onnx import load_model
+from nnprof.exporters.export import load_model
 from nnprof.exporters.torch import rebuild
-from nnprof.profiler import bench, hosts
 from nnprof.profiler.backends.onnxruntime import BACKEND as ONNXRUNTIME
 from nnprof.profiler.backends.openvino import BACKEND as OPENVINO
-from nnprof.profiler.worker import Probe, Probed
+from nnprof.profiler.run import sweep
+from nnprof.profiler.work import hosts
+from nnprof.profiler.work.worker import Probe, Probed
 from nnprof.types import Cell, Target, Workload
 
 SIDE = 8
@@ -215,12 +216,12 @@ def test_a_resumed_run_wants_the_weights_that_were_measured(tmp_path: Path) -> N
     """Other weights in the file beside a model make another model of it for --resume, too."""
     path = beside(tmp_path / "net")
     cell = Cell(workload=Workload(model=load_model(path), batch=1), target=Target(backend="fake"))
-    plan = bench.Plan(processes=1, max_processes=1, op_method="none")
-    _, file = bench.start("bench", (), (cell,), plan, tmp_path / "runs")
-    assert bench.resume(file).study.cells == (cell,)
+    plan = sweep.Plan(processes=1, max_processes=1, op_method="none")
+    _, file = sweep.start("bench", (), (cell,), plan, tmp_path / "runs")
+    assert sweep.resume(file).study.cells == (cell,)
     beside(tmp_path / "net", 2.0)
     with pytest.raises(BadFile, match="no longer the model that was measured"):
-        bench.resume(file)
+        sweep.resume(file)
 
 
 @pytest.mark.parametrize("what", ["net.onnx", "net.onnx.data"])

@@ -13,8 +13,10 @@ from onnx import TensorProto, helper
 from ort_profiles import imported
 
 from nnprof.errors import BadFile, NnprofError, UsageError
-from nnprof.profiler import checks, imports, report, stats, trtlog
-from nnprof.profiler.tables import Told
+from nnprof.profiler import checks, stats
+from nnprof.profiler.importers import runs, trtexec_log
+from nnprof.profiler.importers.table import Told
+from nnprof.profiler.report import rows
 
 STAMP = "[05/13/2025-10:36:46] "
 V8_2, V8_6, V10, V11 = "v8201", "v8601", "v100300] [b26", "v110201] [b3"
@@ -86,11 +88,11 @@ def test_a_summary_alone_is_enough(tmp_path: Path) -> None:
     path = write(tmp_path / "net.txt", pasted)
     with pytest.raises(UsageError, match="does not tell the batch"):
         imported(path)
-    run = imports.run_from([path], Told(batch=2), None, ["import"])
+    run = runs.run_from([path], Told(batch=2), None, ["import"])
     (cell,) = run.measurements
     assert (cell.workload.model.name, cell.workload.precision) == ("net", "unknown")
-    assert imports.unknowns(run) == ("device", "precision")
-    assert report.rows(run)
+    assert runs.unknowns(run) == ("device", "precision")
+    assert rows.rows(run)
 
 
 @pytest.mark.parametrize(
@@ -208,12 +210,12 @@ def test_several_logs_are_several_cells(tmp_path: Path) -> None:
         write(tmp_path / f"{batch}.txt", log(f"--onnx=a.onnx --shapes=x:{batch}x3x9x9"))
         for batch in (1, 8)
     ]
-    run = imports.run_from(logs, Told(), None, ["import"])
+    run = runs.run_from(logs, Told(), None, ["import"])
     assert [cell.workload.batch for cell in run.measurements] == [1, 8]
     assert run.environment["backend"]["version"] == "8.6.1"
     logs.append(write(tmp_path / "x.txt", log("--onnx=b.onnx").replace("Orin", "Thor")))
     with pytest.raises(UsageError, match=r"several places: Orin with TensorRT 8\.6\.1, Thor"):
-        imports.run_from(logs, Told(batch=1), None, ["import"])
+        runs.run_from(logs, Told(batch=1), None, ["import"])
 
 
 def test_a_log_in_the_encoding_of_windows(tmp_path: Path) -> None:
@@ -234,7 +236,9 @@ def test_no_damage_makes_a_log_fail_otherwise(at: int, junk: str, gone: int) -> 
     """Whatever is lost or put into a log, it is read or refused with a sentence."""
     text = WHOLE[:at] + junk + WHOLE[at + gone :]
     with suppress(NnprofError):
-        assert trtlog.read(text, "log.txt").compute or trtlog.read(text, "log.txt").profile
+        assert (
+            trtexec_log.read(text, "log.txt").compute or trtexec_log.read(text, "log.txt").profile
+        )
 
 
 def test_the_file_of_the_network_tells_which_side_is_the_batch(tmp_path: Path) -> None:

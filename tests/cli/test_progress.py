@@ -14,7 +14,7 @@ from rich.console import Console
 
 from nnprof.cli import progress
 from nnprof.networks import bundled
-from nnprof.profiler import observer, roofline
+from nnprof.profiler.run import machine
 from nnprof.types import Target
 
 SPACE = "mattsson(conv=1, fc=1, depth=5|6, neurons=16|32)"
@@ -83,10 +83,10 @@ def test_limits_and_telemetry_are_told(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Measuring a device's limits, and what telemetry costs, tells each part as it begins."""
-    monkeypatch.setattr(observer, "_PAIRS", 2)
+    monkeypatch.setattr(machine, "_PAIRS", 2)
     with caplog.at_level(logging.INFO, "nnprof"):
-        roofline.measure(Target(backend="fake"))
-        observer.measure(Target(backend="fake"))
+        machine.measured_limits(Target(backend="fake"))
+        machine.measured_watching(Target(backend="fake"))
     said = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
     assert sum(line.startswith("limits: ") for line in said) >= 8
     assert said[-2:] == ["telemetry's cost: pair 1 of 2", "telemetry's cost: pair 2 of 2"]

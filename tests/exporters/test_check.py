@@ -9,7 +9,7 @@ import pytest
 
 from nnprof.errors import Disagreement
 from nnprof.exporters import check
-from nnprof.exporters import onnx as exporter
+from nnprof.exporters import export as exporter
 from nnprof.networks.spec import parse
 from nnprof.types import Model
 

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 
 from nnprof.errors import BadFile, BadShape
 from nnprof.exporters import check
-from nnprof.exporters import onnx as exporter
+from nnprof.exporters import export as exporter
 from nnprof.networks import build, bundled, checkpoint
 from nnprof.networks.families import mattsson
 from nnprof.networks.spec import NetworkSpec, parse
@@ -109,7 +109,7 @@ def test_the_same_network_gives_the_same_bytes(cache: Path, tmp_path: Path) -> N
     """Two processes, in other folders and with other hash seeds, write the same file."""
     text = "1x12x12 conv4k3same bn tanh avgpool2 fc8 softsign fc4"
     code = (
-        "import sys; from pathlib import Path; from nnprof.exporters.onnx import export\n"
+        "import sys; from pathlib import Path; from nnprof.exporters.export import export\n"
         "from nnprof.networks.spec import parse\n"
         "print(export(parse(sys.argv[1]), cache=Path(sys.argv[2])).path)"
     )
@@ -148,7 +148,7 @@ def test_a_cached_model_needs_no_torch(tmp_path: Path) -> None:
     """What is in the cache is found without importing torch."""
     exporter.export(parse("20 fc4"), cache=tmp_path)
     code = (
-        "import sys; from pathlib import Path; from nnprof.exporters.onnx import export\n"
+        "import sys; from pathlib import Path; from nnprof.exporters.export import export\n"
         "from nnprof.networks.spec import parse\n"
         "export(parse('20 fc4'), cache=Path(sys.argv[1])); print('torch' in sys.modules)"
     )

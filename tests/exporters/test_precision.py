@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 
 from nnprof.errors import UsageError
+from nnprof.exporters.export import load_model
 from nnprof.exporters.int8 import Form, on_processor, signed
-from nnprof.exporters.onnx import load_model
 from nnprof.exporters.precision import Calibration, chunk, convert
 from nnprof.networks import bundled
 from nnprof.profiler.devices.cpu import DEVICE

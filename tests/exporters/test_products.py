@@ -10,8 +10,8 @@ import pytest
 
 from nnprof.exporters.int8 import ANYWHERE, Form, on_processor
 from nnprof.exporters.products import product_model
-from nnprof.profiler import counts
 from nnprof.profiler.backends.onnxruntime import BACKEND
+from nnprof.profiler.graph import counts
 from nnprof.types import Target, Workload
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from nnprof.errors import BadFile, BadShape
-from nnprof.exporters import onnx as exporter
+from nnprof.exporters import export as exporter
 from nnprof.exporters.check import generated_tiles
 from nnprof.exporters.torch import rebuild
 from nnprof.networks.spec import parse

@@ -24,7 +24,8 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from nnprof.profiler import bench, results
+from nnprof.profiler import results
+from nnprof.profiler.run import sweep
 from nnprof.types import Cell, Plan, Run
 
 _USER, _ID = "nnprof-board", 64321
@@ -216,8 +217,8 @@ class SshBoard:
 
     def bench(self, cells: Iterable[Cell], plan: Plan, folder: Path, host: str = "board") -> Run:
         """The Run of measuring cells there."""
-        run, path = bench.start("test", (), self.cells(cells, host), plan, folder)
-        list(bench.sweep(run, path))
+        run, path = sweep.start("test", (), self.cells(cells, host), plan, folder)
+        list(sweep.sweep(run, path))
         return results.load(path)
 
     def break_in_work(self, broken: Callable[[], None]) -> None:
@@ -251,7 +252,7 @@ def _another_user(folder: Path) -> bool:
     (folder / "passwd").write_text(f"{known}{_USER}:*:{_ID}:{_ID}::{folder}/home:/bin/bash\n")
     (folder / "world").write_text(_world(folder))
     who = ["setpriv", "--reuid", str(_ID), "--regid", str(_ID), "--clear-groups", "--inh-caps=-all"]
-    code = "import nnprof.profiler.worker, pwd, os; pwd.getpwuid(os.getuid())"
+    code = "import nnprof.profiler.work.worker, pwd, os; pwd.getpwuid(os.getuid())"
     command = [*_WORLD, str(folder / "world"), *who, sys.executable, "-c", code]
     return subprocess.run(command, capture_output=True, check=False, cwd="/").returncode == 0
 

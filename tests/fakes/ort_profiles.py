@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from nnprof.profiler import imports
-from nnprof.profiler.tables import Told
+from nnprof.profiler.importers import runs
+from nnprof.profiler.importers.table import Told
 from nnprof.types import Measurement
 
 Event = dict[str, Any]
@@ -56,4 +56,4 @@ def write(path: Path, events: object) -> Path:
 
 def imported(path: Path, onnx: Path | None = None, **told: object) -> tuple[Measurement, ...]:
     """The cells that `nnprof import` makes of one file."""
-    return imports.run_from([path], msgspec.convert(told, Told), onnx, ["import"]).measurements
+    return runs.run_from([path], msgspec.convert(told, Told), onnx, ["import"]).measurements

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from nnprof.errors import BadFile, NewerSchema, UsageError
-from nnprof.profiler import report, results
+from nnprof.profiler import results
+from nnprof.profiler.report import rows
 from nnprof.types import (
     SCHEMA,
     Cell,
@@ -146,14 +147,14 @@ def test_schema_is_published() -> None:
 def test_golden_file_is_read() -> None:
     """The first published form is still read, and says what it said then."""
     run = results.load(GOLDEN)
-    assert [row["state"] for row in report.rows(run)] == ["steady", "steady", "failed"]
-    assert report.rows(run)[1]["tiles_per_ms"] == pytest.approx(1434.64, rel=1e-5)
+    assert [row["state"] for row in rows.rows(run)] == ["steady", "steady", "failed"]
+    assert rows.rows(run)[1]["tiles_per_ms"] == pytest.approx(1434.64, rel=1e-5)
 
 
 def test_second_golden_file_still_loads() -> None:
     """Schema 2 is still read: its batch axes, the processes that decide and those that tell."""
     run = results.load(SECOND)
-    assert [row["state"] for row in report.rows(run)] == ["steady", "steady", "failed"]
+    assert [row["state"] for row in rows.rows(run)] == ["steady", "steady", "failed"]
     assert run.study.cells[0].workload.model.batch_axes == {"tiles": 0}
     assert [len(one.processes) for one in run.measurements] == [run.study.plan.processes] * 2
     jsonschema.validate(json.loads(SECOND.read_bytes()), json.loads(results.json_schema()))

@@ -15,7 +15,7 @@ import pytest
 
 from nnprof import registry
 from nnprof.errors import BadFile, Unavailable
-from nnprof.exporters.onnx import identity_model, load_model
+from nnprof.exporters.export import identity_model, load_model
 from nnprof.networks import bundled
 from nnprof.profiler import inputs
 from nnprof.profiler.ports import Backend

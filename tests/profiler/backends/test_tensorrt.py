@@ -19,12 +19,13 @@ from msgspec.structs import replace
 
 from nnprof.errors import BadFile, OutOfMemory, Unavailable, UsageError
 from nnprof.exporters import tensorrt as engines
-from nnprof.exporters.onnx import identity_model, load_model
+from nnprof.exporters.export import identity_model, load_model
 from nnprof.exporters.tensorrt import Recipe
 from nnprof.networks import bundled
-from nnprof.profiler import inputs, measure
+from nnprof.profiler import inputs
 from nnprof.profiler.backends import tensorrt as backend
 from nnprof.profiler.backends.tensorrt import BACKEND
+from nnprof.profiler.timing import sample
 from nnprof.types import Model, Plan, Target, Workload
 
 Make = Callable[..., Any]
@@ -281,7 +282,7 @@ def test_session_measures_like_any_other(gpu: Make, model: Model, short: Plan) -
     """The clean pass and the floor work on it; parts are not to be had, and the facts say why."""
     gpu()
     session = BACKEND.open(Workload(model=model, batch=3), target())
-    clean = measure.clean_pass(session, short)
+    clean = sample.clean_pass(session, short)
     for _ in range(2):  # one floor is enough, however many engines there are
         floor = BACKEND.open(Workload(model=identity_model(), batch=1), target(engines="4"))
     assert floor.facts["engine"]["index"] == 0

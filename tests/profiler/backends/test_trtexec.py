@@ -22,11 +22,15 @@ from nnprof.errors import (
     UsageError,
     WorkerCrashed,
 )
-from nnprof.exporters.onnx import identity_model, load_model
+from nnprof.exporters.export import identity_model, load_model
 from nnprof.networks import bundled
-from nnprof.profiler import bench, inputs, measure, ops, results, shells, trtlog
+from nnprof.profiler import inputs, results
 from nnprof.profiler.backends import trtexec
 from nnprof.profiler.backends.trtexec import BACKEND, TrtexecSession
+from nnprof.profiler.importers import trtexec_log
+from nnprof.profiler.place import shells
+from nnprof.profiler.run import sweep
+from nnprof.profiler.timing import passes, sample
 from nnprof.types import Cell, Model, Plan, Target, Tensor, Workload
 
 VERSIONS = ("8.4.1", "8.6.2", "10.3.0", "10.16.2", "11.4.1")
@@ -82,8 +86,10 @@ def test_probe_tells_version_and_place(target: Callable[..., Target], version: s
 )
 def test_version_numbers(number: str, version: tuple[int, ...]) -> None:
     """NV_TENSORRT_VERSION has two digits for each part since 10, one before."""
-    assert trtlog.version_of(f"&&&& RUNNING TensorRT.trtexec [TensorRT v{number}] # x") == version
-    assert trtlog.version_of("bash: trtexec") is None
+    assert (
+        trtexec_log.version_of(f"&&&& RUNNING TensorRT.trtexec [TensorRT v{number}] # x") == version
+    )
+    assert trtexec_log.version_of("bash: trtexec") is None
 
 
 def test_missing_program_is_a_sentence(target: Callable[..., Target], tmp_path: Path) -> None:
@@ -201,12 +207,12 @@ def test_session_measures_like_any_other(
 ) -> None:
     """The clean pass, the pauses and the floor work on handed-out times."""
     session = opened(Workload(model=model, batch=3))
-    clean = measure.clean_pass(session, short)
-    gap_s = measure.after_pauses_s(session, 0.002)
+    clean = sample.clean_pass(session, short)
+    gap_s = sample.after_pauses_s(session, 0.002)
     assert clean.warmups_s[0] > median(clean.samples_s)
     assert 1.1 * median(clean.samples_s) < min(gap_s) <= max(gap_s) < 2 * min(gap_s)
     floor = opened(Workload(model=identity_model(), batch=1))
-    assert 0 < measure.floor_s(floor) < median(clean.samples_s)
+    assert 0 < sample.floor_s(floor) < median(clean.samples_s)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -235,8 +241,8 @@ def test_no_parts_but_a_reason(
     session = opened(Workload(model=model, batch=3))
     with pytest.raises(Unavailable, match="another engine"):
         session.alone({})
-    passes = ops.all_passes(session, short, {}, 1e-6, 1e-4, 1 << 20)
-    assert [one.method for one in passes] == ["runtime", "floor"]
+    found = passes.all_passes(session, short, {}, 1e-6, 1e-4, 1 << 20)
+    assert [one.method for one in found] == ["runtime", "floor"]
     assert "another engine" in session.facts["parts"]
 
 
@@ -411,8 +417,8 @@ def test_whole_bench_runs_on_a_board(
     asked = target(options={"engines": "2"})
     cells = [Cell(workload=Workload(model=model, batch=batch), target=asked) for batch in (8,)]
     plan = replace(short, processes=1, max_processes=1, energy_s=60.0)
-    run, saved = bench.start("bench", ("nnprof",), cells, plan, tmp_path)
-    for _ in bench.sweep(run, saved):
+    run, saved = sweep.start("bench", ("nnprof",), cells, plan, tmp_path)
+    for _ in sweep.sweep(run, saved):
         pass
     done = results.load(saved)
     assert not done.failures

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnprof.errors import UsageError
-from nnprof.profiler import tables
 from nnprof.profiler.costmodel import assemble, features, fit, gather, model, work
 from nnprof.profiler.costmodel.model import CostModel
 from nnprof.profiler.costmodel.predict import predict
+from nnprof.profiler.importers import table
 from nnprof.types import Cell, Failure, Measurement, OpPass, OpTime, Run, Study
 
 LAUNCH_S, FLOP_S, BYTE_S = 20e-6, 1e-11, 1e-10
@@ -51,10 +51,10 @@ def lines(
 
 def run_of(text: Sequence[str]) -> Run:
     """The Run of a table."""
-    rows = tables.parse("\n".join(text), "table.csv").rows
-    measurements = tables.measurements(rows)
+    rows = table.parse("\n".join(text), "table.csv").rows
+    measurements = table.measurements(rows)
     cells = tuple(Cell(workload=one.workload, target=one.target) for one in measurements)
-    study = Study(name="imported", command=(), created="", plan=tables.NO_PLAN, cells=cells)
+    study = Study(name="imported", command=(), created="", plan=table.NO_PLAN, cells=cells)
     return Run(study=study, environment={"device": {}, "backend": {}}, measurements=measurements)
 
 

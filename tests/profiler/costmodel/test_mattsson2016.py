@@ -14,7 +14,7 @@ from nnprof.networks.families import mattsson
 from nnprof.profiler.costmodel import model, predict, work
 from nnprof.profiler.costmodel.model import CostModel
 
-PAGE = Path(__file__).parents[2] / "docs" / "mattsson-2016.md"
+PAGE = Path(__file__).parents[3] / "docs" / "mattsson-2016.md"
 NAME = "gtx960-mattsson2016"
 # Table 2: ConvLayers, FC layers, tiles/ms.
 MEASURED = ((5, 1, 33.6), (1, 5, 148.6), (3, 3, 42.0))

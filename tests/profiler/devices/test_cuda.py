@@ -11,7 +11,7 @@ import pytest
 
 from nnprof.errors import Unavailable
 from nnprof.profiler.devices import cuda, linux
-from nnprof.profiler.shells import LocalShell
+from nnprof.profiler.place.shells import LocalShell
 
 pynvml = pytest.importorskip("pynvml")
 

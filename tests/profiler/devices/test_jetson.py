@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nnprof.errors import Unavailable
 from nnprof.profiler.devices import jetson, linux, snapshot, tegrastats
-from nnprof.profiler.shells import LocalShell
+from nnprof.profiler.place.shells import LocalShell
 
 # What a person would read off each board.
 TOLD: dict[str, dict[str, Any]] = {

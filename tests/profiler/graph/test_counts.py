@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nnprof.exporters.export import load_model
 from nnprof.exporters.int8 import on_processor
-from nnprof.exporters.onnx import load_model
 from nnprof.exporters.precision import Calibration, convert
 from nnprof.networks import bundled
-from nnprof.profiler import counts, opgraph
 from nnprof.profiler.backends.onnxruntime import BACKEND
 from nnprof.profiler.costmodel import work
 from nnprof.profiler.devices.cpu import DEVICE
+from nnprof.profiler.graph import counts, opgraph
 from nnprof.profiler.ports import OpNode
 from nnprof.types import Target, Workload
 

@@ -10,10 +10,11 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from nnprof.exporters.onnx import export
+from nnprof.exporters.export import export
 from nnprof.networks.families import parse_network
-from nnprof.profiler import inputs, isolate
+from nnprof.profiler import inputs
 from nnprof.profiler.backends.onnxruntime import BACKEND, OrtSession
+from nnprof.profiler.graph import cut
 from nnprof.types import Target, Workload
 
 
@@ -35,12 +36,12 @@ def _run(model: onnx.ModelProto, arrays: dict[str, np.ndarray]) -> dict[str, np.
 
 def test_each_op_alone_computes_what_it_computed_inside(session: OrtSession) -> None:
     """Fed with what flowed in, every carved op gives what flowed out of it in the network."""
-    cut = session._anatomy()
-    for index, node in enumerate(cut.model.graph.node):
-        made = _run(isolate.carve(cut.model, index, cut.tensors), cut.tensors)
+    part = session._anatomy()
+    for index, node in enumerate(part.model.graph.node):
+        made = _run(cut.carve(part.model, index, part.tensors), part.tensors)
         assert set(made) == set(node.output)
         for name, array in made.items():
-            assert array == pytest.approx(cut.tensors[name], abs=1e-5)
+            assert array == pytest.approx(part.tensors[name], abs=1e-5)
 
 
 def test_copies_have_weights_of_their_own(session: OrtSession) -> None:
@@ -48,10 +49,10 @@ def test_copies_have_weights_of_their_own(session: OrtSession) -> None:
 
     Equal ones a runtime would pack once, and they would be warm for all copies but the first.
     """
-    cut = session._anatomy()
-    (index,) = (i for i, node in enumerate(cut.model.graph.node) if node.op_type == "FusedGemm")
-    (name,) = cut.model.graph.node[index].output
-    model = isolate.carve(cut.model, index, cut.tensors, 3)
+    part = session._anatomy()
+    (index,) = (i for i, node in enumerate(part.model.graph.node) if node.op_type == "FusedGemm")
+    (name,) = part.model.graph.node[index].output
+    model = cut.carve(part.model, index, part.tensors, 3)
     assert len(model.graph.input) == 1
     reads = [weight for node in model.graph.node for weight in node.input[1:]]
     assert len(set(reads)) == len(reads) == len(model.graph.initializer)
@@ -59,17 +60,17 @@ def test_copies_have_weights_of_their_own(session: OrtSession) -> None:
     values = [numpy_helper.to_array(one) for one in matrices]
     assert len({array.tobytes() for array in values}) == len(values) == 3
     assert all((np.sort(array, None) == np.sort(values[0], None)).all() for array in values)
-    made = _run(model, cut.tensors)
+    made = _run(model, part.tensors)
     assert set(made) == {name, f"{name}#1", f"{name}#2"}
-    assert made[name] == pytest.approx(cut.tensors[name], abs=1e-5)
+    assert made[name] == pytest.approx(part.tensors[name], abs=1e-5)
 
 
 def test_each_beginning_ends_in_its_op(session: OrtSession) -> None:
     """The network up to each node gives that node's output; the last gives the network's."""
-    cut = session._anatomy()
-    for index, node in enumerate(cut.model.graph.node):
-        made = _run(isolate.beginning(cut.model, index, cut.tensors), cut.tensors)
-        assert made[node.output[0]] == pytest.approx(cut.tensors[node.output[0]], abs=1e-5)
+    part = session._anatomy()
+    for index, node in enumerate(part.model.graph.node):
+        made = _run(cut.beginning(part.model, index, part.tensors), part.tensors)
+        assert made[node.output[0]] == pytest.approx(part.tensors[node.output[0]], abs=1e-5)
     whole = session.infer(inputs.make(session._workload))
     assert made["probabilities"] == pytest.approx(whole["probabilities"], abs=1e-5)
 
@@ -101,8 +102,8 @@ def test_alone_builds_what_is_asked(session: OrtSession) -> None:
 
 def test_the_file_is_left_alone(session: OrtSession, tmp_path: Path) -> None:
     """Cutting changes neither the optimised model nor the file that it came from."""
-    cut = session._anatomy()
-    before = cut.model.SerializeToString()
-    isolate.with_all_tensors(cut.model)
-    isolate.beginning(cut.model, 1, cut.tensors)
-    assert cut.model.SerializeToString() == before
+    part = session._anatomy()
+    before = part.model.SerializeToString()
+    cut.with_all_tensors(part.model)
+    cut.beginning(part.model, 1, part.tensors)
+    assert part.model.SerializeToString() == before

@@ -9,10 +9,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from nnprof.exporters.onnx import export, load_model
+from nnprof.exporters.export import export, load_model
 from nnprof.networks.families import parse_network
-from nnprof.profiler import opgraph, ortjson
 from nnprof.profiler.backends.onnxruntime import BACKEND
+from nnprof.profiler.graph import opgraph
+from nnprof.profiler.importers import ort_profile
 from nnprof.profiler.ports import OpNode
 from nnprof.types import Target, Workload
 
@@ -77,8 +78,8 @@ def test_profile_leaves_the_first_inference_out() -> None:
         for dur in (900, 10, 12, 11)
     ]
     run = {"cat": "Session", "name": "model_run", "dur": 1}
-    found = ortjson.inferences([one for event in events for one in (event, run)], "p.json")
-    (op,) = ortjson.op_times(found[-3:], ())
+    found = ort_profile.inferences([one for event in events for one in (event, run)], "p.json")
+    (op,) = ort_profile.op_times(found[-3:], ())
     assert (op.seconds, op.runs, op.kind) == (pytest.approx(11e-6), 3, "elementwise")
 
 
@@ -125,8 +126,8 @@ def test_profile_is_matched_by_place() -> None:
             ("a", "ReorderOutput", 3),
         )
     ]
-    ops = ortjson.op_times(ortjson.inferences(events, "p.json"), nodes)
+    ops = ort_profile.op_times(ort_profile.inferences(events, "p.json"), nodes)
     assert [(op.index, op.node) for op in ops] == [(0, "a"), (1, "b"), (2, "c")]
     assert [op.seconds for op in ops] == pytest.approx([1e-6, 2e-6, 3e-6])
-    named = ortjson.op_times(ortjson.inferences(events[1:], "p.json"), nodes)
+    named = ort_profile.op_times(ort_profile.inferences(events[1:], "p.json"), nodes)
     assert [(op.index, op.node) for op in named] == [(1, "b"), (0, "a")]

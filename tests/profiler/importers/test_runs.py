@@ -9,14 +9,17 @@ import msgspec
 import pytest
 
 from nnprof.errors import BadFile, UsageError
-from nnprof.exporters.onnx import export
+from nnprof.exporters.export import export
 from nnprof.networks.families import parse_network
-from nnprof.profiler import bench, checks, imports, ortjson, report, results, stats, tables
+from nnprof.profiler import checks, results, stats
 from nnprof.profiler.backends.onnxruntime import BACKEND
-from nnprof.profiler.tables import Told
+from nnprof.profiler.importers import ort_profile, runs, table
+from nnprof.profiler.importers.table import Told
+from nnprof.profiler.report.rows import rows
+from nnprof.profiler.run import sweep
 from nnprof.types import Run, Target, Workload
 
-DATA = Path(__file__).parents[1] / "data"
+DATA = Path(__file__).parents[2] / "data"
 TRT = DATA / "trtexec" / "10.3"
 ORT = DATA / "ort-profile.json"
 TABLE = DATA / "import" / "table.csv"
@@ -30,7 +33,7 @@ def exports(*kinds: str) -> list[Path]:
 
 def run_of(*paths: Path, onnx: Path | None = None, **told: object) -> Run:
     """The Run that these files are."""
-    return imports.run_from(paths, msgspec.convert(told, Told), onnx, ["import"])
+    return runs.run_from(paths, msgspec.convert(told, Told), onnx, ["import"])
 
 
 @pytest.mark.parametrize(
@@ -51,8 +54,8 @@ def told_by_file(run: Run) -> Run:
     return replace(
         run,
         schema=0,
-        study=replace(run.study, created="", plan=tables.NO_PLAN),
-        measurements=tuple(replace(one, plan=tables.NO_PLAN) for one in run.measurements),
+        study=replace(run.study, created="", plan=table.NO_PLAN),
+        measurements=tuple(replace(one, plan=table.NO_PLAN) for one in run.measurements),
     )
 
 
@@ -63,19 +66,19 @@ def test_an_imported_run_is_a_run(paths: list[Path], tmp_path: Path) -> None:
     results.save(run, tmp_path / "run.json")
     again = results.load(tmp_path / "run.json")
     assert again == run
-    assert {row["state"] for row in report.rows(again)} == {"imported"}
-    assert report.op_rows(again)
-    assert "Imported from" in report.timed_line(again)
+    assert {row["state"] for row in rows.rows(again)} == {"imported"}
+    assert rows.op_rows(again)
+    assert "Imported from" in rows.timed_line(again)
     for measurement in again.measurements:
-        assert report.residual_lines(measurement)
-    assert "unknown" in report.heading(again)[0]
+        assert rows.residual_lines(measurement)
+    assert "unknown" in rows.heading(again)[0]
 
 
 def test_times_are_gpu_compute_and_copies_stand_beside_them() -> None:
     """A cell has trtexec's compute times; its copies are facts, not part of the latency."""
     (one,) = run_of(*exports("times", "profile", "layers")).measurements
-    rows = json.loads((TRT / "times.json").read_text())
-    assert one.samples_s[0] == pytest.approx([row["computeMs"] * 1e-3 for row in rows])
+    lines = json.loads((TRT / "times.json").read_text())
+    assert one.samples_s[0] == pytest.approx([row["computeMs"] * 1e-3 for row in lines])
     assert one.facts["h2d_s"] == pytest.approx(0.031e-3)
     assert (one.facts["transfers"], one.clock) == ("outside", "cuda_event")
     assert checks.is_clean(one)
@@ -160,7 +163,7 @@ def test_an_imported_run_cannot_be_resumed(tmp_path: Path) -> None:
     """There is nothing to go on with; the sentence says so."""
     results.save(run_of(TABLE), tmp_path / "run.json")
     with pytest.raises(UsageError, match="was imported, not measured here"):
-        bench.resume(tmp_path / "run.json")
+        sweep.resume(tmp_path / "run.json")
 
 
 @pytest.mark.parametrize(
@@ -185,4 +188,4 @@ def test_a_profile_without_nodes_is_refused() -> None:
     """A session that never ran has nothing to import."""
     text = b'[{"cat": "Session", "ph": "X", "dur": 3, "name": "model_loading_uri", "args": {}}]'
     with pytest.raises(BadFile, match="no node that ran"):
-        ortjson.read(text, "p.json")
+        ort_profile.read(text, "p.json")

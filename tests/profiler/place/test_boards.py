@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnprof.errors import BadFile, Unavailable, UnknownName, UsageError
-from nnprof.profiler import boards
-from nnprof.profiler.boards import Board
+from nnprof.profiler.place import boards
+from nnprof.profiler.place.boards import Board
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_all_keys_are_read(config: Path) -> None:
     """Every key of the documented example arrives, and the name is the one in brackets."""
-    text = (Path(__file__).parents[2] / "docs/remote.md").read_text()
+    text = (Path(__file__).parents[3] / "docs/remote.md").read_text()
     config.write_text(text.partition("```toml\n")[2].partition("```")[0])
     found = boards.load()
     assert found["jetson"] == Board(name="jetson", host="orin", power_mode="MAXN_SUPER")

@@ -14,9 +14,13 @@ from msgspec.structs import replace
 
 from nnprof import locks
 from nnprof.errors import Busy, UsageError
-from nnprof.exporters.onnx import chain_model, identity_model
-from nnprof.profiler import bench, claims, report, results, worker
+from nnprof.exporters.export import chain_model, identity_model
+from nnprof.profiler import results
 from nnprof.profiler.devices import linux
+from nnprof.profiler.place import claims
+from nnprof.profiler.report.rows import rows
+from nnprof.profiler.run import sweep
+from nnprof.profiler.work import worker
 from nnprof.types import Cell, Plan, Target
 
 REAL = Target(backend="onnxruntime")
@@ -51,13 +55,13 @@ def _another(code: str) -> Iterator[subprocess.Popen[str]]:
 def test_one_measures_at_a_time(cells: tuple[Cell, ...], short: Plan, tmp_path: Path) -> None:
     """A second sweep on the same processors is refused with the first one's pid, nothing lost."""
     real = tuple(replace(cell, target=REAL) for cell in cells)
-    run, path = bench.start("test", (), real, short, tmp_path)
+    run, path = sweep.start("test", (), real, short, tmp_path)
     before = path.read_bytes()
     with (
         _another("claims.held(Target(backend='onnxruntime'))") as other,
         pytest.raises(Busy, match=f"of this machine is measured on by process {other.pid} since"),
     ):
-        next(bench.sweep(run, path))
+        next(sweep.sweep(run, path))
     assert path.read_bytes() == before
     with claims.held(REAL) as others:  # it has ended, and with it the lock
         assert others == ()
@@ -68,8 +72,8 @@ def test_what_computes_nothing_needs_no_processor(
 ) -> None:
     """The fake goes on beside a real one, off its processors."""
     with _another("claims.held(Target(backend='onnxruntime'))"):
-        run, path = bench.start("test", (), cells[:1], short, tmp_path)
-        list(bench.sweep(run, path))
+        run, path = sweep.start("test", (), cells[:1], short, tmp_path)
+        list(sweep.sweep(run, path))
     (cell,) = results.load(path).measurements
     assert {process.processors for process in cell.processes} == {()}
 
@@ -96,14 +100,14 @@ def test_who_measures_beside_us_is_kept(
     """One who measures on other processors is let be, and the Run says that it was there."""
     (claims.folder() / "nnprof-processor-77.lock").touch()
     real = (replace(cells[0], target=REAL),)
-    run, path = bench.start("test", (), real, replace(short, op_method="none"), tmp_path)
+    run, path = sweep.start("test", (), real, replace(short, op_method="none"), tmp_path)
     lock = claims.folder() / "nnprof-processor-77.lock"
     code = f"__import__('nnprof.locks').locks.held(pathlib.Path({str(lock)!r}), 'x', shared=True)"
     with _another(code) as other:
-        list(bench.sweep(run, path))
+        list(sweep.sweep(run, path))
     (beside,) = results.load(path).environment["measured_beside"]
     assert beside.startswith(f"process {other.pid} since")
-    assert report.beside_lines(results.load(path))[0].startswith(f"Measured beside {beside}:")
+    assert rows.beside_lines(results.load(path))[0].startswith(f"Measured beside {beside}:")
 
 
 def test_another_device_is_locked_whatever_the_processors() -> None:
@@ -144,7 +148,7 @@ def test_a_run_has_one_writer(
     cells: tuple[Cell, ...], short: Plan, tmp_path: Path, name: str
 ) -> None:
     """While one process writes a Run, another is refused with its pid; readers are not."""
-    run, path = bench.start("test", (), cells, short, tmp_path)
+    run, path = sweep.start("test", (), cells, short, tmp_path)
     named = tmp_path / name
     path.rename(named)
     if name == "link.json":
@@ -155,10 +159,10 @@ def test_a_run_has_one_writer(
         _another(f"results.writing({str(named)!r})") as other,
         pytest.raises(Busy, match=f"is being written by process {other.pid}"),
     ):
-        next(bench.sweep(run, named.resolve()))
+        next(sweep.sweep(run, named.resolve()))
     assert results.load(named) == run
     assert named.read_bytes() == before
-    list(bench.sweep(run, named))
+    list(sweep.sweep(run, named))
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
@@ -166,15 +170,15 @@ def test_leftovers_of_a_living_writer_stay(
     cells: tuple[Cell, ...], short: Plan, tmp_path: Path
 ) -> None:
     """Reading a Run to resume it removes no file that another process is about to rename."""
-    _, path = bench.start("test", (), cells[:1], short, tmp_path)
+    _, path = sweep.start("test", (), cells[:1], short, tmp_path)
     draft = tmp_path / f".{path.name}.0123456789abcdef.tmp"
     with _another(f"results.writing({str(path)!r})"):
         draft.touch()  # as the other one would make it
-        run = bench.resume(path)
+        run = sweep.resume(path)
         with pytest.raises(Busy):
-            next(bench.sweep(run, path))
+            next(sweep.sweep(run, path))
         assert draft.exists()
-    list(bench.sweep(run, path))
+    list(sweep.sweep(run, path))
     assert not draft.exists()
 
 
@@ -183,14 +187,14 @@ def test_what_another_has_measured_is_never_written_over(
     cells: tuple[Cell, ...], short: Plan, tmp_path: Path, lose: bool
 ) -> None:
     """A Run read before another process measured more of it is refused, not saved."""
-    run, path = bench.start("test", (), cells[:2], short, tmp_path)
+    run, path = sweep.start("test", (), cells[:2], short, tmp_path)
     stale = results.load(path)
-    list(bench.sweep(run, path))
+    list(sweep.sweep(run, path))
     whole = path.read_bytes()
     if lose:
         stale = replace(results.load(path), measurements=results.load(path).measurements[:1])
     with pytest.raises(UsageError, match="was written by another nnprof since it was read"):
-        next(bench.sweep(stale, path))
+        next(sweep.sweep(stale, path))
     assert path.read_bytes() == whole
 
 
@@ -199,12 +203,12 @@ def test_a_sweep_left_halfway_gives_its_locks_back(
 ) -> None:
     """Closing the sweep frees processors and file."""
     real = (replace(cells[0], target=REAL),)
-    run, path = bench.start("test", (), real, replace(short, op_method="none"), tmp_path)
-    sweep = bench.sweep(run, path)
-    next(sweep)
+    run, path = sweep.start("test", (), real, replace(short, op_method="none"), tmp_path)
+    steps = sweep.sweep(run, path)
+    next(steps)
     lock = path.with_name(f".{path.name}.lock")
     assert locks.is_held(lock) is not None
-    sweep.close()
+    steps.close()
     assert not lock.exists()
     held = [locks.is_held(path) for path in claims.folder().iterdir()]
     assert held

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from nnprof.profiler import bench, kept, report, roofline
-from nnprof.profiler.roofline import Roofline
+from nnprof.profiler.place import kept, limits
+from nnprof.profiler.place.limits import Roofline
+from nnprof.profiler.report import rows
+from nnprof.profiler.run import sweep
 from nnprof.types import Cell, Plan, Target
 
 LIMITS = Roofline(flops_per_s=1e9, bandwidths=((1000, 1e9),), launch_s=1e-7, peaks={"int8": 4e9})
@@ -42,10 +44,10 @@ def changed(part: str, name: str, value: Any) -> dict[str, Any]:
 
 def test_a_value_is_found_in_its_own_state() -> None:
     """What was kept comes back whole, and the newest of a state replaces the one before."""
-    assert roofline.load(HERE, TARGET) == (None, "")
-    roofline.save(replace(LIMITS, launch_s=3e-7), HERE, TARGET)
-    path = roofline.save(LIMITS, HERE, TARGET)
-    assert roofline.load(HERE, TARGET) == (LIMITS, "")
+    assert limits.load(HERE, TARGET) == (None, "")
+    limits.save(replace(LIMITS, launch_s=3e-7), HERE, TARGET)
+    path = limits.save(LIMITS, HERE, TARGET)
+    assert limits.load(HERE, TARGET) == (LIMITS, "")
     assert path.read_text().count("launch_s") == 1
 
 
@@ -75,13 +77,13 @@ def test_a_value_of_another_state_is_not_used_and_says_so(
     environment: dict[str, Any], target: Target, words: str
 ) -> None:
     """Whatever changes speed without changing the machine is named, and nothing else."""
-    roofline.save(LIMITS, HERE, TARGET)
-    found, why = roofline.load(environment, target)
+    limits.save(LIMITS, HERE, TARGET)
+    found, why = limits.load(environment, target)
     assert found is None
     assert why == f"those kept were measured in another state ({words})"
-    roofline.save(replace(LIMITS, launch_s=2e-7), environment, target)
-    assert roofline.load(environment, target)[0] == replace(LIMITS, launch_s=2e-7)
-    assert roofline.load(HERE, TARGET)[0] == LIMITS
+    limits.save(replace(LIMITS, launch_s=2e-7), environment, target)
+    assert limits.load(environment, target)[0] == replace(LIMITS, launch_s=2e-7)
+    assert limits.load(HERE, TARGET)[0] == LIMITS
 
 
 @pytest.mark.parametrize(
@@ -95,25 +97,25 @@ def test_a_value_of_another_state_is_not_used_and_says_so(
 )
 def test_another_machine_has_nothing_kept(environment: dict[str, Any]) -> None:
     """What was measured elsewhere is neither used nor spoken of."""
-    roofline.save(LIMITS, HERE, TARGET)
-    assert roofline.load(environment, TARGET) == (None, "")
+    limits.save(LIMITS, HERE, TARGET)
+    assert limits.load(environment, TARGET) == (None, "")
 
 
 @pytest.mark.parametrize("text", ["", "[", "{}", '[{"state": 3}]', "\xff", "[" * 5000])
 def test_a_file_that_cannot_be_read_holds_nothing(text: str) -> None:
     """A damaged cache is no error, and is written anew."""
-    path = roofline.save(LIMITS, HERE, TARGET)
+    path = limits.save(LIMITS, HERE, TARGET)
     path.write_text(text, encoding="latin-1")
-    assert roofline.load(HERE, TARGET) == (None, "")
-    roofline.save(LIMITS, HERE, TARGET)
-    assert roofline.load(HERE, TARGET) == (LIMITS, "")
+    assert limits.load(HERE, TARGET) == (None, "")
+    limits.save(LIMITS, HERE, TARGET)
+    assert limits.load(HERE, TARGET) == (LIMITS, "")
 
 
 def test_limits_of_no_machine_in_the_cache_are_none() -> None:
     """A bandwidth below 0 that an earlier nnprof kept is not used."""
-    path = roofline.save(LIMITS, HERE, TARGET)
+    path = limits.save(LIMITS, HERE, TARGET)
     path.write_text(path.read_text().replace("1000000000", "-1"))
-    assert roofline.load(HERE, TARGET) == (None, "")
+    assert limits.load(HERE, TARGET) == (None, "")
 
 
 def test_old_states_go() -> None:
@@ -130,14 +132,14 @@ def test_a_run_says_that_its_limits_are_of_another_state(
     """Limits measured with two threads are not those of one: the Run has none, and the reason."""
     (cell, *_) = cells
     two = replace(cell.target, threads=2)
-    roofline.save(LIMITS, bench.probe(cell.target), two)
-    run, _ = bench.start("states", (), (cell,), short, tmp_path)
-    assert report.roof(run) is None
-    assert report.limit_lines(run) == [
+    limits.save(LIMITS, sweep.probe(cell.target), two)
+    run, _ = sweep.start("states", (), (cell,), short, tmp_path)
+    assert rows.roof(run) is None
+    assert rows.limit_lines(run) == [
         "No limits: those kept were measured in another state (threads 2, here 1). "
         "Measure: nnprof devices --measure."
     ]
-    roofline.save(LIMITS, bench.probe(cell.target), cell.target)
-    run, _ = bench.start("states", (), (cell,), short, tmp_path)
-    assert report.roof(run) == LIMITS
-    assert not report.limit_lines(run)
+    limits.save(LIMITS, sweep.probe(cell.target), cell.target)
+    run, _ = sweep.start("states", (), (cell,), short, tmp_path)
+    assert rows.roof(run) == LIMITS
+    assert not rows.limit_lines(run)

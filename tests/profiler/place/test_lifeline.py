@@ -15,8 +15,8 @@ import msgspec
 import psutil
 import pytest
 
-from nnprof.exporters.onnx import chain_model, identity_model
-from nnprof.profiler.worker import CHAIN, Measure
+from nnprof.exporters.export import chain_model, identity_model
+from nnprof.profiler.work.worker import CHAIN, Measure
 from nnprof.types import Model, Plan, Target, Workload
 
 # A bench as far as its worker is concerned; it says so as soon as the worker's process exists.
@@ -130,7 +130,7 @@ def test_elsewhere_than_on_linux_nothing_is_asked_of_the_kernel(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where there is no prctl, a child of a living parent simply goes on."""
-    from nnprof.profiler import lifeline
+    from nnprof.profiler.place import lifeline
 
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(lifeline.ctypes, "CDLL", None)
@@ -139,6 +139,6 @@ def test_elsewhere_than_on_linux_nothing_is_asked_of_the_kernel(
 
 def test_only_what_is_fast_is_imported_before_the_kernel_knows() -> None:
     """What runs before a process is bound to its parent imports no numpy, msgspec or psutil."""
-    code = "import sys, nnprof.profiler.lifeline; print(*sorted(sys.modules))"
+    code = "import sys, nnprof.profiler.place.lifeline; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"numpy", "msgspec", "psutil", "onnx"} & set(done.stdout.split())

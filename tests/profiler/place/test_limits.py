@@ -8,10 +8,10 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from nnprof.errors import BadFile, UsageError
-from nnprof.profiler import report, roofline
-from nnprof.profiler.roofline import Roofline
-from nnprof.types import Cell, Model, OpTime, Plan, Run, Study, Target
+from nnprof.profiler.place import limits
+from nnprof.profiler.place.limits import Roofline
+from nnprof.profiler.report.rows import rows
+from nnprof.types import Cell, OpTime, Plan, Run, Study, Target
 
 LIMITS = Roofline(flops_per_s=1e9, bandwidths=((1000, 1e9), (1 << 30, 1e8)), launch_s=1e-7)
 ENVIRONMENT = {
@@ -74,24 +74,24 @@ def test_an_op_is_held_against_the_peak_of_its_own_precision(
     op: OpTime, moved: int, peak: str
 ) -> None:
     """int8 and fp16 products have peaks of their own; without one there is no limit, not fp32's."""
-    assert roofline.precision_of(op) == peak
+    assert limits.precision_of(op) == peak
     peaks = {"fp16": 2e9, "int8": 8e9}
-    limits = replace(LIMITS, launch_s=0.0, bandwidths=((1 << 40, 1e30),), peaks=peaks)
-    found = limits.limit(op)
+    known = replace(LIMITS, launch_s=0.0, bandwidths=((1 << 40, 1e30),), peaks=peaks)
+    found = known.limit(op)
     assert found is not None
     assert found == (pytest.approx(1e6 / {"fp32": 1e9, **peaks}[peak]), "compute")
     if peak != "fp32":
-        assert replace(limits, peaks={}).limit(op) is None
+        assert replace(known, peaks={}).limit(op) is None
 
 
 def test_streams_that_the_call_hides_give_no_bandwidth() -> None:
     """A stream no slower than an empty call has no rate; none of those left is below 0."""
     streams = {1000: 9e-6, 4000: 10e-6, 8000: 10.3e-6, 1 << 20: 20e-6, 1 << 30: 1.01e-3}
-    found = roofline.bandwidths(streams, call_s=10e-6, spread_s=0.2e-6)
+    found = limits.bandwidths(streams, call_s=10e-6, spread_s=0.2e-6)
     assert found == ((1 << 20, pytest.approx((1 << 20) / 10e-6)), (1 << 30, (1 << 30) / 1e-3))
     # Of a clock that repeats itself a percent of the call still counts.
-    assert roofline.bandwidths({1000: 10.05e-6, 2000: 10.2e-6}, 10e-6, 0.0)[0][0] == 2000
-    assert roofline.bandwidths({1000: 9e-6}, 10e-6, 0.0) == ()
+    assert limits.bandwidths({1000: 10.05e-6, 2000: 10.2e-6}, 10e-6, 0.0)[0][0] == 2000
+    assert limits.bandwidths({1000: 9e-6}, 10e-6, 0.0) == ()
 
 
 @pytest.mark.parametrize(
@@ -112,43 +112,6 @@ def test_limits_of_no_machine_are_refused(wrong: dict[str, Any]) -> None:
         replace(LIMITS, **wrong)
 
 
-def test_a_machine_that_tells_nothing_has_no_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where products or streams take no longer than a call, a sentence comes instead of numbers."""
-    monkeypatch.setattr(roofline, "_times_s", lambda *_: [1e-3])
-    with pytest.raises(UsageError, match="a matrix product took no longer than an empty call"):
-        roofline.measure(Target(backend="fake"))
-
-    def times_s(model: Model, _: Target) -> list[float]:
-        return [2e-3 if "x5" in model.path else 1e-3]
-
-    monkeypatch.setattr(roofline, "_times_s", times_s)
-    with pytest.raises(UsageError, match="any stream took no longer"):
-        roofline.measure(Target(backend="fake"))
-
-
-def test_a_precision_that_the_runtime_refuses_has_no_peak(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A runtime without int8 has the other peaks; one without fp32 has no limits."""
-
-    def times_s(model: Model, _: Target) -> list[float]:
-        if model.precision == "int8":
-            raise BadFile("It has no QuantizeLinear.", "Leave it out.")
-        return [5e-3 if "x5" in model.path or "stream" in model.path else 1e-3]
-
-    monkeypatch.setattr(roofline, "_times_s", times_s)
-    assert set(roofline.measure(Target(backend="fake")).peaks) == {"fp16"}
-
-
-@pytest.mark.usefixtures("workers_here")
-def test_measured_with_the_fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fake's limits follow from its own constants: bandwidth and peak beyond any machine."""
-    monkeypatch.setattr(roofline, "_PROCESSES", 1)
-    limits = roofline.measure(Target(backend="fake"))
-    assert limits.flops_per_s > 0
-    assert set(limits.peaks) <= {"fp16", "int8"}
-    assert limits.launch_s == pytest.approx(1e-6, rel=0.01)
-    assert [size for size, _ in limits.bandwidths] == sorted(size for size, _ in limits.bandwidths)
-
-
 def test_a_view_is_bound_by_its_launch() -> None:
     """A Reshape moves nothing, so its bytes set no limit."""
     op = OpTime(
@@ -156,21 +119,21 @@ def test_a_view_is_bound_by_its_launch() -> None:
         origin=(), kernel="", seconds=1e-6, runs=1, method="combined",
         flops=0, bytes_in=1 << 30, bytes_out=1 << 30,
     )  # fmt: skip
-    limits = Roofline(flops_per_s=1e9, bandwidths=((1 << 40, 1e9),), launch_s=1e-7)
-    assert limits.limit(op) == (1e-7, "launch")
+    known = Roofline(flops_per_s=1e9, bandwidths=((1 << 40, 1e9),), launch_s=1e-7)
+    assert known.limit(op) == (1e-7, "launch")
 
 
 def test_a_run_states_its_own_limits(cells: tuple[Cell, ...]) -> None:
     """What stands in a Run counts, wherever it is read, and nothing that this machine has kept."""
-    roofline.save(LIMITS, ENVIRONMENT, Target())
+    limits.save(LIMITS, ENVIRONMENT, Target())
     stated = replace(LIMITS, launch_s=2e-7, peaks={"int8": 5.0})
     told = {**ENVIRONMENT, "roofline": msgspec.to_builtins(stated)}
-    assert roofline.stated(told) == stated
+    assert limits.stated(told) == stated
     old = {"flops_per_s": 1e9, "bandwidths": [[1000, 1e9]], "launch_s": 0.0}
-    assert roofline.stated({"roofline": old}) == replace(
+    assert limits.stated({"roofline": old}) == replace(
         LIMITS, bandwidths=((1000, 1e9),), launch_s=0.0
     )
-    assert roofline.stated({**ENVIRONMENT, "roofline": None}) is None
-    assert roofline.stated({"imported": "a table"}) is None
+    assert limits.stated({**ENVIRONMENT, "roofline": None}) is None
+    assert limits.stated({"imported": "a table"}) is None
     study = Study(name="one", command=(), created="", plan=Plan(), cells=cells)
-    assert report.roof(Run(study=study, environment=told)) == stated
+    assert rows.roof(Run(study=study, environment=told)) == stated

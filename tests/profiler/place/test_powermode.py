@@ -12,9 +12,9 @@ from processes import ended, until
 
 from nnprof.errors import Unavailable, UsageError
 from nnprof.networks import bundled
-from nnprof.profiler import powermode
 from nnprof.profiler.devices import jetson
-from nnprof.profiler.shells import LocalShell
+from nnprof.profiler.place import powermode
+from nnprof.profiler.place.shells import LocalShell
 
 ON_ALL = pytest.mark.parametrize(
     "board", ["orin-nano-jp6", "agx-orin-jp5", "thor-jp7"], indirect=True

@@ -12,7 +12,7 @@ import pytest
 from processes import ended, until
 
 from nnprof.errors import Unavailable, WorkerTimeout
-from nnprof.profiler import shells
+from nnprof.profiler.place import shells
 from nnprof.profiler.ports import Shell
 
 
@@ -71,7 +71,7 @@ def test_program_ends_with_who_asked_for_it(tmp_path: Path) -> None:
         f"pathlib.Path({str(note)!r}).write_text(str(os.getpid())); time.sleep(600)"
     )
     outer = (
-        "import sys\nfrom nnprof.profiler.shells import LocalShell\n"
+        "import sys\nfrom nnprof.profiler.place.shells import LocalShell\n"
         f"LocalShell().run([sys.executable, '-c', {inner!r}], timeout_s=600)"
     )
     worker = subprocess.Popen(python(outer))

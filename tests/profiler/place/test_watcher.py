@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from nnprof.profiler import bench, observer
+from nnprof.profiler.place import watcher
+from nnprof.profiler.run import sweep
 from nnprof.types import Target
 
 
 def test_pairs_in_closed_form() -> None:
     """Ratios of 1.00, 1.01 and 1.02: their geometric mean, within Student's interval around it."""
-    found = observer.of([(1.0, 1.0), (2.02, 2.0), (5.1, 5.0)])
+    found = watcher.of([(1.0, 1.0), (2.02, 2.0), (5.1, 5.0)])
     assert found.ratio == pytest.approx((1.0 * 1.01 * 1.02) ** (1 / 3))
     # Standard deviation of the logarithms 0, 0.00995, 0.0198 is 0.0099; t of two degrees is 4.303.
     assert found.high / found.ratio == pytest.approx(1 + 4.303 * 0.0099 / 3**0.5, rel=1e-3)
@@ -21,19 +22,11 @@ def test_pairs_in_closed_form() -> None:
 def test_kept_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once measured, it is found again for the same machine and threads, and for no others."""
     one, two = Target(backend="fake"), Target(backend="fake", threads=2)
-    environment = bench.probe(one)
-    effect = replace(observer.of([(1.0, 1.0), (1.0, 1.0)]), ratio=1.25)
-    assert observer.load(environment, two) == (None, "")
-    observer.save(effect, environment, two)
-    assert observer.load(environment, two) == (effect, "")
-    found, why = observer.load(environment, one)
+    environment = sweep.probe(one)
+    effect = replace(watcher.of([(1.0, 1.0), (1.0, 1.0)]), ratio=1.25)
+    assert watcher.load(environment, two) == (None, "")
+    watcher.save(effect, environment, two)
+    assert watcher.load(environment, two) == (effect, "")
+    found, why = watcher.load(environment, one)
     assert found is None
     assert why == "those kept were measured in another state (threads 2, here 1)"
-
-
-@pytest.mark.usefixtures("workers_here")
-def test_measured_in_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the fake clock, which telemetry cannot disturb, it costs exactly nothing."""
-    monkeypatch.setattr(observer, "_PAIRS", 2)
-    effect = observer.measure(Target(backend="fake"))
-    assert (effect.ratio, effect.low, effect.high) == pytest.approx((1.0, 1.0, 1.0))

@@ -14,7 +14,7 @@ import pytest
 from fake_ssh import SSHD, SshBoard
 from msgspec.structs import replace
 
-from nnprof.profiler import hosts
+from nnprof.profiler.work import hosts
 from nnprof.types import Cell, Plan
 
 

@@ -19,14 +19,17 @@ from msgspec.structs import replace
 from processes import HANG_S, ended, until
 
 from nnprof.errors import BoardBusy, NoSpace, Unavailable, UsageError, WorkerCrashed, WorkerTimeout
-from nnprof.profiler import bench, boards, hosts, results, ssh
-from nnprof.profiler.ssh import Link
-from nnprof.profiler.worker import Probe
+from nnprof.profiler import results
+from nnprof.profiler.place import boards, ssh
+from nnprof.profiler.place.ssh import Link
+from nnprof.profiler.run import sweep
+from nnprof.profiler.work import hosts
+from nnprof.profiler.work.worker import Probe
 from nnprof.types import Cell, Model, Plan, Run, Target, Workload
 
 
 def _sweep(board: SshBoard, cells: tuple[Cell, ...], plan: Plan, folder: Path) -> tuple[Run, Path]:
-    return bench.start("test", (), board.cells(cells), plan, folder)
+    return sweep.start("test", (), board.cells(cells), plan, folder)
 
 
 def _samples(run: Run) -> dict[int, tuple[tuple[float, ...], ...]]:
@@ -41,7 +44,7 @@ def _all_kept(before: Run, after: Run) -> bool:
 
 def _resumed(path: Path) -> Run:
     hosts.release()
-    list(bench.sweep(bench.resume(path), path))
+    list(sweep.sweep(sweep.resume(path), path))
     return results.load(path)
 
 
@@ -174,7 +177,7 @@ def test_a_board_that_left_the_file(
     _, path = _sweep(board, cells, short, tmp_path)
     boards.file().write_text("")
     with pytest.raises(UsageError, match=r"no board 'board' in .*devices.toml"):
-        bench.resume(path)
+        sweep.resume(path)
 
 
 # While it measures
@@ -185,7 +188,7 @@ def test_broken_connection_costs_one_cell(
 ) -> None:
     """The cell in work fails and says how to go on; the rest goes on; --resume completes."""
     run, path = _sweep(board, cells, short, tmp_path)
-    for number, _ in enumerate(bench.sweep(run, path)):
+    for number, _ in enumerate(sweep.sweep(run, path)):
         if number == 2:  # the first round is done
             board.break_in_work(board.kill_sessions)
     run = results.load(path)
@@ -209,7 +212,7 @@ def test_board_that_is_switched_off(
 ) -> None:
     """The remaining cells fail at once with the reason; when it is back, --resume completes."""
     run, path = _sweep(board, cells, short, tmp_path)
-    for number, _ in enumerate(bench.sweep(run, path)):
+    for number, _ in enumerate(sweep.sweep(run, path)):
         if number == 2:  # the first round is done
             board.break_in_work(board.stop)
     run = results.load(path)
@@ -241,7 +244,7 @@ def test_killed_worker_costs_one_cell(
     """A worker that somebody kills fails its cell alone, and the connection stays."""
     run, path = _sweep(board, cells, short, tmp_path)
     link = hosts._links["board"]
-    for number, _ in enumerate(bench.sweep(run, path)):
+    for number, _ in enumerate(sweep.sweep(run, path)):
         if number == 2:  # the first round is done
             board.break_in_work(lambda: [worker.kill() for worker in board.workers()])
     run = results.load(path)
@@ -296,7 +299,7 @@ def test_full_disk_in_mid_sweep(
     with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))
-    list(bench.sweep(run, path))
+    list(sweep.sweep(run, path))
     run = results.load(path)
     assert [failure.error for failure in run.failures] == ["NoSpace"] * 2
     filler.unlink()

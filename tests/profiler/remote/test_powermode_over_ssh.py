@@ -10,7 +10,10 @@ from fake_ssh import SshBoard
 from msgspec.structs import replace
 
 from nnprof.errors import Unavailable
-from nnprof.profiler import bench, hosts, powermode, results
+from nnprof.profiler import results
+from nnprof.profiler.place import powermode
+from nnprof.profiler.run import sweep
+from nnprof.profiler.work import hosts
 from nnprof.types import Cell, Plan
 
 Jetson = Callable[..., SshBoard]
@@ -32,8 +35,8 @@ def test_set_and_put_back_over_ssh(
     target = hosts.target(board.url, "trtexec", 1, options)
     plan = replace(short, processes=1, max_processes=1, op_method="none")
     with powermode.held(hosts.shell(target.host), "MAXN_SUPER"):
-        run, path = bench.start("test", (), (replace(cells[0], target=target),), plan, tmp_path)
-        list(bench.sweep(run, path))
+        run, path = sweep.start("test", (), (replace(cells[0], target=target),), plan, tmp_path)
+        list(sweep.sweep(run, path))
     run = results.load(path)
     assert run.environment["device"]["power_mode"] == "MAXN_SUPER"
     reading = run.measurements[0].processes[0].before

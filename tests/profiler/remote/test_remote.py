@@ -15,9 +15,10 @@ from fake_ssh import SshBoard
 from msgspec.structs import replace
 
 from nnprof.errors import ConnectionLost, Unavailable, WorkerTimeout
-from nnprof.exporters.onnx import load_model
-from nnprof.profiler import boards, hosts, shells
-from nnprof.profiler.ssh import Link, SshShell
+from nnprof.exporters.export import load_model
+from nnprof.profiler.place import boards, shells
+from nnprof.profiler.place.ssh import Link, SshShell
+from nnprof.profiler.work import hosts
 from nnprof.types import Cell, Plan
 
 

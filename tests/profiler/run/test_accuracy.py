@@ -9,10 +9,12 @@ import pytest
 from msgspec.structs import replace
 
 from nnprof.errors import Unavailable, UsageError
-from nnprof.exporters.onnx import export, load_model
+from nnprof.exporters.export import export, load_model
 from nnprof.networks import bundled, datasets
 from nnprof.networks.spec import parse
-from nnprof.profiler import accuracy, bench, report, results
+from nnprof.profiler import results
+from nnprof.profiler.report import rows
+from nnprof.profiler.run import accuracy, sweep
 from nnprof.profiler.studies import bundled_cells
 from nnprof.types import Cell, Model, Plan, Run, Study, Target, Workload
 
@@ -29,7 +31,7 @@ def no_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _scored(cells: tuple[Cell, ...], precisions: str, plan: Plan, folder: Path) -> Run:
     every, sources = accuracy.in_precisions(cells, accuracy.parse(precisions))
-    run, path = bench.start("precisions", (), every, plan, folder)
+    run, path = sweep.start("precisions", (), every, plan, folder)
     scored = accuracy.score(run, path, sources)
     assert results.load(path) == scored
     return scored
@@ -47,7 +49,7 @@ def test_each_cell_in_each_precision_and_what_it_costs(short: Plan, tmp_path: Pa
         assert (one.tiles, one.data) == (64, "tiles of tiles.npz")
         assert one.top1 is not None
         assert one.top1 > 0.8
-    (line,) = report.accuracy_lines(run)
+    (line,) = rows.accuracy_lines(run)
     assert line.startswith("Accuracy of 1x28x28 conv8k5")
     assert "fp32" in line
     assert "int8" in line
@@ -69,7 +71,7 @@ def test_without_labels_the_accuracy_is_unknown_with_its_reason(
     cell = Cell(workload=Workload(model=model, batch=2), target=Target())
     run = _scored((cell,), "fp16", short, tmp_path)
     assert all(one.top1 is None for one in run.accuracies)
-    (line,) = report.accuracy_lines(run)
+    (line,) = rows.accuracy_lines(run)
     assert "unknown: no labelled tiles of tiny are known: give --data FILE.npz" in line
 
 
@@ -127,7 +129,7 @@ def test_the_form_of_int8_is_the_targets_not_this_machines(monkeypatch: pytest.M
     facts: dict[str, list[str]] = {"here": ["avx2", "avx512f", "avx512_vnni"], "zen": ["avx2"],
                                    "pi": ["asimd", "asimddp"], "odd": []}  # fmt: skip
     monkeypatch.setattr(
-        bench, "probe", lambda target: {"device": {"extensions": facts[target.host]}}
+        sweep, "probe", lambda target: {"device": {"extensions": facts[target.host]}}
     )
     found = {
         (backend, host): str(accuracy.form_for(Target(backend=backend, host=host)))
@@ -152,7 +154,7 @@ def test_cells_of_two_processors_are_two_files(monkeypatch: pytest.MonkeyPatch) 
     """One network for two boards is converted for each, and the table says how."""
     facts = {"vnni": ["avx2", "avx512f", "avx512_vnni"], "zen": ["avx2"]}
     monkeypatch.setattr(
-        bench, "probe", lambda target: {"device": {"extensions": facts[target.host]}}
+        sweep, "probe", lambda target: {"device": {"extensions": facts[target.host]}}
     )
     cells = [bundled_cells(Target(host=host), (1, 4)) for host in facts]
     every, sources = accuracy.in_precisions([one for pair in cells for one in pair], ("int8",))
@@ -161,7 +163,7 @@ def test_cells_of_two_processors_are_two_files(monkeypatch: pytest.MonkeyPatch) 
     assert len(sources) == 2
     assert models["vnni"].sha256 != models["zen"].sha256
     study = Study(name="two", command=(), created="", plan=Plan(), cells=every)
-    lines = report.conversion_lines(Run(study=study, environment={}))
+    lines = rows.conversion_lines(Run(study=study, environment={}))
     assert [line.split(",")[1:3] for line in lines] == [
         [" U8S8 per channel", " 8-bit weights (x86 with VNNI)"],
         [" U8S8 per channel", " 7-bit weights (x86 without VNNI)"],

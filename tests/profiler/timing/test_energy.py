@@ -12,10 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from nnprof.profiler import bench, energy, report, results
+from nnprof.profiler import results
+from nnprof.profiler.report import rows
+from nnprof.profiler.run import sweep
+from nnprof.profiler.timing import energy
 from nnprof.types import Cell, Energy, Measurement, Model, Plan, Reading, Target, Workload
 
-GOLDEN = Path(__file__).parents[1] / "data" / "run-v1.json"
+GOLDEN = Path(__file__).parents[2] / "data" / "run-v1.json"
 
 
 @given(
@@ -106,8 +109,8 @@ def test_unknown_is_no_zero() -> None:
     cell = _cell(Energy(unknown="NVML does not support it here"), None)
     assert energy.per_tile(cell, None) == ()
     run = replace(results.load(GOLDEN), measurements=(cell,), failures=())
-    assert report.rows(run)[0]["mj_per_tile"] is None
-    assert report.energy_lines(run) == ["Energy: unknown in 1 cell: NVML does not support it here."]
+    assert rows.rows(run)[0]["mj_per_tile"] is None
+    assert rows.energy_lines(run) == ["Energy: unknown in 1 cell: NVML does not support it here."]
 
 
 class _Slow:
@@ -192,7 +195,7 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (plugin / "load-1.dist-info/entry_points.txt").write_text(
         "[nnprof.backends]\nload = load_backend:BACKEND\n"
     )
-    fakes = Path(__file__).parents[1] / "fakes"
+    fakes = Path(__file__).parents[2] / "fakes"
     monkeypatch.setenv("PYTHONPATH", f"{plugin}:{fakes}")
     monkeypatch.syspath_prepend(plugin)
     return "load"
@@ -205,8 +208,8 @@ def test_a_run_on_a_board(
     target = Target(backend=load, device="jetson")
     cell = Cell(workload=Workload(model=model, batch=4), target=target)
     plan = replace(short, processes=2, max_processes=2, op_method="none", energy_s=1.0)
-    run, path = bench.start("test", (), (cell,), plan, tmp_path)
-    list(bench.sweep(run, path))
+    run, path = sweep.start("test", (), (cell,), plan, tmp_path)
+    list(sweep.sweep(run, path))
     run = results.load(path)
     passes = [process.energy for process in run.measurements[0].processes]
     assert len(passes) == 2
@@ -223,7 +226,7 @@ def test_a_run_on_a_board(
         if one
     ]
     assert found.joules == pytest.approx(sum(expected) / 2)
-    assert "from VDD_IN, the whole board." in report.energy_lines(run)[0]
+    assert "from VDD_IN, the whole board." in rows.energy_lines(run)[0]
 
 
 def test_a_window_shorter_than_the_sensor(
@@ -236,7 +239,7 @@ def test_a_window_shorter_than_the_sensor(
         workload=Workload(model=model, batch=4), target=Target(backend=load, device="jetson")
     )
     plan = replace(short, processes=1, max_processes=1, op_method="none", energy_s=1.0)
-    run, path = bench.start("test", (), (cell,), plan, tmp_path)
-    list(bench.sweep(run, path))
+    run, path = sweep.start("test", (), (cell,), plan, tmp_path)
+    list(sweep.sweep(run, path))
     why = energy.why_none(results.load(path).measurements[0])
     assert why == "1 s are fewer than 20 updates of the sensor, which has a new value each 1 s"

@@ -14,10 +14,13 @@ from typer.testing import CliRunner
 from nnprof.cli.bench import Output, _print
 from nnprof.cli.main import app
 from nnprof.errors import BadFile, WorkerCrashed
-from nnprof.exporters.onnx import chain_model, identity_model
-from nnprof.profiler import bench, checks, hosts, lost, ops, reconcile, results
+from nnprof.exporters.export import chain_model, identity_model
+from nnprof.profiler import checks, results
 from nnprof.profiler.backends.fake import BACKEND
-from nnprof.profiler.worker import CHAIN, Fault, Measure, Measured
+from nnprof.profiler.run import sweep
+from nnprof.profiler.timing import lost, passes, reconcile
+from nnprof.profiler.work import hosts
+from nnprof.profiler.work.worker import CHAIN, Fault, Measure, Measured
 from nnprof.types import Cell, Lost, Model, OpPass, Plan, Reading, Target, Workload
 
 
@@ -45,13 +48,13 @@ def test_a_method_that_fails_leaves_the_others(model: Model, fault: str, method:
     """Each method of timing ops is tried, whatever became of the others, and they are combined."""
     options = {"fault": fault, "fault_pass": method}
     session = BACKEND.open(Workload(model=model, batch=1), Target(backend="fake", options=options))
-    found = list(ops.all_passes(session, Plan(op_s=0.01), {}, 1e-6, 4e-6, 1 << 20))
+    found = list(passes.all_passes(session, Plan(op_s=0.01), {}, 1e-6, 4e-6, 1 << 20))
     failed = [one.what for one in found if isinstance(one, Lost)]
-    passes = [one for one in found if isinstance(one, OpPass)]
-    worked = {one.method for one in passes}
+    found = [one for one in found if isinstance(one, OpPass)]
+    worked = {one.method for one in found}
     assert failed == [method]
     assert worked == {"runtime", "floor", "isolated", "differential"} - {method}
-    combined = reconcile.combine(passes, 4e-6)
+    combined = reconcile.combine(found, 4e-6)
     assert combined is not None
     assert {op.op for op in combined.ops} == {"Gemm", "Relu", "Softmax", "call"}
 
@@ -59,7 +62,7 @@ def test_a_method_that_fails_leaves_the_others(model: Model, fault: str, method:
 def test_a_call_alone_is_no_estimate_of_ops(model: Model) -> None:
     """Where every method failed there are no ops, not one op that is the call."""
     session = BACKEND.open(Workload(model=model, batch=1), Target(backend="fake"))
-    found = ops.all_passes(session, Plan(op_s=0.01), {}, 1e-6, 4e-6, 1 << 20)
+    found = passes.all_passes(session, Plan(op_s=0.01), {}, 1e-6, 4e-6, 1 << 20)
     floor = [one for one in found if isinstance(one, OpPass) and one.method == "floor"]
     assert reconcile.combine(floor, 4e-6) is None
 
@@ -167,8 +170,8 @@ def test_cell_is_measured_and_says_what_failed(
     """
     target = Target(backend="fake", options={"fault": "crash", "fault_pass": "isolated"})
     cell = replace(cells[0], target=target)
-    run, path = bench.start("test", (), (cell,), short, tmp_path)
-    list(bench.sweep(run, path))
+    run, path = sweep.start("test", (), (cell,), short, tmp_path)
+    list(sweep.sweep(run, path))
     run = results.load(path)
     (measurement,) = run.measurements
     assert (run.failures, measurement.stopped) == ((), "processes")
@@ -188,8 +191,8 @@ def test_idle_pass_that_fails_leaves_the_rest(
     """Pauses that could not be timed are a check, not a failure, and `show` reads the Run."""
     target = Target(backend="fake", options={"fault": "bug", "fault_pass": "idle"})
     plan = replace(short, idle_s=(0.001, 0.002), processes=1, max_processes=1)
-    run, path = bench.start("test", (), (replace(cells[0], target=target),), plan, tmp_path)
-    list(bench.sweep(run, path))
+    run, path = sweep.start("test", (), (replace(cells[0], target=target),), plan, tmp_path)
+    list(sweep.sweep(run, path))
     run = results.load(path)
     (measurement,) = run.measurements
     assert [one.samples_s for one in measurement.idle] == [((),), ((),)]

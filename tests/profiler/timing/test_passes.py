@@ -7,12 +7,12 @@ from pathlib import Path
 import onnx
 import pytest
 
-from nnprof.exporters.onnx import export, load_model
+from nnprof.exporters.export import export, load_model
 from nnprof.networks.families import parse_network
-from nnprof.profiler import ops
 from nnprof.profiler.backends.fake import BACKEND as FAKE
 from nnprof.profiler.backends.onnxruntime import BACKEND
 from nnprof.profiler.ports import OpNode
+from nnprof.profiler.timing import passes
 from nnprof.types import Model, OpPass, Plan, Target, Workload
 
 CACHE_BYTES = 1000
@@ -32,7 +32,7 @@ def test_weights_rotate_where_the_network_overflows_a_cache() -> None:
     """
     for rest, wanted in ((400, 0), (500, 2500), (4000, 8500), (1 << 20, 32_000)):
         nodes = (_node("a", 500), _node("b", rest))
-        found = ops.rotated_bytes(nodes[0], nodes, CACHE_BYTES)
+        found = passes.rotated_bytes(nodes[0], nodes, CACHE_BYTES)
         assert found == wanted
         assert found % 500 == 0
 
@@ -40,15 +40,15 @@ def test_weights_rotate_where_the_network_overflows_a_cache() -> None:
 def test_weights_that_matter_little_are_reused() -> None:
     """An op that moves mostly activations runs on the same weights again and again."""
     nodes = (_node("a", 500, flowing=5000), _node("b", 4000))
-    assert ops.rotated_bytes(nodes[0], nodes, CACHE_BYTES) == 0
+    assert passes.rotated_bytes(nodes[0], nodes, CACHE_BYTES) == 0
 
 
 def test_caches_are_read_from_the_facts() -> None:
     """Sizes as Linux writes them; a machine that does not tell counts as a small one."""
     facts = {"caches": {"L1d": "48K", "L2": "2048K", "L3": "260M"}}
-    assert ops.core_cache_bytes(facts, 1) == 2 << 20
-    assert ops.core_cache_bytes(facts, 2) == 4 << 20
-    assert ops.core_cache_bytes({}, 1) == 1 << 20
+    assert passes.core_cache_bytes(facts, 1) == 2 << 20
+    assert passes.core_cache_bytes(facts, 2) == 4 << 20
+    assert passes.core_cache_bytes({}, 1) == 1 << 20
 
 
 def test_state_is_recorded_and_shared_by_it() -> None:
@@ -56,18 +56,18 @@ def test_state_is_recorded_and_shared_by_it() -> None:
     model = export(parse_network("1x28x28 conv4k5 pool2 fc64 fc10"))
     session = BACKEND.open(Workload(model=model, batch=1), Target())
     plan, small = Plan(op_s=0.01), 80_000
-    first = ops._isolated(session, plan, {}, 0.0, small)
+    first = passes._isolated(session, plan, {}, 0.0, small)
     rotated = {op.op: op.rotated_bytes for op in first.ops}
     assert rotated["MaxPool"] == 0
     assert (rotated["FusedGemm"] or 0) >= small
     assert "Reshape" not in rotated
-    known = {ops.share_key(op): 1.5 for op in first.ops if op.op == "FusedGemm"}
-    second = ops._isolated(session, plan, known, 0.0, small)
+    known = {passes.share_key(op): 1.5 for op in first.ops if op.op == "FusedGemm"}
+    second = passes._isolated(session, plan, known, 0.0, small)
     assert [(op.runs, op.seconds == 1.5) for op in second.ops] == [
         (0, True) if op.op == "FusedGemm" else (1, False) for op in first.ops
     ]
     # Where the network fits into the cache the same op is another measurement.
-    assert all(op.runs for op in ops._isolated(session, plan, known, 0.0, 1 << 30).ops)
+    assert all(op.runs for op in passes._isolated(session, plan, known, 0.0, 1 << 30).ops)
 
 
 def test_no_beginning_ends_with_a_view() -> None:
@@ -75,7 +75,7 @@ def test_no_beginning_ends_with_a_view() -> None:
     model = export(parse_network("1x28x28 conv4k5 pool2 fc64 fc10"))
     session = BACKEND.open(Workload(model=model, batch=1), Target())
     nodes = session.graph()
-    found = ops._differential(session, Plan(op_s=0.01), nodes, 0.0)
+    found = passes._differential(session, Plan(op_s=0.01), nodes, 0.0)
     views = [index for index, node in enumerate(nodes) if node.op == "Reshape"]
     assert len(views) == 1
     assert [op.index for op in found.ops] == [i for i in range(len(nodes)) if i not in views]
@@ -94,7 +94,7 @@ def test_a_network_of_views_alone_has_no_differences(tmp_path: Path) -> None:
     onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), path)
     model = load_model(path)
     session = BACKEND.open(Workload(model=model, batch=1), Target())
-    found = ops.all_passes(session, Plan(op_s=0.01), {}, 1e-6, 2e-6, 1 << 20)
+    found = passes.all_passes(session, Plan(op_s=0.01), {}, 1e-6, 2e-6, 1 << 20)
     assert "runtime" in [one.method for one in found]
     assert "differential" not in [one.method for one in found]
 
@@ -103,11 +103,11 @@ def test_what_a_call_costs_is_no_part_of_an_op(model: Model) -> None:
     """An op alone, and the first of the beginnings, are timed within a call, which is taken off."""
     session = FAKE.open(Workload(model=model, batch=1), Target(backend="fake"))
     call_s = session.clean_s(0.0)
-    found = ops.all_passes(session, Plan(op_s=0.01), {}, call_s, 4e-6, 1 << 20)
-    passes = {one.method: one for one in found if isinstance(one, OpPass)}
+    found = passes.all_passes(session, Plan(op_s=0.01), {}, call_s, 4e-6, 1 << 20)
+    found = {one.method: one for one in found if isinstance(one, OpPass)}
     weights = {"Gemm": 24, "Relu": 0, "Softmax": 0}
     for method in ("isolated", "differential"):
-        seconds = {op.op: op.seconds for op in passes[method].ops}
+        seconds = {op.op: op.seconds for op in found[method].ops}
         assert seconds == pytest.approx({op: 1e-6 + 1e-10 * n for op, n in weights.items()})
-    assert passes["floor"].latency_s == call_s
-    assert passes["isolated"].latency_s == pytest.approx(session.clean_s(3e-6 + 24e-10))
+    assert found["floor"].latency_s == call_s
+    assert found["isolated"].latency_s == pytest.approx(session.clean_s(3e-6 + 24e-10))

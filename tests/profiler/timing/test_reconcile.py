@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from nnprof.profiler import reconcile
+from nnprof.profiler.timing import reconcile
 from nnprof.types import OpPass, OpTime
 
 

@@ -10,8 +10,10 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from nnprof.profiler import bench, measure, results, telemetry
+from nnprof.profiler import results
 from nnprof.profiler.ports import Session
+from nnprof.profiler.run import sweep
+from nnprof.profiler.timing import sample, telemetry
 from nnprof.types import Cell, Model, Plan, Run, Target, Workload
 
 BOARDS = pytest.mark.parametrize(
@@ -22,8 +24,8 @@ BOARDS = pytest.mark.parametrize(
 def _run(model: Model, plan: Plan, folder: Path, batches: tuple[int, ...] = (1, 2)) -> Run:
     target = Target(backend="fake", device="jetson")
     cells = [Cell(workload=Workload(model=model, batch=batch), target=target) for batch in batches]
-    run, path = bench.start("test", (), cells, plan, folder)
-    list(bench.sweep(run, path))
+    run, path = sweep.start("test", (), cells, plan, folder)
+    list(sweep.sweep(run, path))
     return results.load(path)
 
 
@@ -40,13 +42,13 @@ def test_throttling_in_mid_run_marks_its_cells(
     plan = replace(short, op_method="none", processes=2, max_processes=2)
     calm = _run(model, plan, tmp_path / "calm")
     assert not any("throttled" in codes for codes in _codes(calm))
-    clean_pass = measure.clean_pass
+    clean_pass = sample.clean_pass
 
-    def hit(session: Session, plan: Plan) -> measure.CleanPass:
+    def hit(session: Session, plan: Plan) -> sample.CleanPass:
         fake_board.throttle(board, 1)
         return clean_pass(session, plan)
 
-    monkeypatch.setattr(measure, "clean_pass", hit)
+    monkeypatch.setattr(sample, "clean_pass", hit)
     hot = _run(model, plan, tmp_path / "hot")
     assert all("throttled" in codes for codes in _codes(hot))
     process = hot.measurements[0].processes[0]

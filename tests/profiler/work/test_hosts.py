@@ -16,9 +16,11 @@ import pytest
 from msgspec.structs import replace
 
 from nnprof.errors import BadFile, OutOfMemory, Unavailable, WorkerCrashed, WorkerTimeout
-from nnprof.exporters.onnx import chain_model, identity_model, load_model
-from nnprof.profiler import environment, hosts, lifeline, ops, shells
-from nnprof.profiler.worker import CHAIN, Loop, Looped, Measure, Measured, Probe, Probed
+from nnprof.exporters.export import chain_model, identity_model, load_model
+from nnprof.profiler.place import environment, lifeline, shells
+from nnprof.profiler.timing import passes
+from nnprof.profiler.work import hosts
+from nnprof.profiler.work.worker import CHAIN, Loop, Looped, Measure, Measured, Probe, Probed
 from nnprof.types import Model, Plan, Target, Workload
 
 
@@ -79,7 +81,7 @@ def test_known_ops_are_not_timed_again(model: Model, short: Plan) -> None:
     first = hosts.run_local(job, 60)
     assert isinstance(first, Measured)
     isolated = next(one for one in first.op_passes if one.method == "isolated")
-    known = {ops.share_key(op): 0.5 for op in isolated.ops[1:]}
+    known = {passes.share_key(op): 0.5 for op in isolated.ops[1:]}
     second = hosts.run_local(replace(job, known=known), 60)
     assert isinstance(second, Measured)
     again = next(one for one in second.op_passes if one.method == "isolated")
@@ -141,7 +143,7 @@ def test_runtime_output_does_not_spoil_the_answer(
     """What a library prints goes to stderr; stdout is the answer and nothing else."""
     job = msgspec.json.encode(_job(model, short))
     code = (
-        "import os, threading, nnprof.profiler.worker as w\n"
+        "import os, threading, nnprof.profiler.work.worker as w\n"
         "old = w.do\n"
         "w.do = lambda *job: (os.write(1, b'noise'), print('more noise'), old(*job))[2]\n"
         "w.main()"
@@ -223,7 +225,7 @@ def test_a_limit_on_memory_from_outside_holds(model: Model, short: Plan, hard: b
     limit = 6_000_000 * 1024
     job = msgspec.json.encode(_job(model, short))
     code = (
-        "import resource, sys, nnprof.profiler.worker as w\n"
+        "import resource, sys, nnprof.profiler.work.worker as w\n"
         "old = w.do\n"
         "def do(*job):\n"
         "    print(*resource.getrlimit(resource.RLIMIT_AS), file=sys.stderr)\n"
@@ -244,7 +246,7 @@ def test_a_limit_on_memory_from_outside_holds(model: Model, short: Plan, hard: b
 
 def test_too_little_memory_to_start_names_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker whose address space cannot hold the runtime fails its cell with that limit."""
-    start = " ".join(map(shlex.quote, lifeline.command("nnprof.profiler.worker")))
+    start = " ".join(map(shlex.quote, lifeline.command("nnprof.profiler.work.worker")))
     _exits(monkeypatch, f"ulimit -v 100000; {start}")
     monkeypatch.setattr(hosts.resource, "getrlimit", lambda _: (100_000 * 1024, -1))
     with pytest.raises(WorkerCrashed, match="It may have 102 MB of address space") as caught:

@@ -1,7 +1,7 @@
 """Plug points: entry points → objects.
 
-A backend, device, dataset or study is one object named by one line in an entry-point group; the
-built-in ones register through the same lines (setup.cfg) as anybody's own.
+A backend, device, dataset, study, importer or op counter is one object named by one line in an
+entry-point group. Another package registers its own by the same lines as setup.cfg has.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ _GROUPS = {
     "device": "nnprof.devices",
     "dataset": "nnprof.datasets",
     "study": "nnprof.studies",
+    "importer": "nnprof.importers",
+    "counter": "nnprof.counters",
 }
 
 
 def names(kind: str) -> tuple[str, ...]:
-    """Names registered for a kind: backend, device, dataset or study. Imports none of them."""
+    """Names registered for a kind, such as "backend", in order. Imports none of the objects."""
     return tuple(sorted({point.name for point in entry_points(group=_GROUPS[kind])}))
 
 

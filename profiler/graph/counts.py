@@ -1,29 +1,35 @@
-"""What an op has to do: FLOPs, from its type, its attributes and the shapes it really ran with.
+"""FLOPs of an op, from its type, its attributes and the shapes that it ran with.
 
-One fused multiply-add counts as two FLOPs, of whole numbers, too: a rate of those is held against a
-peak of its own precision (`roofline`). The shapes are those after layout changes, so a blocked
-convolution of 20 channels that the runtime pads to 32 is counted with 32: that is what ran.
+One multiply-add counts as two FLOPs, of whole numbers, too. The shapes are those after layout
+changes: a convolution of 20 channels that the runtime pads to 32 is counted with 32.
+
+An op that `COUNTERS` lacks may be counted by another package: a line `OpType = module:function` in
+its entry-point group `nnprof.counters` names a `Counter`. An op of `COUNTERS` keeps its formula, so
+that the FLOPs of different Runs mean the same.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from nnprof import registry
 
 Shape = tuple[int, ...]
 Attributes = Mapping[str, Any]
 # inputs (activations and weights in the node's order), outputs, attributes → FLOPs
 Counter = Callable[[Sequence[Shape], Sequence[Shape], Attributes], int | None]
 
-# They give a tensor another shape, and move nothing.
+# Ops that give a tensor another shape, and move nothing.
 VIEWS = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 
 
 def factor(inputs: Sequence[Shape]) -> Shape | None:
-    """Shape of what a convolution or product multiplies its first input with.
+    """Shape of the weights, or of the second factor, of a convolution or product; None without.
 
-    Between the two, quantised ops have scales and zero points, of at most one side.
+    Quantised ops have scales and zero points before it, which have at most one side.
     """
     return next((shape for shape in inputs[1:] if len(shape) > 1), None)
 
@@ -35,7 +41,7 @@ def _conv(inputs: Sequence[Shape], outputs: Sequence[Shape], _: Attributes) -> i
 
 
 def _conv_transpose(inputs: Sequence[Shape], _: Sequence[Shape], __: Attributes) -> int | None:
-    # weights: channels × (depth / groups) × kernel…; each value that goes in is spread over those
+    # weights: channels × (depth / groups) × kernel…; each input value is spread over the last two
     weights = factor(inputs)
     return None if weights is None else 2 * math.prod(inputs[0]) * math.prod(weights[1:])
 
@@ -70,7 +76,7 @@ _WHOLE_CONVS = "QLinearConv ConvInteger"
 _WHOLE_GEMMS = "QLinearMatMul QGemm MatMulInteger MatMulIntegerToFloat DynamicQuantizeMatMul"
 WHOLE = frozenset(f"{_WHOLE_CONVS} {_WHOLE_GEMMS}".split())
 _CONVERTING = "QuantizeLinear DequantizeLinear DynamicQuantizeLinear"  # scaled, and shifted
-# Both sides scaled, the op, and scaled back.
+# Both inputs are scaled, the op is done, and its output is scaled back.
 _WHOLE_SEVERAL = "QLinearAdd QLinearMul QLinearLeakyRelu"
 _NONE = (
     "ReorderInput ReorderOutput Reshape Flatten Transpose Concat Split Slice Squeeze Unsqueeze "
@@ -97,6 +103,24 @@ COUNTERS: dict[str, Counter] = {
 def flops(
     op: str, inputs: Sequence[Shape], outputs: Sequence[Shape], attributes: Attributes
 ) -> int | None:
-    """FLOPs of one run of an op; None where we have no count for it, never 0 instead."""
-    counter = COUNTERS.get(op)
+    """FLOPs of one run of an op; None, never 0, for an op that nobody counts.
+
+    Args:
+        op: ONNX's type, or the runtime's own for a fused op.
+        inputs: shapes of activations and weights, in the node's order.
+        outputs: shapes, in the node's order.
+        attributes: of the node, by name.
+    """
+    counter = COUNTERS.get(op) or _registered(op)
     return counter(inputs, outputs, attributes) if counter else None
+
+
+@functools.cache
+def _registered(op: str) -> Counter | None:
+    """The counter that another package has for an op."""
+    return registry.find("counter", op) if op in _registered_ops() else None
+
+
+@functools.cache
+def _registered_ops() -> frozenset[str]:
+    return frozenset(registry.names("counter"))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from importlib.metadata import EntryPoint
+
 import numpy as np
 import pytest
 
+from nnprof import registry
 from nnprof.exporters.export import load_model
 from nnprof.exporters.int8 import on_processor
 from nnprof.exporters.precision import Calibration, convert
@@ -135,6 +139,32 @@ def test_quantised_convolutions_are_ops_of_the_cost_model(
 def test_unknown_op_is_not_zero() -> None:
     """An op that we cannot count is unknown, never 0."""
     assert counts.flops("LSTM", [(1, 2, 3)], [(1, 2, 3)], {}) is None
+
+
+def two_per_value(_: object, outputs: list[tuple[int, ...]], __: object) -> int:
+    """A counter as another package has it."""
+    return 2 * outputs[0][0]
+
+
+def test_another_packages_counter_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line in `nnprof.counters` counts an op that we cannot; entry points are read once."""
+    asked = []
+
+    def entry_points(**wanted: str) -> list[EntryPoint]:
+        asked.append(wanted)
+        assert wanted["group"] == "nnprof.counters"
+        return [
+            EntryPoint(op, f"{__name__}:two_per_value", wanted["group"]) for op in ("My", "Relu")
+        ]
+
+    monkeypatch.setattr(EntryPoint, "load", lambda _: two_per_value)
+    monkeypatch.setattr(registry, "entry_points", entry_points)
+    for cache in (counts._registered, counts._registered_ops):
+        monkeypatch.setattr(counts, cache.__name__, functools.cache(cache.__wrapped__))
+    assert [counts.flops("My", [(3,)], [(3,)], {}) for _ in range(3)] == [6, 6, 6]
+    assert counts.flops("Other", [(3,)], [(3,)], {}) is None
+    assert len(asked) == 2
+    assert counts.flops("Relu", [(3,)], [(3,)], {}) == 3, "our own ops keep their formula"
 
 
 def test_memory_ops_count_nothing() -> None:

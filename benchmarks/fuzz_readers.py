@@ -28,7 +28,7 @@ from nnprof.profiler.devices import jetson, linux, snapshot
 from nnprof.profiler.importers import runs
 from nnprof.profiler.importers.table import Told
 from nnprof.profiler.place import boards, kept, limits, ssh, watcher
-from nnprof.profiler.report.rows import rows
+from nnprof.profiler.report import rows
 from nnprof.profiler.run import accuracy
 from nnprof.profiler.work import hosts, worker
 from nnprof.text import json_lines

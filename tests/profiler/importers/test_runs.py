@@ -15,7 +15,7 @@ from nnprof.profiler import checks, results, stats
 from nnprof.profiler.backends.onnxruntime import BACKEND
 from nnprof.profiler.importers import ort_profile, runs, table
 from nnprof.profiler.importers.table import Told
-from nnprof.profiler.report.rows import rows
+from nnprof.profiler.report import rows
 from nnprof.profiler.run import sweep
 from nnprof.types import Run, Target, Workload
 

@@ -18,7 +18,7 @@ from nnprof.exporters.export import chain_model, identity_model
 from nnprof.profiler import results
 from nnprof.profiler.devices import linux
 from nnprof.profiler.place import claims
-from nnprof.profiler.report.rows import rows
+from nnprof.profiler.report import rows
 from nnprof.profiler.run import sweep
 from nnprof.profiler.work import worker
 from nnprof.types import Cell, Plan, Target
@@ -36,7 +36,8 @@ def _own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def _another(code: str) -> Iterator[subprocess.Popen[str]]:
     """Another process of ours that holds something until the block ends."""
     code = (
-        "import pathlib, sys\nfrom nnprof.profiler import claims, results\n"
+        "import pathlib, sys\nfrom nnprof.profiler import results\n"
+        "from nnprof.profiler.place import claims\n"
         f"from nnprof.types import Target\nwith {code}:\n"
         "    print('held', flush=True)\n    sys.stdin.read()"
     )

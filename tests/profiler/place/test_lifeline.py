@@ -22,7 +22,7 @@ from nnprof.types import Model, Plan, Target, Workload
 # A bench as far as its worker is concerned; it says so as soon as the worker's process exists.
 _PARENT = """
 import os, pathlib, subprocess, sys, msgspec
-from nnprof.profiler import hosts, worker
+from nnprof.profiler.work import hosts, worker
 class Loud(subprocess.Popen):
     def __init__(self, *args, **more):
         super().__init__(*args, **more)
@@ -120,7 +120,7 @@ def test_who_was_orphaned_before_it_began_does_nothing(tmp_path: Path) -> None:
     """A child whose parent died while Python was starting ends before it does anything."""
     code = (
         "import sys; sys.argv = ['-c', '1', 'no.such.module']\n"  # process 1 did not start it
-        "from nnprof.profiler import lifeline; lifeline.begin()"
+        "from nnprof.profiler.place import lifeline; lifeline.begin()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (70, b"", b"")

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from nnprof.profiler.place import limits
 from nnprof.profiler.place.limits import Roofline
-from nnprof.profiler.report.rows import rows
+from nnprof.profiler.report import rows
 from nnprof.types import Cell, OpTime, Plan, Run, Study, Target
 
 LIMITS = Roofline(flops_per_s=1e9, bandwidths=((1000, 1e9), (1 << 30, 1e8)), launch_s=1e-7)

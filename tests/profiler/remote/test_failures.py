@@ -363,7 +363,7 @@ def test_killed_bench_frees_the_board(
 ) -> None:
     """When the bench is killed, its worker on the board ends, and the lock is free at once."""
     code = (
-        "import msgspec, sys\nfrom nnprof.profiler import hosts, worker\n"
+        "import msgspec, sys\nfrom nnprof.profiler.work import hosts, worker\n"
         "hosts.run(msgspec.json.decode(sys.stdin.read(), type=worker.Job), 600)\n"
     )
     target = Target(backend="fake", host="board", options={"fault": "hang"})

@@ -13,7 +13,7 @@ from rich.console import Console
 from nnprof.profiler import results, stats
 from nnprof.profiler.importers import table
 from nnprof.profiler.place.limits import Roofline
-from nnprof.profiler.report.rows import rows
+from nnprof.profiler.report import rows
 from nnprof.types import IdlePass, Run
 
 GOLDEN = Path(__file__).parents[2] / "data" / "run-v1.json"

@@ -20,7 +20,7 @@ from statistics import median
 from typing import Any
 
 import nnprof
-from nnprof.exporters.export import identity_model
+from nnprof.exporters.probes import identity_model
 from nnprof.profiler import inputs, stats
 from nnprof.types import Cell, Measurement, Workload
 

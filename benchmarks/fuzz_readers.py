@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from nnprof.cli import fit_model, show
 from nnprof.errors import NnprofError, WorkerTimeout
-from nnprof.exporters.export import chain_model, identity_model
+from nnprof.exporters.probes import chain_model, identity_model
 from nnprof.networks import bundled, checkpoint, datasets
 from nnprof.networks.families import parse_network
 from nnprof.profiler import compare, inputs, results, studies

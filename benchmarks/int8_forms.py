@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnprof.exporters.export import load_model
 from nnprof.exporters.int8 import ANYWHERE, Form, on_processor, signed
+from nnprof.exporters.models import load_model
 from nnprof.exporters.precision import convert
 from nnprof.networks import bundled, datasets
 from nnprof.profiler.devices.cpu import DEVICE

@@ -27,10 +27,10 @@ from google.protobuf.message import EncodeError
 from numpy.typing import NDArray
 
 from nnprof.errors import NnprofError, Unavailable, UsageError
-from nnprof.exporters import identity, plain
+from nnprof.exporters import cache, identity, plain
 from nnprof.exporters.axes import back
-from nnprof.exporters.export import METADATA, cached, default_cache, digest, installed, keep
 from nnprof.exporters.int8 import ANYWHERE, Form
+from nnprof.exporters.models import set_facts
 from nnprof.types import Model
 
 PRECISIONS = ("fp32", "fp16", "int8")
@@ -59,13 +59,7 @@ class Calibration(NamedTuple):
     at_once: int = _CHUNK
 
 
-def convert(
-    model: Model,
-    precision: str,
-    calibration: Calibration,
-    cache: Path | None = None,
-    form: Form = ANYWHERE,
-) -> Model:
+def convert(model: Model, precision: str, calibration: Calibration, form: Form = ANYWHERE) -> Model:
     """The model in that precision, from the cache where it is there; fp32 is the model itself.
 
     `form` is that of int8. The converted file remembers the network, the weights and how it was
@@ -84,14 +78,13 @@ def convert(
         raise UsageError(
             f"{model.name} is {model.precision} already.", "Convert the fp32 file that it is from."
         )
-    folder = cache or default_cache()
     key = _key(model, precision, calibration, form)
-    kept = cached(folder, key)
+    kept = cache.find(key)
     if kept:
         return kept
     data = _converted(model, precision, calibration, form)
     identity.require_same(model)  # or the cache would keep another model under its key
-    return keep(folder, key, data)
+    return cache.keep(key, data)
 
 
 def _converted(model: Model, precision: str, calibration: Calibration, form: Form) -> bytes:
@@ -123,7 +116,7 @@ def _key(model: Model, precision: str, calibration: Calibration, form: Form) -> 
     used = hashlib.sha256(np.ascontiguousarray(calibration.tiles).tobytes()).hexdigest()
     own = (used, str(form)) if precision == "int8" else ()
     parts = (CONVERTER, model.sha256, precision, *own)
-    return digest((*parts, *(installed(name) for name in ("onnx", TOOL))))
+    return cache.digest((*parts, *(cache.installed(name) for name in ("onnx", TOOL))))
 
 
 def _finished(
@@ -136,9 +129,7 @@ def _finished(
     kept = {prop.key: prop.value for prop in identity.read(Path(model.path)).proto.metadata_props}
     own = {"name": model.name, "precision": precision, "conversion": how}
     del proto.metadata_props[:]
-    onnx.helper.set_model_props(
-        proto, {**kept, **{METADATA + key: value for key, value in own.items()}}
-    )
+    set_facts(proto, own, kept)
     data: bytes = proto.SerializeToString(deterministic=True)
     return data
 

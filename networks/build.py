@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, BadShape, Unavailable
+from nnprof.networks.checkpoint import Source
 from nnprof.networks.spec import (
     Act,
     BatchNorm,
@@ -103,14 +105,77 @@ def logits(network: nn.Sequential) -> nn.Sequential:
     return nn.Sequential(OrderedDict(list(network.named_children())[:-1]))
 
 
-def ends_in_softmax(spec: NetworkSpec) -> bool:
-    """Whether what comes out are probabilities."""
-    last = next(layer for layer in reversed((Act("linear"), *spec.layers)) if _computes(layer))
-    return isinstance(last, Act | Conv | Dense) and last.activation == "softmax"
+# --- for raw tiles --------------------------------------------------------------------------------
 
 
-def _computes(layer: Layer) -> bool:
-    return not isinstance(layer, Dropout)
+def _network(source: Source) -> nn.Sequential:
+    if source.checkpoint:
+        name = f"the checkpoint of '{source.spec.notation}'"
+        return restore(source.spec, source.checkpoint.weights, name).eval()
+    return build(source.spec).eval()
+
+
+def explicit(source: Source) -> nn.Sequential:
+    """Raw tiles → outputs, the normalisation as a layer at the front."""
+
+    class Normalise(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mean = nn.Buffer(torch.tensor(source.mean))
+            self.std = nn.Buffer(torch.tensor(source.std))
+
+        def forward(self, tiles: torch.Tensor) -> torch.Tensor:
+            return (tiles - self.mean) / self.std
+
+    module = nn.Sequential()
+    module.add_module("normalise", Normalise())
+    for name, part in _network(source).named_children():
+        module.add_module(name, part)
+    return module.eval()
+
+
+def folds(source: Source) -> bool:
+    """Whether the first layer can take the normalisation in, exactly.
+
+    A convolution that pads cannot: its zeros stand for the mean after folding, not before.
+    """
+    first = source.spec.layers[0]
+    if isinstance(first, Dense):
+        return True
+    return (
+        isinstance(first, Conv)
+        and _pads_nothing(first, source.spec.input_shape)
+        and source.mean.shape[1:] == (1, 1)
+    )
+
+
+def _pads_nothing(layer: Conv, shape: Shape) -> bool:
+    return layer.padding == "valid" or all(
+        same_padding(side, layer.kernel, layer.stride) == (0, 0) for side in shape[1:]
+    )
+
+
+def folded(source: Source) -> nn.Sequential:
+    """The network with W/σ and b - Σ W·µ/σ in its first layer: W·((x - µ)/σ) + b for raw x."""
+    network = _network(source)
+
+    first: Any = next(part for part in network if hasattr(part, "weight"))
+    weight = first.weight.detach().double().numpy()
+    # Both as the first layer sees them: one value per channel, or per value after flattening.
+    shape: Shape = source.spec.input_shape
+    wanted: Shape = (-1,)
+    if isinstance(source.spec.layers[0], Conv):
+        shape = wanted = (shape[0], 1, 1)
+    mean, std = (
+        np.broadcast_to(value.astype(np.float64), shape).reshape(wanted)
+        for value in (source.mean, source.std)
+    )
+    scaled = weight / std
+    shift = (scaled * mean).reshape(len(scaled), -1).sum(axis=1)
+    with torch.no_grad():
+        first.bias.sub_(torch.from_numpy(shift).float())
+        first.weight.copy_(torch.from_numpy(scaled).float())
+    return network
 
 
 # --- layers ---------------------------------------------------------------------------------------

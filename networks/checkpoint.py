@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -118,6 +118,64 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         std=std,
         sha256=hashlib.sha256(data).hexdigest(),
     )
+
+
+# --- weights of a network -------------------------------------------------------------------------
+
+# Of MNIST's training tiles, for networks that were never trained: activations of a sane size.
+MNIST_MEAN, MNIST_STD = 33.318, 78.567
+TRAINED = "trained"
+_SEED = "seed "
+
+
+def is_seeded(weights: str) -> bool:
+    """Whether `Model.weights` says that the weights were drawn by a seed."""
+    return weights.startswith(_SEED)
+
+
+class Source(NamedTuple):
+    """What is exported: the network, its weights, and the normalisation of its training.
+
+    Attributes:
+        spec: the network.
+        checkpoint: its trained weights; None where the seed draws them.
+        mean, std: as in `Checkpoint`; one value for all where there is no checkpoint.
+    """
+
+    spec: NetworkSpec
+    checkpoint: Checkpoint | None
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+
+    @property
+    def weights(self) -> str:
+        """What `Model.weights` says: "trained" or "seed N"."""
+        return TRAINED if self.checkpoint else f"{_SEED}{self.spec.seed}"
+
+    @property
+    def dataset(self) -> str:
+        """The data set of the training; empty without one."""
+        return self.checkpoint.record.dataset if self.checkpoint else ""
+
+
+def source_of(spec: NetworkSpec, folder: Path | None) -> Source:
+    """The network with the checkpoint in `folder`; without a folder, with seeded weights.
+
+    Raises:
+        BadFile: the checkpoint is missing, corrupt or of another network.
+    """
+    if folder is None:
+        # One value for all channels and pixels, in a shape that broadcasts over the input.
+        shape = (1,) * len(spec.input_shape)
+        mean, std = (np.full(shape, value, np.float32) for value in (MNIST_MEAN, MNIST_STD))
+        return Source(spec, None, mean, std)
+    checkpoint = load_checkpoint(folder)
+    if checkpoint.spec.layers != spec.layers or checkpoint.spec.input_shape != spec.input_shape:
+        raise BadFile(
+            f"The checkpoint holds '{checkpoint.spec.notation}', not '{spec.notation}'.",
+            "Export it as the network that it is.",
+        )
+    return Source(spec, checkpoint, checkpoint.mean, checkpoint.std)
 
 
 # --- files ----------------------------------------------------------------------------------------

@@ -138,6 +138,13 @@ class NetworkSpec(msgspec.Struct, frozen=True):
         return infer_shapes(self)
 
 
+def ends_in_softmax(spec: NetworkSpec) -> bool:
+    """Whether the outputs are probabilities: the last layer that computes has softmax."""
+    computing = [layer for layer in spec.layers if not isinstance(layer, Dropout)]
+    last = computing[-1] if computing else None
+    return isinstance(last, Act | Conv | Dense) and last.activation == "softmax"
+
+
 # --- shapes ---------------------------------------------------------------------------------------
 
 

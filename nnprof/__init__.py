@@ -23,7 +23,7 @@ _HOMES = {
     "interval_s": "nnprof.profiler.stats",
     "latency_s": "nnprof.profiler.stats",
     "load": "nnprof.profiler.results",
-    "load_model": "nnprof.exporters.export",
+    "load_model": "nnprof.exporters.models",
     "named_cells": "nnprof.profiler.studies",
     "parse_network": "nnprof.networks.families",
     "resume": "nnprof.profiler.run.sweep",

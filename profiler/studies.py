@@ -15,7 +15,8 @@ from nnprof import registry
 from nnprof.documents import Document
 from nnprof.errors import BadFile, UsageError
 from nnprof.exporters import axes
-from nnprof.exporters.export import export, load_model
+from nnprof.exporters.export import export
+from nnprof.exporters.models import load_model
 from nnprof.files import AnyPath, write_atomically
 from nnprof.networks import bundled
 from nnprof.networks.families import parse_network

@@ -56,7 +56,7 @@ def export(
     A trained network is checked on all test tiles of its data set where they are at hand, an
     untrained one on random tiles.
     """
-    from nnprof.exporters import check
+    from nnprof.exporters import check, models
     from nnprof.exporters import export as exporter
     from nnprof.files import write_atomically
     from nnprof.networks import checkpoint
@@ -79,7 +79,7 @@ def export(
             model = convert(model, precision, calibrated, form=form)
             agreement = check.check_against_torch(model, reference, tiles)
     write_atomically(output, Path(model.path).read_bytes())
-    _print(exporter.load_model(output), agreement, source, format)
+    _print(models.load_model(output), agreement, source, format)
 
 
 def _form(precision: str, backend: str | None, device: str | None) -> Form:

@@ -32,7 +32,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, OutOfMemory, UsageError
-from nnprof.exporters.export import FLOOR
+from nnprof.exporters.probes import FLOOR
 from nnprof.profiler import inputs, ports
 from nnprof.profiler.graph import opgraph
 from nnprof.profiler.ports import Arrays, OpNode, Part

@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 
 from nnprof.errors import CellError, OutOfMemory, Unavailable, UsageError
 from nnprof.exporters import tensorrt as engines
-from nnprof.exporters.export import FLOOR
 from nnprof.exporters.int8 import Form, signed
+from nnprof.exporters.probes import FLOOR
 from nnprof.exporters.tensorrt import Recipe
 from nnprof.profiler import inputs
 from nnprof.profiler.importers import trtexec_json

@@ -41,8 +41,8 @@ from numpy.typing import NDArray
 from nnprof.errors import BadFile, Unavailable, WorkerCrashed
 from nnprof.exporters import identity
 from nnprof.exporters import tensorrt as engines
-from nnprof.exporters.export import FLOOR
 from nnprof.exporters.int8 import Form, signed
+from nnprof.exporters.probes import FLOOR
 from nnprof.exporters.tensorrt import Recipe
 from nnprof.profiler import inputs
 from nnprof.profiler.backends.tensorrt import NO_PARTS, Choices, node_of, on_gpu

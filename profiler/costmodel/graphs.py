@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from nnprof import registry
 from nnprof.errors import Unavailable, UnknownName, UsageError
-from nnprof.exporters.export import load_model
+from nnprof.exporters.models import load_model
 from nnprof.networks.families import parse_network
 from nnprof.networks.spec import NetworkSpec
 from nnprof.profiler import inputs

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from nnprof.errors import BadFile, UsageError
-from nnprof.exporters.export import load_model
+from nnprof.exporters.models import load_model
 from nnprof.profiler.importers import ort_profile, sources, table, trtexec_json, trtexec_log
 from nnprof.profiler.importers.ort_profile import Inference
 from nnprof.profiler.importers.table import METHOD, NO_PLAN, UNKNOWN, Told

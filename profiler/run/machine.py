@@ -12,10 +12,9 @@ from statistics import median
 from msgspec.structs import replace
 
 from nnprof.errors import NnprofError, UsageError
-from nnprof.exporters.export import chain_model, identity_model, stream_model
 from nnprof.exporters.int8 import ANYWHERE, Form
 from nnprof.exporters.precision import PRECISIONS
-from nnprof.exporters.products import product_model
+from nnprof.exporters.probes import chain_model, identity_model, product_model, stream_model
 from nnprof.profiler import studies
 from nnprof.profiler.place import limits, watcher
 from nnprof.profiler.place.watcher import INTERVAL_S

@@ -20,8 +20,9 @@ import msgspec
 from msgspec.structs import replace
 
 from nnprof.errors import BadFile, CellError, NnprofError, UsageError, WorkerCrashed, WorkerTimeout
-from nnprof.exporters.export import chain_model, export, identity_model
+from nnprof.exporters.export import export
 from nnprof.exporters.identity import require_same
+from nnprof.exporters.probes import chain_model, identity_model
 from nnprof.files import AnyPath
 from nnprof.networks.families import parse_network
 from nnprof.profiler import checks, results, stats

@@ -15,7 +15,7 @@ import onnx
 import pytest
 
 from nnprof.errors import BadFile, NnprofError, WorkerCrashed
-from nnprof.exporters.export import load_model
+from nnprof.exporters.models import load_model
 from nnprof.networks import bundled
 from nnprof.networks.spaces import parse_space
 from nnprof.profiler import arrays, stats

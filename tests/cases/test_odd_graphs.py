@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from nnprof.errors import BadFile, NnprofError, OutOfMemory, UsageError
-from nnprof.exporters.export import load_model
+from nnprof.exporters.models import load_model
 from nnprof.exporters.precision import Calibration, convert
 from nnprof.profiler.backends.onnxruntime import BACKEND as ONNXRUNTIME
 from nnprof.profiler.backends.openvino import BACKEND as OPENVINO
@@ -193,7 +193,7 @@ def test_converters_get_a_plain_model(
 ) -> None:
     """Constants among the inputs and sparse weights, which the tools do not know, are converted."""
     tiles = Calibration(np.ones((SIDE, SIDE), np.float32), "tiles")
-    made = convert(load_model(make(tmp_path / "net.onnx")), precision, tiles, tmp_path / "cache")
+    made = convert(load_model(make(tmp_path / "net.onnx")), precision, tiles)
     assert [one.name for one in made.inputs] == ["x"]
     session = ONNXRUNTIME.open(Workload(model=made, batch=1, precision=precision), Target())
     (found,) = session.infer({"x": np.ones((1, SIDE), np.float32)}).values()

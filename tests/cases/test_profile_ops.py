@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ort_profiles import Event, imported, kernel, node, run, write
 
 from nnprof.errors import BadFile, UsageError
-from nnprof.exporters.export import load_model
+from nnprof.exporters.models import load_model
 from nnprof.profiler import checks
 from nnprof.profiler.backends.onnxruntime import BACKEND
 from nnprof.types import Measurement, Target, Workload

@@ -12,7 +12,7 @@ from onnx.external_data_helper import set_external_data
 
 from nnprof.errors import BadFile, NnprofError, OutOfMemory
 from nnprof.exporters import identity, precision
-from nnprof.exporters.export import load_model
+from nnprof.exporters.models import load_model
 from nnprof.exporters.torch import rebuild
 from nnprof.profiler.backends.onnxruntime import BACKEND as ONNXRUNTIME
 from nnprof.profiler.backends.openvino import BACKEND as OPENVINO
@@ -78,7 +78,7 @@ def test_a_conversion_is_of_the_weights_that_are_there(tmp_path: Path) -> None:
     halves = []
     for number in (0.5, 2.0):
         path = beside(tmp_path / "net", number)
-        model = precision.convert(load_model(path), "fp16", none, tmp_path / "cache")
+        model = precision.convert(load_model(path), "fp16", none)
         halves.append(numpy_helper.to_array(onnx.load(model.path).graph.initializer[0])[0, 0])
     assert halves == [0.5, 2.0]
 
@@ -265,7 +265,7 @@ def test_a_store_of_links_is_followed(tmp_path: Path, link: Callable[[Path, Path
     path = _store(tmp_path, link)
     assert result(path) == SIDE * 0.5
     none = precision.Calibration(np.zeros(0), "")
-    half = precision.convert(load_model(path), "fp16", none, tmp_path / "cache")
+    half = precision.convert(load_model(path), "fp16", none)
     assert result(Path(half.path)) == SIDE * 0.5
     assert numpy_helper.to_array(identity.whole(path).graph.initializer[0])[0, 0] == 0.5
 

@@ -61,10 +61,10 @@ def test_without_onnxruntime_the_reference_of_onnx_runs(model: Model, tmp_path: 
     """The check works where only onnx is installed, and says what ran."""
     code = (
         "import sys; sys.modules['onnxruntime'] = None\n"
-        "from pathlib import Path; from nnprof.exporters import check, export as exporter\n"
+        "from pathlib import Path; from nnprof.exporters import check, export as exporter, models\n"
         "from nnprof.networks.spec import parse\n"
         f"spec = parse({SPEC.notation!r})\n"
-        "model = exporter.load_model(Path(sys.argv[1]))\n"
+        "model = models.load_model(Path(sys.argv[1]))\n"
         "tiles = check.generated_tiles(spec.input_shape, 8)\n"
         "print(check.check_against_torch(model, exporter.reference(spec), tiles))"
     )

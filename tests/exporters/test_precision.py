@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 
 from nnprof.errors import UsageError
-from nnprof.exporters.export import load_model
 from nnprof.exporters.int8 import Form, on_processor, signed
+from nnprof.exporters.models import load_model
 from nnprof.exporters.precision import Calibration, chunk, convert
 from nnprof.networks import bundled
 from nnprof.profiler.devices.cpu import DEVICE
@@ -29,12 +29,6 @@ def tiles() -> np.ndarray:
         return np.asarray(arrays["tiles"], np.float32)
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache for the module."""
-    return tmp_path_factory.mktemp("models")
-
-
 def _run(path: str, tiles: np.ndarray) -> np.ndarray:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return np.asarray(session.run(None, {"tiles": tiles})[0])
@@ -42,10 +36,10 @@ def _run(path: str, tiles: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(("precision", "near"), [("fp16", 0.01), ("int8", 0.2)])
 def test_converted_networks_still_read_the_digits(
-    precision: str, near: float, tiles: np.ndarray, cache: Path
+    precision: str, near: float, tiles: np.ndarray
 ) -> None:
     """A converted file takes and gives what the original does, nearly the same, and says so."""
-    model = convert(MODEL, precision, Calibration(tiles, "digits"), cache)
+    model = convert(MODEL, precision, Calibration(tiles, "digits"))
     assert (model.precision, model.name, model.network) == (precision, MODEL.name, MODEL.network)
     assert (model.inputs, model.outputs) == (MODEL.inputs, MODEL.outputs)
     assert model.sha256 != MODEL.sha256
@@ -54,9 +48,9 @@ def test_converted_networks_still_read_the_digits(
     assert (before.argmax(axis=1) == after.argmax(axis=1)).mean() > 0.98
 
 
-def test_fp16_weights_are_half(tiles: np.ndarray, cache: Path) -> None:
+def test_fp16_weights_are_half(tiles: np.ndarray) -> None:
     """All weights of an fp16 file are float16, and its nodes keep their names."""
-    model = convert(MODEL, "fp16", Calibration(tiles, "digits"), cache)
+    model = convert(MODEL, "fp16", Calibration(tiles, "digits"))
     graph = onnx.load(model.path).graph
     kinds = {one.data_type for one in graph.initializer}
     assert kinds <= {onnx.TensorProto.FLOAT16, onnx.TensorProto.INT64}
@@ -71,9 +65,9 @@ def _constants(model: Model, ending: str) -> list[np.ndarray]:
     ]
 
 
-def test_int8_for_any_runtime_is_symmetric_and_keeps_names(tiles: np.ndarray, cache: Path) -> None:
+def test_int8_for_any_runtime_is_symmetric_and_keeps_names(tiles: np.ndarray) -> None:
     """Every zero point is a signed 0, as TensorRT wants it; convolutions keep their names."""
-    model = convert(MODEL, "int8", Calibration(tiles, "digits"), cache)
+    model = convert(MODEL, "int8", Calibration(tiles, "digits"))
     graph = onnx.load(model.path).graph
     zeros = [one for one in _constants(model, "zero_point") if one.dtype != np.int32]
     assert zeros
@@ -93,9 +87,9 @@ def test_int8_for_any_runtime_is_symmetric_and_keeps_names(tiles: np.ndarray, ca
         on_processor({"extensions": VNNI}),
     ],
 )
-def test_the_file_is_in_the_form_that_was_asked(form: Form, tiles: np.ndarray, cache: Path) -> None:
+def test_the_file_is_in_the_form_that_was_asked(form: Form, tiles: np.ndarray) -> None:
     """Signs and range stand in the tensors and in the file's own words; each form is a file."""
-    model = convert(MODEL, "int8", Calibration(tiles, "digits"), cache, form)
+    model = convert(MODEL, "int8", Calibration(tiles, "digits"), form)
     assert model.conversion == f"int8 QDQ, {form}, calibrated on 64 digits"
     (activations,) = {one.dtype for one in _constants(model, "relu_zero_point")}
     assert activations == (np.uint8 if form.unsigned else np.int8)
@@ -105,24 +99,24 @@ def test_the_file_is_in_the_form_that_was_asked(form: Form, tiles: np.ndarray, c
     assert most == (64 if form.reduced else 127)
     # Two products in 16 bits, as VPMADDUBSW sums them: what saturates and what cannot.
     assert (2 * 255 * most > 2**15 - 1) == (not form.reduced)
-    assert model.sha256 != convert(MODEL, "int8", Calibration(tiles, "digits"), cache).sha256
+    assert model.sha256 != convert(MODEL, "int8", Calibration(tiles, "digits")).sha256
 
 
-def test_the_form_for_this_processor_reads_the_digits(tiles: np.ndarray, cache: Path) -> None:
+def test_the_form_for_this_processor_reads_the_digits(tiles: np.ndarray) -> None:
     """Whatever this processor is, int8 in its form gives the classes that fp32 gives."""
     form = on_processor(DEVICE.facts())
-    model = convert(MODEL, "int8", Calibration(tiles, "digits"), cache, form)
+    model = convert(MODEL, "int8", Calibration(tiles, "digits"), form)
     before, after = _run(MODEL.path, tiles), _run(model.path, tiles)
     assert (before.argmax(axis=1) == after.argmax(axis=1)).mean() > 0.95
 
 
-def test_the_same_question_gives_the_same_file(tiles: np.ndarray, cache: Path) -> None:
+def test_the_same_question_gives_the_same_file(tiles: np.ndarray) -> None:
     """A second conversion reads the cache; other calibration tiles give another int8 file."""
-    first = convert(MODEL, "int8", Calibration(tiles, "digits"), cache)
+    first = convert(MODEL, "int8", Calibration(tiles, "digits"))
     stamp = Path(first.path).stat().st_mtime_ns
-    assert convert(MODEL, "int8", Calibration(tiles, "digits"), cache) == first
+    assert convert(MODEL, "int8", Calibration(tiles, "digits")) == first
     assert Path(first.path).stat().st_mtime_ns == stamp
-    other = convert(MODEL, "int8", Calibration(tiles[:8], "digits"), cache)
+    other = convert(MODEL, "int8", Calibration(tiles[:8], "digits"))
     assert other.sha256 != first.sha256
 
 
@@ -153,7 +147,7 @@ def test_calibration_runs_at_batches_that_the_network_takes(
     """A network of whole groups, and one whose free side is written as 0 or -1, become int8."""
     model = _fed(tmp_path / "net.onnx", batch, every=every)
     calibration = Calibration(np.eye(20, 4, dtype=np.float32), "rows", chunk(6))
-    made = convert(model, "int8", calibration, tmp_path / "cache")
+    made = convert(model, "int8", calibration)
     session = onnxruntime.InferenceSession(made.path, providers=["CPUExecutionProvider"])
     assert session.run(None, {"x": np.ones((6, 4), np.float32)})[0].shape == (6, 4)
 
@@ -171,24 +165,24 @@ def test_all_calibration_tiles_are_used(tmp_path: Path) -> None:
     model = _fed(tmp_path / "net.onnx", "N", every=1)
     tiles = np.ones((7, 4), np.float32)
     tiles[-1] = 100
-    made = convert(model, "int8", Calibration(tiles, "rows", 3), tmp_path / "cache")
+    made = convert(model, "int8", Calibration(tiles, "rows", 3))
     assert max(one.max() for one in _constants(made, "_scale")) > 100 / 256
 
 
-def test_the_tools_leave_the_path_as_it_was(tiles: np.ndarray, tmp_path: Path) -> None:
+def test_the_tools_leave_the_path_as_it_was(tiles: np.ndarray) -> None:
     """ONNX Runtime's converters put a folder on sys.path that has modules of our names."""
     before = list(sys.path)
-    convert(MODEL, "int8", Calibration(tiles[:4], "digits"), tmp_path)
+    convert(MODEL, "int8", Calibration(tiles[:4], "digits"))
     assert sys.path == before
 
 
-def test_what_cannot_be_converted_is_refused(tiles: np.ndarray, cache: Path) -> None:
+def test_what_cannot_be_converted_is_refused(tiles: np.ndarray) -> None:
     """An unknown precision, and a file that is converted already, get their sentence."""
     calibration = Calibration(tiles, "digits")
     with pytest.raises(UsageError, match=r"No precision 'int4'.*fp32, fp16, int8"):
-        convert(MODEL, "int4", calibration, cache)
-    half = convert(MODEL, "fp16", calibration, cache)
+        convert(MODEL, "int4", calibration)
+    half = convert(MODEL, "fp16", calibration)
     with pytest.raises(UsageError, match="is fp16 already"):
-        convert(half, "int8", calibration, cache)
-    assert convert(half, "fp16", calibration, cache) == half
-    assert convert(MODEL, "fp32", calibration, cache) == MODEL
+        convert(half, "int8", calibration)
+    assert convert(half, "fp16", calibration) == half
+    assert convert(MODEL, "fp32", calibration) == MODEL

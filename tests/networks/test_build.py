@@ -77,15 +77,6 @@ def test_logits_share_the_weights_and_leave_softmax_out() -> None:
     assert build.logits(scores) is scores
 
 
-@pytest.mark.parametrize(
-    ("text", "answer"),
-    [("8 fc3", True), ("8 fc3 linear", False), ("8 fc3 dropout0.1 softmax dropout0.1", True)],
-)
-def test_probabilities_are_told_from_scores(text: str, answer: bool) -> None:
-    """What ends in softmax, dropout aside, gives probabilities."""
-    assert build.ends_in_softmax(parse(text)) is answer
-
-
 def test_dropout_has_its_rate() -> None:
     """The rate of the notation is the share that is dropped."""
     (dropout,) = (

@@ -17,6 +17,7 @@ from nnprof.networks.spec import (
     Layer,
     NetworkSpec,
     Pool,
+    ends_in_softmax,
     format_spec,
     infer_shapes,
     parse,
@@ -218,3 +219,12 @@ def test_seeds_without_a_notation_are_refused(seed: int) -> None:
     """A seed that could not be written down is refused when the network is made."""
     with pytest.raises(ValueError, match="seed must be in"):
         NetworkSpec((784,), (Dense(10),), seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [("8 fc3", True), ("8 fc3 linear", False), ("8 fc3 dropout0.1 softmax dropout0.1", True)],
+)
+def test_probabilities_are_told_from_scores(text: str, answer: bool) -> None:
+    """What ends in softmax, dropout aside, gives probabilities."""
+    assert ends_in_softmax(parse(text)) is answer

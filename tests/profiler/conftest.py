@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from nnprof.exporters.export import load_model
+from nnprof.exporters.models import load_model
 from nnprof.types import Cell, Model, Plan, Target, Workload
 
 SHORT = Plan(

@@ -15,7 +15,8 @@ import pytest
 
 from nnprof import registry
 from nnprof.errors import BadFile, Unavailable
-from nnprof.exporters.export import identity_model, load_model
+from nnprof.exporters.models import load_model
+from nnprof.exporters.probes import identity_model
 from nnprof.networks import bundled
 from nnprof.profiler import inputs
 from nnprof.profiler.ports import Backend

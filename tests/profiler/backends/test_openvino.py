@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("openvino")
 
 from nnprof.errors import Unavailable, UsageError
-from nnprof.exporters.export import load_model
+from nnprof.exporters.models import load_model
 from nnprof.networks import bundled
 from nnprof.profiler.backends.openvino import BACKEND
 from nnprof.types import Target, Workload

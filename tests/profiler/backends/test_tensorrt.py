@@ -19,7 +19,8 @@ from msgspec.structs import replace
 
 from nnprof.errors import BadFile, OutOfMemory, Unavailable, UsageError
 from nnprof.exporters import tensorrt as engines
-from nnprof.exporters.export import identity_model, load_model
+from nnprof.exporters.models import load_model
+from nnprof.exporters.probes import identity_model
 from nnprof.exporters.tensorrt import Recipe
 from nnprof.networks import bundled
 from nnprof.profiler import inputs

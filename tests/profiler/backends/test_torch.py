@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nnprof.errors import BadFile, Unavailable, UsageError
-from nnprof.exporters.export import load_model
+from nnprof.exporters.models import load_model
 from nnprof.networks import bundled
 from nnprof.profiler import inputs
 from nnprof.profiler.backends.torch import BACKEND

@@ -22,7 +22,8 @@ from nnprof.errors import (
     UsageError,
     WorkerCrashed,
 )
-from nnprof.exporters.export import identity_model, load_model
+from nnprof.exporters.models import load_model
+from nnprof.exporters.probes import identity_model
 from nnprof.networks import bundled
 from nnprof.profiler import inputs, results
 from nnprof.profiler.backends import trtexec

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from nnprof import registry
-from nnprof.exporters.export import load_model
 from nnprof.exporters.int8 import on_processor
+from nnprof.exporters.models import load_model
 from nnprof.exporters.precision import Calibration, convert
 from nnprof.networks import bundled
 from nnprof.profiler.backends.onnxruntime import BACKEND

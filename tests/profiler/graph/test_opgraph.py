@@ -9,7 +9,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from nnprof.exporters.export import export, load_model
+from nnprof.exporters.export import export
+from nnprof.exporters.models import load_model
 from nnprof.networks.families import parse_network
 from nnprof.profiler.backends.onnxruntime import BACKEND
 from nnprof.profiler.graph import opgraph

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from nnprof import locks
 from nnprof.errors import Busy, UsageError
-from nnprof.exporters.export import chain_model, identity_model
+from nnprof.exporters.probes import chain_model, identity_model
 from nnprof.profiler import results
 from nnprof.profiler.devices import linux
 from nnprof.profiler.place import claims

@@ -15,7 +15,7 @@ import msgspec
 import psutil
 import pytest
 
-from nnprof.exporters.export import chain_model, identity_model
+from nnprof.exporters.probes import chain_model, identity_model
 from nnprof.profiler.work.worker import CHAIN, Measure
 from nnprof.types import Model, Plan, Target, Workload
 

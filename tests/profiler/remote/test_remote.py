@@ -15,7 +15,7 @@ from fake_ssh import SshBoard
 from msgspec.structs import replace
 
 from nnprof.errors import ConnectionLost, Unavailable, WorkerTimeout
-from nnprof.exporters.export import load_model
+from nnprof.exporters.models import load_model
 from nnprof.profiler.place import boards, shells
 from nnprof.profiler.place.ssh import Link, SshShell
 from nnprof.profiler.work import hosts

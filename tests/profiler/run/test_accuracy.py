@@ -9,7 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from nnprof.errors import Unavailable, UsageError
-from nnprof.exporters.export import export, load_model
+from nnprof.exporters.export import export
+from nnprof.exporters.models import load_model
 from nnprof.networks import bundled, datasets
 from nnprof.networks.spec import parse
 from nnprof.profiler import results

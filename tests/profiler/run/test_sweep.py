@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from processes import killed, until
 
 from nnprof.errors import BadFile, UsageError
-from nnprof.exporters.export import load_model
+from nnprof.exporters.models import load_model
 from nnprof.profiler import results, stats
 from nnprof.profiler.run import sweep
 from nnprof.types import Cell, Model, Plan, Run, Target, Workload

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from nnprof.cli.bench import Output, _print
 from nnprof.cli.main import app
 from nnprof.errors import BadFile, WorkerCrashed
-from nnprof.exporters.export import chain_model, identity_model
+from nnprof.exporters.probes import chain_model, identity_model
 from nnprof.profiler import checks, results
 from nnprof.profiler.backends.fake import BACKEND
 from nnprof.profiler.run import sweep

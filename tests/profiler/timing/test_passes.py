@@ -7,7 +7,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from nnprof.exporters.export import export, load_model
+from nnprof.exporters.export import export
+from nnprof.exporters.models import load_model
 from nnprof.networks.families import parse_network
 from nnprof.profiler.backends.fake import BACKEND as FAKE
 from nnprof.profiler.backends.onnxruntime import BACKEND

@@ -16,7 +16,8 @@ import pytest
 from msgspec.structs import replace
 
 from nnprof.errors import BadFile, OutOfMemory, Unavailable, WorkerCrashed, WorkerTimeout
-from nnprof.exporters.export import chain_model, identity_model, load_model
+from nnprof.exporters.models import load_model
+from nnprof.exporters.probes import chain_model, identity_model
 from nnprof.profiler.place import environment, lifeline, shells
 from nnprof.profiler.timing import passes
 from nnprof.profiler.work import hosts

@@ -19,6 +19,7 @@ SCHEMA = 2
 # Bounds that no honest value reaches; beyond them arithmetic and waiting fail in other ways.
 MOST_BATCH = 2**40
 MOST_THREADS = 2**16
+LOCAL = "local"  # the host of a Target that is here
 MOST_TIME_S = 1e9  # that a measurement states: thirty years
 MOST_S = 1e6  # eleven days; a wait of 2^31 ms or more overflows in the kernel's interface
 
@@ -164,7 +165,7 @@ class Target(_Value, frozen=True, kw_only=True):
 
     backend: str = "onnxruntime"
     device: str = "cpu"
-    host: str = "local"
+    host: str = LOCAL
     threads: int = 1
     options: dict[str, str] = {}
 

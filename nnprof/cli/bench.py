@@ -230,8 +230,9 @@ def powered(target: Target, wanted: str | None) -> AbstractContextManager[None]:
     """The board in the power mode asked for; failing that, the one devices.toml wants."""
     from nnprof.profiler.place import boards, powermode
     from nnprof.profiler.work import hosts
+    from nnprof.types import LOCAL
 
-    here = target.host == type(target)().host
+    here = target.host == LOCAL
     wanted = wanted or ("" if here else boards.find(target.host).power_mode)
     return powermode.held(hosts.shell(target.host), wanted) if wanted else nullcontext()
 

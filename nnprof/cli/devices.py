@@ -91,9 +91,10 @@ def _show(target: Target) -> None:
     """Facts and state of a device, here or far; nothing but a shell is needed there."""
     from nnprof import registry
     from nnprof.profiler.work import hosts
+    from nnprof.types import LOCAL
 
     device: Device = registry.find("device", target.device)
-    if target.host != type(target)().host:
+    if target.host != LOCAL:
         device = device.over(hosts.shell(target.host))
     facts = device.facts()
     why = facts.pop("why", {})
@@ -156,8 +157,9 @@ def _limits(target: Target, *, measure: bool) -> None:
     from nnprof.errors import Unavailable
     from nnprof.profiler.place import claims, limits, watcher
     from nnprof.profiler.run import accuracy, machine, sweep
+    from nnprof.types import LOCAL
 
-    if target.host != type(target)().host and not measure:
+    if target.host != LOCAL and not measure:
         return
     try:
         environment = sweep.probe(target)

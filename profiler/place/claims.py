@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nnprof import locks, registry
 from nnprof.profiler.devices import linux
-from nnprof.types import Target
+from nnprof.types import LOCAL, Target
 
 FOLDER_VARIABLE = "NNPROF_LOCKS"
 _PREFIX = "nnprof-processor-"
@@ -47,7 +47,7 @@ def held(target: Target, wait: Callable[[str], None] | None = None) -> Iterator[
 def _places(target: Target) -> Iterator[tuple[str, str]]:
     """Names of locks, and what each keeps, in the one order in which all take them."""
     backend = registry.find("backend", target.backend)
-    if target.host != Target().host or not getattr(backend, "computes", True):
+    if target.host != LOCAL or not getattr(backend, "computes", True):
         return
     device = registry.find("device", target.device)
     processors = device.processors(target.threads)

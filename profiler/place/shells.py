@@ -19,7 +19,7 @@ from nnprof.exporters.identity import sha256_of
 from nnprof.profiler.place import lifeline
 from nnprof.profiler.place.ssh import SshShell, Way
 from nnprof.profiler.ports import Shell
-from nnprof.types import Target
+from nnprof.types import LOCAL, Target
 
 _WAY = "NNPROF_WAY"
 NO_SUCH_PROGRAM = 127  # as command interpreters, and so ssh, report it
@@ -107,7 +107,7 @@ class LocalShell:
 
 def is_driven(target: Target, backend: object) -> bool:
     """Whether the runtime's programs run on another host, and its worker here."""
-    return target.host != Target().host and getattr(backend, "through_shell", False)
+    return target.host != LOCAL and getattr(backend, "through_shell", False)
 
 
 def way_to(shell: SshShell) -> dict[str, str]:
@@ -121,7 +121,7 @@ def at(host: str) -> Shell:
     Raises:
         Unavailable: nobody gave this process a way to it.
     """
-    if host == Target().host:
+    if host == LOCAL:
         return LocalShell()
     way = os.environ.get(_WAY)
     if way is None:

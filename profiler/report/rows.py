@@ -18,7 +18,18 @@ from nnprof.profiler.place.limits import Roofline
 from nnprof.profiler.timing import energy
 from nnprof.terminal import Table, styled
 from nnprof.text import csv_cell, markdown
-from nnprof.types import Check, Failure, Measurement, Model, OpPass, OpTime, Run, Target, Workload
+from nnprof.types import (
+    LOCAL,
+    Check,
+    Failure,
+    Measurement,
+    Model,
+    OpPass,
+    OpTime,
+    Run,
+    Target,
+    Workload,
+)
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -236,7 +247,7 @@ def heading(run: Run) -> list[str]:
 
 def _place(target: Target) -> str:
     """`cpu`; `jetson at ssh://me@orin`."""
-    here = target.host == Target().host
+    here = target.host == LOCAL
     return target.device if here else f"{target.device} at {target.host}"
 
 

@@ -32,6 +32,7 @@ from nnprof.profiler.timing import passes, reconcile
 from nnprof.profiler.work import hosts
 from nnprof.profiler.work.worker import CHAIN, Loop, Looped, Measure, Measured, Probe, Probed
 from nnprof.types import (
+    LOCAL,
     Cell,
     Failure,
     IdlePass,
@@ -104,7 +105,7 @@ def start(
         cells=unique,
     )
     target = unique[0].target
-    where = target.device if target.host == Target().host else target.host.removeprefix("ssh://")
+    where = target.device if target.host == LOCAL else target.host.removeprefix("ssh://")
     run = Run(study=study, environment={})
     path = results.save_new(run, Path(folder), where)
     try:

@@ -51,7 +51,7 @@ from nnprof.profiler.work.worker import (
     Score,
     Scored,
 )
-from nnprof.types import MOST_THREADS, Lost, Model, Target, Workload
+from nnprof.types import LOCAL, MOST_THREADS, Lost, Model, Target, Workload
 
 _WORKER = "nnprof.profiler.work.worker"
 # One line, since it passes through a login shell; the version is looked at before the job is read.
@@ -92,7 +92,7 @@ def run(job: Job, limit_s: float) -> Probed | Measured | Looped | Scored:
 
 
 def _done(job: Job, limit_s: float) -> Probed | Measured | Looped | Scored:
-    if job.target.host == Target().host:
+    if job.target.host == LOCAL:
         return run_local(job, limit_s)
     board = boards.find(job.target.host)
     link = _link(board)
@@ -129,7 +129,7 @@ def target(device: str, backend: str | None, threads: int, options: Mapping[str,
     return Target(
         backend=backend or found.backend or Target().backend,
         device=kind,
-        host=board.name if board else Target().host,
+        host=board.name if board else LOCAL,
         threads=threads,
         options={**(board.options if board else {}), **options},
     )
@@ -141,7 +141,7 @@ def shell(host: str) -> Shell:
     Raises:
         UsageError: there is no such board, or it cannot be reached.
     """
-    return shells.LocalShell() if host == Target().host else _Board(host)
+    return shells.LocalShell() if host == LOCAL else _Board(host)
 
 
 class _Board:

@@ -32,7 +32,7 @@ from nnprof.profiler.place import claims, environment, shells
 from nnprof.profiler.ports import Backend, Device, Session
 from nnprof.profiler.timing import energy, passes, sample, telemetry
 from nnprof.profiler.timing.lost import attempt
-from nnprof.types import Energy, Lost, Model, OpPass, Plan, Reading, Target, Workload
+from nnprof.types import LOCAL, Energy, Lost, Model, OpPass, Plan, Reading, Target, Workload
 
 CHAIN = 9  # nodes of the graph whose time over that of one node tells what a node costs
 
@@ -187,8 +187,8 @@ def _answer(job: Job, device: Device, backend: Backend, tell: Tell) -> Answer:
 def _alone(job: Job, backend: Backend) -> AbstractContextManager[object]:
     """On a board keep off whom measures there without SSH; here our parent does (`claims`)."""
     timed = isinstance(job, Measure | Loop)
-    there = job.target.host != Target().host and not shells.is_driven(job.target, backend)
-    here = replace(job.target, host=Target().host)
+    there = job.target.host != LOCAL and not shells.is_driven(job.target, backend)
+    here = replace(job.target, host=LOCAL)
     return claims.held(here) if timed and there else nullcontext()
 
 

@@ -30,7 +30,7 @@ from nnprof.profiler.importers.table import Told
 from nnprof.profiler.place import boards, kept, limits, ssh, watcher
 from nnprof.profiler.report import rows
 from nnprof.profiler.run import accuracy
-from nnprof.profiler.work import hosts, worker
+from nnprof.profiler.work import hosts, jobs, worker
 from nnprof.text import json_lines
 from nnprof.types import Model, OpTime, Plan, Reading, Run, Target, Tensor, Workload
 
@@ -177,7 +177,7 @@ def _lock(folder: Path, files: Files) -> None:
     raise ssh._busy(boards.Board(host="h", name="board"), words)
 
 
-_JOB = worker.Probe(target=Target())
+_JOB = jobs.Probe(target=Target())
 
 
 def _answer(folder: Path, files: Files) -> None:
@@ -245,15 +245,15 @@ def _onnx(folder: Path, files: Files) -> None:
     """`bench FILE --batch 2 --ops runtime`: cells here, the rest in a worker that may die."""
     (path,) = _written(folder, files)
     (cell,) = studies.named_cells([str(path)], Target(), (2,))
-    jobs = (
-        worker.Probe(target=cell.target, workloads=(cell.workload,)),
-        worker.Measure(workload=cell.workload, target=cell.target, plan=_PLAN,
-                       floor=identity_model(), chain=chain_model(worker.CHAIN), ops=True),
+    asked = (
+        jobs.Probe(target=cell.target, workloads=(cell.workload,)),
+        jobs.Measure(workload=cell.workload, target=cell.target, plan=_PLAN,
+                       floor=identity_model(), chain=chain_model(jobs.CHAIN), ops=True),
     )  # fmt: skip
     there, here = os.pipe()
     child = os.fork()
     if not child:
-        _work(here, jobs)
+        _work(here, asked)
     os.close(here)
     data, silent = b"", not select.select([there], [], [], WORKER_S)[0]
     if silent:
@@ -272,14 +272,14 @@ def _onnx(folder: Path, files: Files) -> None:
         raise error
 
 
-def _work(pipe: int, jobs: tuple[worker.Job, ...]) -> None:
+def _work(pipe: int, asked: tuple[jobs.Job, ...]) -> None:
     """In the worker: do the jobs, and write the error that the parent is to raise."""
     signal.setitimer(signal.ITIMER_REAL, 0)
     error: BaseException | None = None
     try:
-        for job in jobs:
+        for job in asked:
             answer = worker.do(job, msgspec.json.encode)
-            if isinstance(answer, worker.Fault):
+            if isinstance(answer, jobs.Fault):
                 error = hosts._error(answer)
                 break
             msgspec.json.encode(answer)
@@ -373,16 +373,16 @@ def answers() -> tuple[bytes, ...]:
     """One of each kind of answer that a worker gives."""
     golden = results.load(ROOT / "tests" / "data" / "run-v1.json")
     cell = golden.measurements[0]
-    measured = worker.Measured(
+    measured = jobs.Measured(
         clock="fake", facts={}, samples_s=cell.samples_s[0], warmups_s=cell.warmups_s[0], loops=1,
         state="steady", floor_s=1e-6, open_s=1e-3, timed_s=1.0, processors=(0,), before=Reading(),
         after=Reading(), op_passes=cell.op_passes, idle=(),
     )  # fmt: skip
     kinds = (
-        worker.Probed(environment=golden.environment),
+        jobs.Probed(environment=golden.environment),
         measured,
-        worker.Scored(right=3),
-        worker.Fault(error="OutOfMemory", reason="It does not fit.", remedy="Ask for less."),
+        jobs.Scored(right=3),
+        jobs.Fault(error="OutOfMemory", reason="It does not fit.", remedy="Ask for less."),
     )
     return tuple(map(msgspec.json.encode, kinds))
 

@@ -22,7 +22,7 @@ os.environ["XDG_CACHE_HOME"] = _CACHE
 os.environ["NNPROF_LOCKS"] = _CACHE
 
 from nnprof.profiler.timing import sample  # noqa: E402  see above
-from nnprof.profiler.work import hosts, worker  # noqa: E402  see above
+from nnprof.profiler.work import hosts, jobs, worker  # noqa: E402  see above
 
 # Shells let what they start with & ignore Ctrl-C, which its children inherit; signals are tested.
 for _signal in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -89,18 +89,18 @@ def workers_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     really = hosts.run_local
 
-    def run_local(job: worker.Job, limit_s: float, more: dict[str, str] | None = None) -> object:
+    def run_local(job: jobs.Job, limit_s: float, more: dict[str, str] | None = None) -> object:
         fault = job.target.options.get("fault")
         if job.target.backend != "fake" or fault in ("crash", "hang"):
             return really(job, limit_s, more)
         allowed = os.sched_getaffinity(0)
         try:
-            there = msgspec.json.decode(msgspec.json.encode(job), type=worker.Job)
+            there = msgspec.json.decode(msgspec.json.encode(job), type=jobs.Job)
             done = worker.do(there, lambda _: None)
         finally:
             os.sched_setaffinity(0, allowed)
-        answer = msgspec.json.decode(msgspec.json.encode(done), type=worker.Answer)
-        if isinstance(answer, worker.Fault):
+        answer = msgspec.json.decode(msgspec.json.encode(done), type=jobs.Answer)
+        if isinstance(answer, jobs.Fault):
             raise hosts._error(answer)
         return answer
 

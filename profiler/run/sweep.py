@@ -30,7 +30,7 @@ from nnprof.profiler.place import claims, limits, watcher
 from nnprof.profiler.run import budget
 from nnprof.profiler.timing import passes, reconcile
 from nnprof.profiler.work import hosts
-from nnprof.profiler.work.worker import CHAIN, Loop, Looped, Measure, Measured, Probe, Probed
+from nnprof.profiler.work.jobs import CHAIN, Loop, Looped, Measure, Measured, Probe
 from nnprof.types import (
     LOCAL,
     Cell,
@@ -143,7 +143,6 @@ def probe(target: Target) -> dict[str, Any]:
         UnknownName, Unavailable: it is not here.
     """
     answer = hosts.run(Probe(target=target), _PROBE_LIMIT_S)
-    assert isinstance(answer, Probed)  # noqa: S101  a worker answers in kind
     return answer.environment
 
 
@@ -166,7 +165,6 @@ def _probe(cells: Sequence[Cell]) -> dict[str, Any]:
     except CellError:
         environment = probe(target)
     else:
-        assert isinstance(answer, Probed)  # noqa: S101  a worker answers in kind
         environment = answer.environment
     known, no_limits = limits.load(environment, target)
     watching, no_watching = watcher.load(environment, target)
@@ -385,7 +383,6 @@ def _loop(run: Run, path: AnyPath) -> Iterator[Step]:
         for key in cells:
             yield _step(cells, key, {}, failed, set(), run.study.plan)
         return
-    assert isinstance(answer, Looped)  # noqa: S101  a worker answers in kind
     wall_s = perf_counter() - begin
     measurements = tuple(
         _turns(cell, run.study.plan, answer, index) for index, cell in enumerate(cells.values())
@@ -479,7 +476,6 @@ def _one_more(
     job = _job(cell, sofar, plan, floors, known, ops_too=offer.ops)
     begin = perf_counter()
     answer = hosts.run(job, offer.limit_s + 2 * plan.energy_s)
-    assert isinstance(answer, Measured)  # noqa: S101  a worker answers in kind
     lost = answer.lost
     if offer.limit_s < plan.process_limit_s:  # what the budget left out is told as such
         lost = tuple(one for one in lost if one.error not in (WorkerTimeout.__name__, "NotReached"))

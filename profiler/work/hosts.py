@@ -20,7 +20,6 @@ from subprocess import CompletedProcess
 from typing import IO, Any
 
 import msgspec
-from msgspec.structs import replace
 
 from nnprof import errors, registry
 from nnprof._version import __version__
@@ -33,25 +32,12 @@ from nnprof.errors import (
     WorkerCrashed,
     WorkerTimeout,
 )
-from nnprof.exporters import identity
 from nnprof.profiler.place import boards, environment, lifeline, shells
 from nnprof.profiler.place.boards import Board
 from nnprof.profiler.place.ssh import Link
 from nnprof.profiler.ports import Device, Shell
-from nnprof.profiler.work.worker import (
-    Answer,
-    Fault,
-    Job,
-    Loop,
-    Looped,
-    Measure,
-    Measured,
-    Probe,
-    Probed,
-    Score,
-    Scored,
-)
-from nnprof.types import LOCAL, MOST_THREADS, Lost, Model, Target, Workload
+from nnprof.profiler.work.jobs import Answer, Asking, Fault, Kind_co, Reply
+from nnprof.types import LOCAL, MOST_THREADS, Target
 
 _WORKER = "nnprof.profiler.work.worker"
 # One line, since it passes through a login shell; the version is looked at before the job is read.
@@ -62,18 +48,16 @@ _REMOTE = (
     f"there == sys.argv[1] or sys.exit('{_OTHER_VERSION}' + str(there)); "
     f"from {_WORKER} import main; main()"
 )
-_SUFFIXES = (".onnx", ".npy", ".npz")  # a file's other names stay here
 _NEVER_RAN = {126: "cannot run", 127: "has no program"}
 _STARTERS = ("setpriv:", "timeout:", "nnprof:")  # who says so, where the program itself does not
 
-_ANSWERS = {Probe: Probed, Measure: Measured, Loop: Looped, Score: Scored}
 _LONGEST_WORDS = 1000  # that are repeated of what a worker said
 
 _links: dict[str, Link] = {}
 _gone: dict[str, NnprofError] = {}
 
 
-def run(job: Job, limit_s: float) -> Probed | Measured | Looped | Scored:
+def run(job: Asking[Kind_co], limit_s: float) -> Kind_co:
     """Have a fresh worker do the job where its target is.
 
     Raises:
@@ -88,10 +72,10 @@ def run(job: Job, limit_s: float) -> Probed | Measured | Looped | Scored:
     try:
         return _done(job, limit_s)
     except NnprofError as error:
-        return _kept(error)
+        return _kept(job, error)
 
 
-def _done(job: Job, limit_s: float) -> Probed | Measured | Looped | Scored:
+def _done(job: Asking[Kind_co], limit_s: float) -> Kind_co:
     if job.target.host == LOCAL:
         return run_local(job, limit_s)
     board = boards.find(job.target.host)
@@ -210,8 +194,8 @@ def _explained(error: ConnectionLost, board: Board, link: Link) -> NnprofError:
 
 
 def run_local(
-    job: Job, limit_s: float, more: Mapping[str, str] | None = None
-) -> Probed | Measured | Looped | Scored:
+    job: Asking[Kind_co], limit_s: float, more: Mapping[str, str] | None = None
+) -> Kind_co:
     """Have a fresh worker do the job here, with `more` in its environment.
 
     Raises:
@@ -272,10 +256,8 @@ def _worker(complaints: IO[bytes], more: Mapping[str, str]) -> subprocess.Popen[
         ) from error
 
 
-def _run_remote(
-    job: Job, limit_s: float, board: Board, link: Link
-) -> Probed | Measured | Looped | Scored:
-    sent = msgspec.json.encode(_sent(job, link))
+def _run_remote(job: Asking[Kind_co], limit_s: float, board: Board, link: Link) -> Kind_co:
+    sent = msgspec.json.encode(job.moved(link.shell.put))
     argv = [board.python, "-c", _REMOTE, __version__]
     done = link.shell.run(argv, stdin=sent, timeout_s=limit_s)
     said = done.stderr.decode(errors="replace").strip().splitlines()
@@ -291,53 +273,19 @@ def _run_remote(
     return _answer(job, done.stdout, shells.plain_code(done.returncode), last)
 
 
-def _sent(job: Job, link: Link) -> Job:
-    """The job with its files on the board."""
-    if isinstance(job, Measure):
-        return replace(
-            job,
-            workload=_workload_there(job.workload, link),
-            floor=_model_there(job.floor, link),
-            chain=_model_there(job.chain, link),
-        )
-    if isinstance(job, Score):
-        return replace(job, workload=_workload_there(job.workload, link))
-    workloads = tuple(_workload_there(workload, link) for workload in job.workloads)
-    if isinstance(job, Loop):
-        return replace(job, workloads=workloads, floor=_model_there(job.floor, link))
-    return replace(job, workloads=workloads)
-
-
-def _workload_there(workload: Workload, link: Link) -> Workload:
-    made_up = Workload(model=workload.model, batch=1).data
-    data = workload.data if workload.data == made_up else _file_there(Path(workload.data), link)
-    return replace(workload, model=_model_there(workload.model, link), data=data)
-
-
-def _model_there(model: Model, link: Link) -> Model:
-    """By its identity; with weights in files beside it, in a folder of its own with them."""
-    return replace(model, path=identity.send(model, link.shell.put))
-
-
-def _file_there(path: Path, link: Link) -> str:
-    digest = identity.sha256_of(path)
-    return link.shell.put(path, f"{digest}{path.suffix if path.suffix in _SUFFIXES else ''}")
-
-
 def _end(worker: subprocess.Popen[bytes]) -> None:
     if worker.poll() is None:
         os.killpg(worker.pid, signal.SIGKILL)
         worker.wait()
 
 
-def _answer(job: Job, output: bytes, code: int, said: str) -> Probed | Measured | Looped | Scored:
+def _answer(job: Asking[Kind_co], output: bytes, code: int, said: str) -> Kind_co:
     answer = next(_told(output), None)
-    if answer is None or (isinstance(answer, Measured) and answer.pending):
+    if answer is None or not answer.whole:
         raise _crash(code, said[:_LONGEST_WORDS]).after(output)
     if isinstance(answer, Fault):
         raise _error(answer)
-    wanted: type = _ANSWERS[type(job)]
-    if not isinstance(answer, wanted):
+    if not isinstance(answer, job.answer):
         raise WorkerCrashed(
             f"The worker was asked to {type(job).__name__.lower()}, and answered something else.",
             "Is another program answering in its place?",
@@ -345,28 +293,23 @@ def _answer(job: Job, output: bytes, code: int, said: str) -> Probed | Measured 
     return answer
 
 
-def _told(output: bytes) -> Iterator[Answer]:
+def _told(output: bytes) -> Iterator[Reply]:
     """What a worker answered, the last first; a line that was cut off is none."""
     for line in reversed(output.splitlines()):
         with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            yield msgspec.json.decode(line, type=Answer)
+            answer: Reply = msgspec.json.decode(line, type=Answer)
+            yield answer
 
 
-def _kept(error: NnprofError) -> Measured:
-    """What a worker had measured when its error came.
+def _kept(job: Asking[Kind_co], error: NnprofError) -> Kind_co:
+    """What a worker had told of its answer when its error came.
 
     Raises:
         NnprofError: the error itself, where that was nothing.
     """
     for sofar in _told(error.told):
-        if isinstance(sofar, Measured):
-            first, *others = sofar.pending or ("close",)
-            name, after = type(error).__name__, f"It was to come after {first}, which failed."
-            lost = (
-                Lost(what=first, error=name, reason=error.reason, remedy=error.remedy),
-                *(Lost(what=what, error="NotReached", reason=after) for what in others),
-            )
-            return replace(sofar, lost=(*sofar.lost, *lost), pending=())
+        if isinstance(sofar, job.answer) and (kept := sofar.cut_off(error)):
+            return kept
     raise error
 
 

@@ -1,6 +1,6 @@
 """The only process that times: a job as JSON on stdin → an answer as a line of JSON on stdout.
 
-The protocol is the types of this file, so a worker can be anywhere that has a stdin. The last whole
+The protocol is the types of `jobs`, so a worker can be anywhere that has a stdin. The last whole
 line is the answer: a Measure is answered as far as it got, again and again. Whatever the runtime
 prints goes to stderr.
 """
@@ -32,125 +32,22 @@ from nnprof.profiler.place import claims, environment, shells
 from nnprof.profiler.ports import Backend, Device, Session
 from nnprof.profiler.timing import energy, passes, sample, telemetry
 from nnprof.profiler.timing.lost import attempt
-from nnprof.types import LOCAL, Energy, Lost, Model, OpPass, Plan, Reading, Target, Workload
-
-CHAIN = 9  # nodes of the graph whose time over that of one node tells what a node costs
-
-
-class Probe(msgspec.Struct, frozen=True, kw_only=True, tag="probe"):
-    """Say what this place is, and whether it can open these workloads. Nothing is timed.
-
-    Those of one model are tried in their order, until one opens.
-    """
-
-    target: Target
-    workloads: tuple[Workload, ...] = ()
-
-
-class Probed(msgspec.Struct, frozen=True, kw_only=True, tag="probed"):
-    """The answer to a Probe."""
-
-    environment: dict[str, Any]
-
-
-class Measure(msgspec.Struct, frozen=True, kw_only=True, tag="measure"):
-    """Measure one cell in this process.
-
-    Attributes:
-        floor, chain: graphs of one and of `CHAIN` trivial nodes: what a call and a node cost.
-        ops: time the ops, too.
-        energy: measure energy, too, for as long as the plan says.
-        known: seconds of ops that need not be timed alone again, by `ops.share_key`.
-    """
-
-    workload: Workload
-    target: Target
-    plan: Plan
-    floor: Model
-    chain: Model
-    ops: bool
-    energy: bool = False
-    known: dict[str, float] = {}
-
-
-class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
-    """The answer to a Measure; see `nnprof.types.Process` and `Measurement` for the fields.
-
-    It is told as soon as the clean pass is done, and again whenever there is more, so that nothing
-    is lost if a later pass ends the process. `pending` names the passes still to come.
-    """
-
-    clock: str
-    facts: dict[str, Any]
-    samples_s: tuple[float, ...]
-    warmups_s: tuple[float, ...]
-    loops: int
-    state: str
-    floor_s: float
-    open_s: float
-    timed_s: float
-    processors: tuple[int, ...]
-    before: Reading
-    after: Reading
-    op_passes: tuple[OpPass, ...] = ()
-    idle: tuple[tuple[float, ...], ...] = ()
-    during: tuple[Reading, ...] = ()
-    energy: Energy | None = None
-    cores: str = ""
-    siblings: tuple[int, ...] = ()
-    lost: tuple[Lost, ...] = ()
-    pending: tuple[str, ...] = ()
-
-
-class Loop(msgspec.Struct, frozen=True, kw_only=True, tag="loop"):
-    """Mattsson 2016, Table 1: all networks in order, `turns` times over, in this one process."""
-
-    workloads: tuple[Workload, ...]
-    target: Target
-    floor: Model
-    turns: int = 4
-    calls: int = 20
-
-
-class Looped(msgspec.Struct, frozen=True, kw_only=True, tag="looped"):
-    """The answer to a Loop: per turn and workload seconds of each call; readings around turns."""
-
-    clock: str
-    facts: dict[str, Any]
-    samples_s: tuple[tuple[tuple[float, ...], ...], ...]
-    open_s: tuple[tuple[float, ...], ...]
-    readings: tuple[Reading, ...]
-    floor_s: float
-    processors: tuple[int, ...]
-
-
-class Score(msgspec.Struct, frozen=True, kw_only=True, tag="score"):
-    """Classify labelled tiles; nothing is timed.
-
-    `workload.data` names an .npz with `tiles` and `labels`; the batch is how many go in at once.
-    """
-
-    workload: Workload
-    target: Target
-
-
-class Scored(msgspec.Struct, frozen=True, kw_only=True, tag="scored"):
-    """The answer to a Score: how many tiles got their label."""
-
-    right: int
-
-
-class Fault(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):
-    """The answer to any job that could not be done. `error` names a class of `nnprof.errors`."""
-
-    error: str
-    reason: str
-    remedy: str
-
-
-Job = Probe | Measure | Loop | Score
-Answer = Probed | Measured | Looped | Scored | Fault
-Tell = Callable[[Measured], None]
+from nnprof.profiler.work.jobs import (
+    CHAIN,
+    Answer,
+    Fault,
+    Job,
+    Loop,
+    Looped,
+    Measure,
+    Measured,
+    Probe,
+    Probed,
+    Score,
+    Scored,
+    Tell,
+)
+from nnprof.types import LOCAL, Energy, Lost, Model, OpPass, Reading, Target, Workload
 
 
 def do(job: Job, tell: Tell) -> Answer:
@@ -186,10 +83,9 @@ def _answer(job: Job, device: Device, backend: Backend, tell: Tell) -> Answer:
 
 def _alone(job: Job, backend: Backend) -> AbstractContextManager[object]:
     """On a board keep off whom measures there without SSH; here our parent does (`claims`)."""
-    timed = isinstance(job, Measure | Loop)
     there = job.target.host != LOCAL and not shells.is_driven(job.target, backend)
     here = replace(job.target, host=LOCAL)
-    return claims.held(here) if timed and there else nullcontext()
+    return claims.held(here) if job.timed and there else nullcontext()
 
 
 @contextmanager
@@ -198,8 +94,7 @@ def _as_read(job: Job) -> Iterator[None]:
 
     Files are read again after all timing: a runtime may open them at any moment until then.
     """
-    works = job.workloads if isinstance(job, Probe | Loop) else (job.workload,)
-    models = {work.model.path: work.model for work in works if work.model.path}
+    models = {work.model.path: work.model for work in job.workloads if work.model.path}
     if job.target.device == "cpu":
         for path, model in models.items():
             identity.require_memory(identity.files_beside(Path(path)), model.name)

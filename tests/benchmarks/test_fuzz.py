@@ -24,7 +24,7 @@ from nnprof.profiler.devices import jetson, snapshot
 from nnprof.profiler.importers import runs
 from nnprof.profiler.importers.table import Told
 from nnprof.profiler.report import rows
-from nnprof.profiler.work import hosts, worker
+from nnprof.profiler.work import hosts, jobs
 from nnprof.types import Run, Target
 
 DATA = Path(__file__).parents[1] / "data"
@@ -140,7 +140,7 @@ def test_an_archive_of_nothing(tmp_path: Path) -> None:
 def test_an_answer_of_junk(text: bytes) -> None:
     """Whatever a worker answers, there is a reason."""
     with pytest.raises(NnprofError) as caught:
-        hosts._answer(worker.Probe(target=Target()), text, 0, "")
+        hosts._answer(jobs.Probe(target=Target()), text, 0, "")
     assert caught.value.reason.strip()
     assert isinstance(caught.value, WorkerCrashed) or b"fault" in text
 

@@ -22,7 +22,7 @@ from nnprof.profiler.backends.fake import BACKEND as FAKE
 from nnprof.profiler.backends.onnxruntime import BACKEND as RUNTIME
 from nnprof.profiler.report import rows
 from nnprof.profiler.run import sweep
-from nnprof.profiler.work import worker
+from nnprof.profiler.work import jobs, worker
 from nnprof.types import Cell, Plan, Run, Study, Target
 
 Shape = Sequence[int | str | None]
@@ -281,8 +281,8 @@ def test_a_network_is_probed_at_what_was_asked(
         make(tmp_path / f"{make.__name__}.onnx")
     paths = [tmp_path / f"{make.__name__}.onnx" for make in makes]
     works = tuple(cell.workload for cell in studies.named_cells(paths, Target(), batches))
-    answer = worker.do(worker.Probe(target=Target(), workloads=works), _heard)
-    assert isinstance(answer, worker.Probed)
+    answer = worker.do(jobs.Probe(target=Target(), workloads=works), _heard)
+    assert isinstance(answer, jobs.Probed)
 
 
 def test_a_study_that_cannot_run_at_all_is_refused(tmp_path: Path) -> None:
@@ -291,8 +291,8 @@ def test_a_study_that_cannot_run_at_all_is_refused(tmp_path: Path) -> None:
     works = tuple(
         cell.workload for cell in studies.named_cells([tmp_path / "net.onnx"], Target(), (1, 2))
     )
-    answer = worker.do(worker.Probe(target=Target(), workloads=works), _heard)
-    assert isinstance(answer, worker.Fault)
+    answer = worker.do(jobs.Probe(target=Target(), workloads=works), _heard)
+    assert isinstance(answer, jobs.Fault)
     assert answer.reason.startswith("ONNX Runtime refuses net:")
 
 

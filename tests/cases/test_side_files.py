@@ -18,7 +18,7 @@ from nnprof.profiler.backends.onnxruntime import BACKEND as ONNXRUNTIME
 from nnprof.profiler.backends.openvino import BACKEND as OPENVINO
 from nnprof.profiler.run import sweep
 from nnprof.profiler.work import hosts
-from nnprof.profiler.work.worker import Probe, Probed
+from nnprof.profiler.work.jobs import Probe, Probed
 from nnprof.types import Cell, Target, Workload
 
 SIDE = 8

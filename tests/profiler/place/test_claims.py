@@ -20,7 +20,7 @@ from nnprof.profiler.devices import linux
 from nnprof.profiler.place import claims
 from nnprof.profiler.report import rows
 from nnprof.profiler.run import sweep
-from nnprof.profiler.work import worker
+from nnprof.profiler.work import jobs, worker
 from nnprof.types import Cell, Plan, Target
 
 REAL = Target(backend="onnxruntime")
@@ -129,17 +129,17 @@ def test_a_worker_on_a_board_keeps_off_who_measures_there(
     cells: tuple[Cell, ...], short: Plan
 ) -> None:
     """Where somebody measures on the board itself, a job that came over SSH fails and says who."""
-    job = worker.Measure(
+    job = jobs.Measure(
         workload=cells[0].workload,
         target=replace(REAL, host="board"),
         plan=short,
         floor=identity_model(),
-        chain=chain_model(worker.CHAIN),
+        chain=chain_model(jobs.CHAIN),
         ops=False,
     )
     with _another("claims.held(Target(backend='onnxruntime'))") as other:
         answer = worker.do(job, lambda _: None)
-    assert isinstance(answer, worker.Fault)
+    assert isinstance(answer, jobs.Fault)
     assert answer.error == "Busy"
     assert f"is measured on by process {other.pid}" in answer.reason
 

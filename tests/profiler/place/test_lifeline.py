@@ -16,19 +16,19 @@ import psutil
 import pytest
 
 from nnprof.exporters.probes import chain_model, identity_model
-from nnprof.profiler.work.worker import CHAIN, Measure
+from nnprof.profiler.work.jobs import CHAIN, Measure
 from nnprof.types import Model, Plan, Target, Workload
 
 # A bench as far as its worker is concerned; it says so as soon as the worker's process exists.
 _PARENT = """
 import os, pathlib, subprocess, sys, msgspec
-from nnprof.profiler.work import hosts, worker
+from nnprof.profiler.work import hosts, jobs
 class Loud(subprocess.Popen):
     def __init__(self, *args, **more):
         super().__init__(*args, **more)
         os.write(1, b"%d\\n" % self.pid)
 hosts.subprocess.Popen = Loud
-job = msgspec.json.decode(pathlib.Path(sys.argv[1]).read_bytes(), type=worker.Job)
+job = msgspec.json.decode(pathlib.Path(sys.argv[1]).read_bytes(), type=jobs.Job)
 hosts.run_local(job, 60)
 """
 

@@ -24,7 +24,7 @@ from nnprof.profiler.place import boards, ssh
 from nnprof.profiler.place.ssh import Link
 from nnprof.profiler.run import sweep
 from nnprof.profiler.work import hosts
-from nnprof.profiler.work.worker import Probe
+from nnprof.profiler.work.jobs import Probe
 from nnprof.types import Cell, Model, Plan, Run, Target, Workload
 
 
@@ -363,8 +363,8 @@ def test_killed_bench_frees_the_board(
 ) -> None:
     """When the bench is killed, its worker on the board ends, and the lock is free at once."""
     code = (
-        "import msgspec, sys\nfrom nnprof.profiler.work import hosts, worker\n"
-        "hosts.run(msgspec.json.decode(sys.stdin.read(), type=worker.Job), 600)\n"
+        "import msgspec, sys\nfrom nnprof.profiler.work import hosts, jobs\n"
+        "hosts.run(msgspec.json.decode(sys.stdin.read(), type=jobs.Job), 600)\n"
     )
     target = Target(backend="fake", host="board", options={"fault": "hang"})
     job = Probe(target=target, workloads=(cells[0].workload,))

@@ -20,7 +20,7 @@ from nnprof.profiler.backends.fake import BACKEND
 from nnprof.profiler.run import sweep
 from nnprof.profiler.timing import lost, passes, reconcile
 from nnprof.profiler.work import hosts
-from nnprof.profiler.work.worker import CHAIN, Fault, Measure, Measured
+from nnprof.profiler.work.jobs import CHAIN, Fault, Measure, Measured
 from nnprof.types import Cell, Lost, Model, OpPass, Plan, Reading, Target, Workload
 
 

@@ -21,7 +21,7 @@ from nnprof.exporters.probes import chain_model, identity_model
 from nnprof.profiler.place import environment, lifeline, shells
 from nnprof.profiler.timing import passes
 from nnprof.profiler.work import hosts
-from nnprof.profiler.work.worker import CHAIN, Loop, Looped, Measure, Measured, Probe, Probed
+from nnprof.profiler.work.jobs import CHAIN, Loop, Looped, Measure, Measured, Probe, Probed
 from nnprof.types import Model, Plan, Target, Workload
 
 

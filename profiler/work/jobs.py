@@ -1,0 +1,252 @@
+"""Jobs that a worker can be given, and their answers: the whole protocol, as types.
+
+A job names the class of its answer, and knows which of its fields are files. A new kind of job is a
+struct here, an entry in `Job` and `Answer`, and its work in `worker`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+
+from nnprof.errors import NnprofError
+from nnprof.exporters import identity
+from nnprof.types import Energy, Lost, Model, OpPass, Plan, Reading, Target, Workload
+
+CHAIN = 9  # nodes of the graph whose time over that of one node tells what a node costs
+_SUFFIXES = (".onnx", ".npy", ".npz")  # the rest of a file's name stays here
+_MADE_UP = "generated"  # what Workload.data says where no file is meant
+
+Put = Callable[[Path, str], str]  # a file here, and its name elsewhere → its path there
+
+
+_Own = TypeVar("_Own", bound="Reply")
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """What every answer can be asked; most are given once, and whole."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing more was to come."""
+        return True
+
+    def cut_off(self: _Own, error: NnprofError) -> _Own | None:  # noqa: ARG002  worth nothing
+        """What the answer is worth when `error` ended its worker; None where nothing."""
+        return None
+
+
+Kind_co = TypeVar("Kind_co", bound=Reply, covariant=True)
+
+
+class Asking(Protocol[Kind_co]):
+    """What is the same for every job, by the class of its answer."""
+
+    @property
+    def target(self) -> Target:
+        """Where it is to be done."""
+
+    @property
+    def answer(self) -> type[Kind_co]:
+        """The class of its answer."""
+
+    def moved(self, put: Put) -> Asking[Kind_co]:
+        """The same job with its files where `put` puts them."""
+
+
+class Probed(Reply, frozen=True, kw_only=True, tag="probed"):
+    """The answer to a Probe."""
+
+    environment: dict[str, Any]
+
+
+class Probe(msgspec.Struct, frozen=True, kw_only=True, tag="probe"):
+    """Say what this place is, and whether it can open these workloads. Nothing is timed.
+
+    The workloads of one model are tried in their order, until one opens.
+    """
+
+    answer: ClassVar[type[Probed]] = Probed
+    timed: ClassVar[bool] = False
+
+    target: Target
+    workloads: tuple[Workload, ...] = ()
+
+    def moved(self, put: Put) -> Probe:
+        """The same job with its files where `put` puts them."""
+        return replace(self, workloads=_workloads(self.workloads, put))
+
+
+class Measured(Reply, frozen=True, kw_only=True, tag="measured"):
+    """The answer to a Measure; see `nnprof.types.Process` and `Measurement` for the fields.
+
+    A worker tells it after the clean pass and again after each further pass, so that nothing is
+    lost if a later pass ends the worker. `pending` names the passes still to come.
+    """
+
+    clock: str
+    facts: dict[str, Any]
+    samples_s: tuple[float, ...]
+    warmups_s: tuple[float, ...]
+    loops: int
+    state: str
+    floor_s: float
+    open_s: float
+    timed_s: float
+    processors: tuple[int, ...]
+    before: Reading
+    after: Reading
+    op_passes: tuple[OpPass, ...] = ()
+    idle: tuple[tuple[float, ...], ...] = ()
+    during: tuple[Reading, ...] = ()
+    energy: Energy | None = None
+    cores: str = ""
+    siblings: tuple[int, ...] = ()
+    lost: tuple[Lost, ...] = ()
+    pending: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether no pass is still to come."""
+        return not self.pending
+
+    def cut_off(self, error: NnprofError) -> Measured:
+        """What was measured before `error` ended the worker; the passes it cost are `lost`."""
+        first, *others = self.pending or ("close",)
+        name, after = type(error).__name__, f"It was to come after {first}, which failed."
+        lost = (
+            Lost(what=first, error=name, reason=error.reason, remedy=error.remedy),
+            *(Lost(what=what, error="NotReached", reason=after) for what in others),
+        )
+        return replace(self, lost=(*self.lost, *lost), pending=())
+
+
+class Measure(msgspec.Struct, frozen=True, kw_only=True, tag="measure"):
+    """Measure one cell in this process.
+
+    Attributes:
+        floor, chain: graphs of one and of `CHAIN` trivial nodes: what a call and a node cost.
+        ops: time the ops, too.
+        energy: measure energy, too, for as long as the plan says.
+        known: seconds of ops that need not be timed alone again, by `passes.share_key`.
+    """
+
+    answer: ClassVar[type[Measured]] = Measured
+    timed: ClassVar[bool] = True
+
+    workload: Workload
+    target: Target
+    plan: Plan
+    floor: Model
+    chain: Model
+    ops: bool
+    energy: bool = False
+    known: dict[str, float] = {}
+
+    @property
+    def workloads(self) -> tuple[Workload, ...]:
+        """The cell's own."""
+        return (self.workload,)
+
+    def moved(self, put: Put) -> Measure:
+        """The same job with its files where `put` puts them."""
+        (workload,) = _workloads(self.workloads, put)
+        floor, chain = _model(self.floor, put), _model(self.chain, put)
+        return replace(self, workload=workload, floor=floor, chain=chain)
+
+
+class Looped(Reply, frozen=True, kw_only=True, tag="looped"):
+    """The answer to a Loop: per turn and workload seconds of each call; readings around turns."""
+
+    clock: str
+    facts: dict[str, Any]
+    samples_s: tuple[tuple[tuple[float, ...], ...], ...]
+    open_s: tuple[tuple[float, ...], ...]
+    readings: tuple[Reading, ...]
+    floor_s: float
+    processors: tuple[int, ...]
+
+
+class Loop(msgspec.Struct, frozen=True, kw_only=True, tag="loop"):
+    """Mattsson 2016, Table 1: all networks in order, `turns` times over, in this one process."""
+
+    answer: ClassVar[type[Looped]] = Looped
+    timed: ClassVar[bool] = True
+
+    workloads: tuple[Workload, ...]
+    target: Target
+    floor: Model
+    turns: int = 4
+    calls: int = 20
+
+    def moved(self, put: Put) -> Loop:
+        """The same job with its files where `put` puts them."""
+        workloads = _workloads(self.workloads, put)
+        return replace(self, workloads=workloads, floor=_model(self.floor, put))
+
+
+class Scored(Reply, frozen=True, kw_only=True, tag="scored"):
+    """The answer to a Score: how many tiles got their label."""
+
+    right: int
+
+
+class Score(msgspec.Struct, frozen=True, kw_only=True, tag="score"):
+    """Classify labelled tiles; nothing is timed.
+
+    `workload.data` names an .npz with `tiles` and `labels`; the batch is how many go in at once.
+    """
+
+    answer: ClassVar[type[Scored]] = Scored
+    timed: ClassVar[bool] = False
+
+    workload: Workload
+    target: Target
+
+    @property
+    def workloads(self) -> tuple[Workload, ...]:
+        """The one whose tiles are classified."""
+        return (self.workload,)
+
+    def moved(self, put: Put) -> Score:
+        """The same job with its files where `put` puts them."""
+        (workload,) = _workloads(self.workloads, put)
+        return replace(self, workload=workload)
+
+
+class Fault(Reply, frozen=True, kw_only=True, tag="fault"):
+    """The answer to any job that could not be done. `error` names a class of `nnprof.errors`."""
+
+    error: str
+    reason: str
+    remedy: str
+
+
+Job = Probe | Measure | Loop | Score
+Answer = Probed | Measured | Looped | Scored | Fault
+Tell = Callable[[Measured], None]
+
+
+def _workloads(workloads: tuple[Workload, ...], put: Put) -> tuple[Workload, ...]:
+    return tuple(
+        replace(
+            work,
+            model=_model(work.model, put),
+            data=work.data if work.data == _MADE_UP else _file(Path(work.data), put),
+        )
+        for work in workloads
+    )
+
+
+def _model(model: Model, put: Put) -> Model:
+    """By its identity; with weights in files beside it, in a folder of its own with them."""
+    return replace(model, path=identity.send(model, put))
+
+
+def _file(path: Path, put: Put) -> str:
+    digest = identity.sha256_of(path)
+    return put(path, f"{digest}{path.suffix if path.suffix in _SUFFIXES else ''}")

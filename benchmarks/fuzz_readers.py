@@ -26,7 +26,7 @@ from nnprof.profiler import compare, inputs, results, studies
 from nnprof.profiler.costmodel import gather, model, predict, search, work
 from nnprof.profiler.devices import jetson, linux, snapshot
 from nnprof.profiler.importers import runs
-from nnprof.profiler.importers.table import Told
+from nnprof.profiler.importers.importer import Told
 from nnprof.profiler.place import boards, kept, limits, ssh, watcher
 from nnprof.profiler.report import rows
 from nnprof.profiler.run import accuracy

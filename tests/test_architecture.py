@@ -58,9 +58,8 @@ BACKEND_NAME_HOMES = (
     "profiler/place/environment.py",
     "profiler/devices/jetson.py",  # which runtime comes with the board
     # readers of what these runtimes write
-    "profiler/importers/ort_profile.py",
-    "profiler/importers/trtexec_json.py",
-    "profiler/importers/trtexec_log.py",
+    "profiler/importers/ort_",
+    "profiler/importers/trtexec_",
 )
 MOST_LINES = 50
 

@@ -16,6 +16,7 @@ KINDS = {
     "nnprof.devices": "device",
     "nnprof.datasets": "dataset",
     "nnprof.studies": "study",
+    "nnprof.importers": "importer",
 }
 
 

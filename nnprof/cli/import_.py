@@ -64,7 +64,7 @@ def import_(
     from nnprof.cli.show import print_cells
     from nnprof.profiler import results
     from nnprof.profiler.importers import runs
-    from nnprof.profiler.importers.table import Told
+    from nnprof.profiler.importers.importer import Told
     from nnprof.profiler.report import rows
     from nnprof.terminal import Console
 

@@ -29,7 +29,7 @@ from nnprof.exporters.int8 import Form, on_processor, signed
 from nnprof.profiler import inputs
 from nnprof.profiler.backends.refusals import first_line, translated
 from nnprof.profiler.graph import opgraph
-from nnprof.profiler.importers import ort_profile
+from nnprof.profiler.importers import ort_ops, ort_profile
 from nnprof.profiler.ports import Arrays, OpNode, Part, arrays_like
 from nnprof.types import OpPass, Target, Workload
 
@@ -318,7 +318,7 @@ class OrtSession(_Bound):
                 f"ONNX Runtime times only the launches of {launched}, not the work.",
                 "Use a build of it that has --enable_cuda_profiling, or --ops none.",
             )
-        ops = ort_profile.op_times(ort_profile.alike(runs), nodes)
+        ops = ort_ops.op_times(ort_ops.alike(runs), nodes)
         return OpPass(
             method="runtime",
             latency_s=median(latencies_s),

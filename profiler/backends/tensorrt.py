@@ -35,7 +35,8 @@ from nnprof.exporters.int8 import Form, signed
 from nnprof.exporters.probes import FLOOR
 from nnprof.exporters.tensorrt import Recipe
 from nnprof.profiler import inputs
-from nnprof.profiler.importers import trtexec_json
+from nnprof.profiler.graph import opgraph
+from nnprof.profiler.importers import trtexec_layers
 from nnprof.profiler.importers.trtexec_json import LayerTime, Profile
 from nnprof.profiler.ports import Arrays, OpNode, Part
 from nnprof.types import OpPass, OpTime, Target, Workload
@@ -350,8 +351,8 @@ class TensorrtSession:
         finally:
             self._context = clean
         proto = onnx.load(self._workload.model.path, load_external_data=False)
-        ops = trtexec_json.op_times(
-            profile_of(rows[1:]), self._inspect(context), trtexec_json.onnx_types(proto)
+        ops = trtexec_layers.op_times(
+            profile_of(rows[1:]), self._inspect(context), opgraph.op_types(proto)
         )
         self._ops = OpPass(
             method="runtime",
@@ -361,13 +362,13 @@ class TensorrtSession:
         )
         return self._ops
 
-    def _inspect(self, context: trt.IExecutionContext) -> trtexec_json.Engine:
+    def _inspect(self, context: trt.IExecutionContext) -> trtexec_layers.Engine:
         import tensorrt as trt
 
         inspector = self._engine.create_engine_inspector()
         inspector.execution_context = context  # with it, shapes are those of this batch
         text = inspector.get_engine_information(trt.LayerInformationFormat.JSON)
-        return trtexec_json.read_engine(text.encode(), "The engine inspector's answer")
+        return trtexec_layers.read_engine(text.encode(), "The engine inspector's answer")
 
     def alone(self, copies: Mapping[str, int]) -> Iterator[tuple[str, Part]]:  # noqa: ARG002
         """Not to be had."""

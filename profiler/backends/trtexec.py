@@ -46,7 +46,8 @@ from nnprof.exporters.probes import FLOOR
 from nnprof.exporters.tensorrt import Recipe
 from nnprof.profiler import inputs
 from nnprof.profiler.backends.tensorrt import NO_PARTS, Choices, node_of, on_gpu
-from nnprof.profiler.importers import trtexec_json
+from nnprof.profiler.graph import opgraph
+from nnprof.profiler.importers import trtexec_json, trtexec_layers
 from nnprof.profiler.importers.trtexec_log import ERROR, Version, version_of
 from nnprof.profiler.place import shells
 from nnprof.profiler.ports import Arrays, OpNode, Part, Shell
@@ -347,9 +348,9 @@ class TrtexecSession:
             flags += [f"--loadInputs={self._tiles}"]
             times, layers = self._run(flags, "exportProfile", "exportLayerInfo")
             profile = trtexec_json.read_profile(times, "trtexec's profile")
-            engine = trtexec_json.read_engine(layers, "trtexec's layers")
+            engine = trtexec_layers.read_engine(layers, "trtexec's layers")
             proto = onnx.load(self._workload.model.path, load_external_data=False)
-            ops = trtexec_json.op_times(profile, engine, trtexec_json.onnx_types(proto))
+            ops = trtexec_layers.op_times(profile, engine, opgraph.op_types(proto))
             self._profile = OpPass(
                 method="runtime",
                 # With its profiler on, trtexec reports no latency: "extra synchronizations".

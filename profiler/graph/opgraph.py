@@ -49,6 +49,11 @@ def kind_of(op: str) -> str:
     return _KIND_OF.get(op, "other")
 
 
+def op_types(model: Any) -> dict[str, str]:
+    """Name of each node of an ONNX model → its op type."""
+    return {node.name: node.op_type for node in model.graph.node if node.name}
+
+
 def in_blocks(node: str) -> bool:
     """Whether a node's name says that it computes on blocks of channels (ONNX Runtime's do)."""
     return node.endswith(_BLOCKED)

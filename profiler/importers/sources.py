@@ -40,6 +40,7 @@ _OTHERS = (
 # trtexec separates names of layers by 1E and 1F, and colours of a terminal begin with 1B.
 _NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1a\x1c\x1d\x7f\ufffe\uffff]")
 _MANY = 0.05
+_START = 1 << 16  # characters
 _LITERAL = 4  # "fals" is cut off, too
 
 
@@ -79,6 +80,11 @@ def text_of(data: bytes, source: str) -> str:
             f"{source} is no text.", "Tables (CSV), JSON and logs can be imported, packed or not."
         )
     return text
+
+
+def start(text: str) -> str:
+    """The beginning of a file, without white space before it: enough to tell its format."""
+    return text[:_START].lstrip()
 
 
 def json_of(text: str, source: str, remedy: str) -> Any:

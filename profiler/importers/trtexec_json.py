@@ -1,40 +1,25 @@
-"""What trtexec and TensorRT's engine inspector write as JSON, read for versions 8 to 11.
-
-Pure: text in, values out, in seconds. Three files:
+"""Times that trtexec writes as JSON, of TensorRT 8 to 11, in seconds. Pure.
 
 * `--exportProfile`: per layer the total, mean and median of the profiled inferences; no median in
   8.0 (samples/common/sampleReporting.cpp, `exportJSONProfile`).
-* `--exportLayerInfo`: the layers of the engine. Only names, unless it was built with
-  `--profilingVerbosity=detailed`. Since 8.6 `Metadata` names the ONNX nodes that a layer was made
-  of, as `[ONNX Layer: NAME | LOCAL FUNCTION …]`, one after the other. Version 11 has no `Bindings`
-  but `I/O Tensors`, not `Format/Datatype` but `Format` and `DataType`, and lists `Constants`.
 * `--exportTimes`: one entry per inference (`exportJSONTrace`).
 
-trtexec writes names as they are, so these files may hold bare control characters and `nan`, which
-JSON does not allow; both are read.
+trtexec does not escape names: a file may hold bare control characters, and `nan` for a number.
+JSON allows neither; both are read. `--exportLayerInfo` is read by `trtexec_layers`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import math
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from nnprof.errors import BadFile
-from nnprof.profiler import ports
-from nnprof.profiler.graph import counts, opgraph
 from nnprof.profiler.importers import sources
-from nnprof.profiler.ports import OpNode
-from nnprof.types import OpTime
 
 RUNTIME = "trtexec"  # the name of its backend
-
-Shape = tuple[int, ...]
 
 
 class LayerTime(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,35 +35,6 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
 
     count: int
     layers: tuple[LayerTime, ...]
-
-
-class EngineLayer(msgspec.Struct, frozen=True, kw_only=True):
-    """One layer of an engine.
-
-    `op` of its node is what the layer's own type says; `named` puts the ONNX type in its place.
-    `moves` is true for layers that only copy or reformat. `kernel` is the tactic's name.
-    """
-
-    node: OpNode
-    kernel: str = ""
-    moves: bool = False
-
-
-class Port(msgspec.Struct, frozen=True, kw_only=True):
-    """An input or output of an engine; `shape` is () where the file does not tell."""
-
-    name: str
-    shape: Shape
-    dtype: str
-
-
-class Engine(msgspec.Struct, frozen=True, kw_only=True):
-    """What an engine consists of. `detailed` is false where the file holds names alone."""
-
-    layers: tuple[EngineLayer, ...]
-    inputs: tuple[Port, ...]
-    outputs: tuple[Port, ...]
-    detailed: bool
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,104 +69,6 @@ class _Query(msgspec.Struct):
     d2hMs: float = 0.0  # noqa: N815
 
 
-class _Tensor(msgspec.Struct, rename="pascal"):
-    name: str = ""
-    dimensions: list[int] = []
-    both: str = msgspec.field(name="Format/Datatype", default="")
-    data_type: str = ""
-    datatype: str = ""
-    format: str = ""
-    i_o_mode: str = msgspec.field(name="IOMode", default="")
-
-    @property
-    def dtype(self) -> str:
-        """Numpy's word for the type, "" where the file has none that we know."""
-        text = self.data_type or self.datatype or self.both or self.format
-        return next((word for pattern, word in _DTYPES if re.search(pattern, text)), "")
-
-    @property
-    def shape(self) -> Shape:
-        """() where a dimension is free (-1): the engine was asked without a batch."""
-        return tuple(self.dimensions) if min(self.dimensions, default=-1) >= 0 else ()
-
-    @property
-    def bytes(self) -> int | None:
-        """Size without what a vectorised format pads; None where shape or type are unknown."""
-        if not self.shape or not self.dtype:
-            return None
-        return math.ceil(math.prod(self.shape) * _BITS[self.dtype] / 8)
-
-
-class _Weights(msgspec.Struct, rename="pascal", frozen=True):
-    type: str = ""
-    count: int = 0
-
-
-class _EngineLayer(msgspec.Struct, rename="pascal"):
-    name: str
-    layer_type: str = ""
-    parameter_type: str = ""
-    inputs: list[_Tensor] = []
-    constants: list[_Tensor] | None = None
-    outputs: list[_Tensor] = []
-    kernel: list[int] = []
-    conv_kernel: list[int] = []
-    groups: int = 1
-    conv_groups: int = 1
-    weights: _Weights = _Weights()
-    conv_weights: _Weights = _Weights()
-    window_size: list[int] = []
-    pooling_type: str = ""
-    tactic_name: str = ""
-    metadata: str = ""
-
-
-class _Engine(msgspec.Struct):
-    layers: list[Any] = msgspec.field(name="Layers")
-    bindings: list[str] = msgspec.field(name="Bindings", default=[])
-    tensors: list[_Tensor] = msgspec.field(name="I/O Tensors", default=[])
-
-
-_DTYPES = (
-    (r"(?i)fp8|e4m3|e8m0", "float8"),
-    (r"(?i)bf16|bfloat16", "bfloat16"),
-    (r"(?i)fp16|half", "float16"),
-    (r"(?i)fp4|e2m1", "float4"),
-    (r"(?i)int64", "int64"),
-    (r"(?i)int32", "int32"),
-    (r"(?i)uint8", "uint8"),
-    (r"(?i)int8", "int8"),
-    (r"(?i)int4", "int4"),
-    (r"(?i)bool", "bool"),
-    (r"(?i)fp32|float", "float32"),
-)
-_BITS = {
-    **{"float32": 32, "int32": 32, "int64": 64, "float16": 16, "bfloat16": 16},
-    **{"float8": 8, "int8": 8, "uint8": 8, "bool": 8, "float4": 4, "int4": 4},
-}
-
-# Type of the layer, as its parameters or its implementation name it → ONNX's word for such an op.
-_OPS = (
-    (r"(?i)noop|reformat|copynode|^copy", "Reformat"),
-    (r"(?i)deconv", "ConvTranspose"),
-    (r"(?i)conv", "Conv"),
-    (r"(?i)fully ?connected|matrix ?multiply|^(dense_)?gemm|^fc$", "MatMul"),
-    (r"(?i)pool", "Pool"),
-    (r"(?i)soft ?max", "Softmax"),
-    (r"(?i)shuffle|reshape", "Reshape"),
-    (r"(?i)slice|padding", "Slice"),
-    (r"(?i)concat", "Concat"),
-    (r"(?i)gather", "Gather"),
-    (r"(?i)^cast", "Cast"),
-    (r"(?i)constant", "Constant"),
-    (r"(?i)rnn|lstm|gru", "LSTM"),
-    (r"(?i)quantize", "QuantizeLinear"),
-    (r"(?i)point ?wise|element ?wise|activation|unary|scale", "Elementwise"),
-)
-_MOVES = {"Reformat", "Reshape", "Slice", "Concat", "Gather", "Cast", "Constant"}
-_WEIGHTLESS = {"MaxPool", "AveragePool", "Pool", "Softmax", "Elementwise"}
-_KINDS = {"Reformat": "memory", "Constant": "memory", "Elementwise": "elementwise", "Pool": "pool"}
-_RANK = ("conv", "gemm", "recurrent", "pool", "softmax", "elementwise", "other", "memory")
 _LONGEST_MS = 1e12  # thirty years
 _FILES = (
     (r"\[\s*\{\s*\"count\"", "profile"),
@@ -218,17 +76,15 @@ _FILES = (
     (r"\[\s*\{[^{}]*\"(averageMs|timeMs)\"", "profile"),
     (r"\{\s*\"(Layers|Bindings|I/O Tensors)\"", "layers"),
 )
-_ORIGIN = re.compile(r"\[ONNX Layer: ([^\]|]+?)\s*(?:\|[^\]]*)?\]")
 _BARE_NUMBER = re.compile(r'("\w+"\s*:\s*)-?(?:nan|inf)\b')
-_PROFILE_SUFFIX = re.compile(r"\[profile +\d+\]")
 
 
 # --- reading --------------------------------------------------------------------------------------
 
 
-def kind_of_file(start: str) -> str | None:
-    """Which it is by how it begins: "profile", "layers", "times", or None for anything else."""
-    return next((kind for pattern, kind in _FILES if re.match(pattern, start)), None)
+def kind_of_file(start: str) -> str:
+    """Which file begins so: "profile", "layers" or "times"; "" for anything else."""
+    return next((kind for pattern, kind in _FILES if re.match(pattern, start)), "")
 
 
 def read_profile(text: str | bytes, source: str) -> Profile:
@@ -238,11 +94,11 @@ def read_profile(text: str | bytes, source: str) -> Profile:
         BadFile: it is no such file, or no layer of it was timed.
     """
     try:
-        head, *rows = _json(text, source)
+        head, *rows = json_of(text, source)
         count = msgspec.convert(head, _Count).count
         layers = msgspec.convert(rows, list[_Layer])
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise _bad(source, "--exportProfile", error) from error
+        raise no_file_of("--exportProfile", source, error) from error
     _check_ms(source, (ms for one in layers for ms in (one.averageMs, one.medianMs or 0.0)))
     if not any(layer.averageMs > 0 for layer in layers):
         raise BadFile(
@@ -269,9 +125,9 @@ def read_times(text: str | bytes, source: str) -> tuple[Query, ...]:
         BadFile: it is no such file, or has no inference.
     """
     try:
-        rows = msgspec.convert(_json(text, source), list[_Query])
+        rows = msgspec.convert(json_of(text, source), list[_Query])
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise _bad(source, "--exportTimes", error) from error
+        raise no_file_of("--exportTimes", source, error) from error
     if not rows:
         raise BadFile(f"{source} has no inference.", "Let trtexec run longer: --duration=3")
     for row in rows:
@@ -289,33 +145,6 @@ def read_times(text: str | bytes, source: str) -> tuple[Query, ...]:
     )
 
 
-def read_engine(text: str | bytes, source: str) -> Engine:
-    """A file of `--exportLayerInfo`, or what an engine inspector says; `source` is for errors.
-
-    Of an engine with several optimisation profiles only the layers of the first are kept.
-
-    Raises:
-        BadFile: it is no such file.
-    """
-    try:
-        raw = msgspec.convert(_json(text, source), _Engine)
-        detailed = bool(raw.layers) and all(isinstance(layer, dict) for layer in raw.layers)
-        layers = [
-            msgspec.convert(layer if detailed else {"Name": layer}, _EngineLayer)
-            for layer in raw.layers
-        ]
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise _bad(source, "--exportLayerInfo", error) from error
-    layers = [layer for layer in layers if not _PROFILE_SUFFIX.search(layer.name)]
-    inputs, outputs = _ports(raw, layers)
-    try:
-        described = tuple(_describe(layer) for layer in layers)
-    except (IndexError, ZeroDivisionError):
-        reason = ValueError("a layer has sides that its type cannot have")
-        raise _bad(source, "--exportLayerInfo", reason) from None
-    return Engine(layers=described, inputs=inputs, outputs=outputs, detailed=detailed)
-
-
 def _check_ms(source: str, times: Iterable[float]) -> None:
     # Not a number fails, too.
     wrong = next((ms for ms in times if not 0 <= ms < _LONGEST_MS), None)
@@ -323,230 +152,22 @@ def _check_ms(source: str, times: Iterable[float]) -> None:
         raise BadFile(f"{source} has a time of {wrong:g} ms.", "Let trtexec write it again.")
 
 
-def _json(text: str | bytes, source: str) -> Any:
+def json_of(text: str | bytes, source: str) -> Any:
+    """What a file of trtexec says, with null for `nan` and `inf`; `source` is for errors.
+
+    Raises:
+        BadFile: it is cut off, or damaged.
+    """
     if isinstance(text, bytes):
         text = sources.text_of(text, source)
     return sources.json_of(_BARE_NUMBER.sub(r"\1null", text), source, "Let trtexec write it again.")
 
 
-def _bad(source: str, option: str, error: Exception) -> BadFile:
+def no_file_of(option: str, source: str, error: Exception) -> BadFile:
+    """The error for a file that does not hold what `trtexec OPTION=FILE` writes."""
     if isinstance(error, BadFile):
         return error
     return BadFile(
         f"{source} is not a file of trtexec {option}: {str(error).rstrip('.')}.",
         f"Write it with: trtexec {option}=FILE",
     )
-
-
-def _ports(
-    raw: _Engine, layers: Sequence[_EngineLayer]
-) -> tuple[tuple[Port, ...], tuple[Port, ...]]:
-    """Inputs and outputs: as version 11 lists them, or the bindings that layers read and make."""
-    read = {tensor.name: tensor for layer in layers for tensor in reversed(layer.inputs)}
-    made = {tensor.name: tensor for layer in layers for tensor in layer.outputs}
-    names = [name for name in raw.bindings if not _PROFILE_SUFFIX.search(name)]
-    inputs = [read[name] for name in names if name in read and name not in made]
-    outputs = [made[name] for name in names if name in made]
-    for tensor in raw.tensors:
-        is_input = tensor.i_o_mode.lower() == "input"
-        # A layer was asked with the batch that ran; the list may have a free one.
-        seen = (read if is_input else made).get(tensor.name)
-        best = seen if seen is not None and seen.shape else tensor
-        (inputs if is_input else outputs).append(best)
-    both = [[_port(tensor) for tensor in tensors] for tensors in (inputs, outputs)]
-    return tuple(both[0]), tuple(both[1])
-
-
-def _port(tensor: _Tensor) -> Port:
-    return Port(name=tensor.name, shape=tensor.shape, dtype=tensor.dtype)
-
-
-# --- what a layer does ----------------------------------------------------------------------------
-
-
-def _describe(layer: _EngineLayer) -> EngineLayer:
-    op = _op(layer)
-    kind = _KINDS.get(op) or opgraph.kind_of(op)
-    inputs = [tensor.shape for tensor in layer.inputs]
-    outputs = [tensor.shape for tensor in layer.outputs]
-    known = bool(outputs) and all(inputs) and all(outputs)
-    weights = _weights_shape(layer, op, inputs, outputs) if known else None
-    shapes = [*inputs, *([weights] if weights else [])] if known else []
-    node = OpNode(
-        node=layer.name,
-        op=op,
-        kind=kind,
-        origin=tuple(_ORIGIN.findall(layer.metadata)),
-        key=_key(layer, op) if known else "",
-        inputs=tuple(shapes),
-        outputs=tuple(outputs) if known else (),
-        flops=_flops(layer, op, weights, outputs) if known else None,
-        bytes_in=_sum(tensor.bytes for tensor in layer.inputs) if known else None,
-        bytes_out=_sum(tensor.bytes for tensor in layer.outputs) if known else None,
-        bytes_weights=_weight_bytes(layer, op, weights) if known else None,
-    )
-    return EngineLayer(node=node, kernel=layer.tactic_name, moves=op in _MOVES)
-
-
-def _op(layer: _EngineLayer) -> str:
-    """ONNX's word for what the layer does, by its own account; its type where we have none."""
-    for text in (layer.layer_type, layer.parameter_type):
-        for pattern, op in _OPS:
-            if text and re.search(pattern, text):
-                return _pool(layer) if op == "Pool" else op
-    return layer.layer_type or "unknown"
-
-
-def _pool(layer: _EngineLayer) -> str:
-    return {"MAX": "MaxPool", "AVERAGE": "AveragePool"}.get(layer.pooling_type, "Pool")
-
-
-def _weights_shape(
-    layer: _EngineLayer, op: str, inputs: Sequence[Shape], outputs: Sequence[Shape]
-) -> Shape | None:
-    """As ONNX has them: depth × channels/groups × kernel, or the two sides of a product."""
-    kernel = layer.kernel or layer.conv_kernel
-    if op in {"Conv", "ConvTranspose"} and kernel and inputs and len(inputs[0]) > 1:
-        groups = max(layer.groups, layer.conv_groups)
-        return (outputs[0][1], inputs[0][1] // groups, *kernel)
-    rank = {"Conv": 4, "ConvTranspose": 4, "MatMul": 2}.get(op)
-    for tensor in layer.constants or ():
-        if len(tensor.shape) == rank:
-            return tensor.shape
-    # A product with one input has its other factor inside.
-    if op == "MatMul" and len(inputs) == 1 and inputs[0] and outputs[0]:
-        return inputs[0][-1], outputs[0][-1]
-    return None
-
-
-def _flops(
-    layer: _EngineLayer, op: str, weights: Shape | None, outputs: Sequence[Shape]
-) -> int | None:
-    """Of one inference, a multiply-add as two; None where the layer does not say what it did."""
-    made = math.prod(outputs[0])
-    if op in _MOVES:
-        return 0
-    # A convolution fused with its pooling says nothing of the size in between.
-    if op == "Conv" and weights and "pool" not in layer.layer_type.lower():
-        return 2 * made * math.prod(weights[1:])
-    if op == "MatMul" and layer.inputs:
-        return 2 * made * layer.inputs[0].shape[-1]
-    if op in {"MaxPool", "AveragePool"} and layer.window_size:
-        return made * math.prod(layer.window_size)
-    if op == "Softmax":
-        return 5 * made
-    return None
-
-
-def _weight_bytes(layer: _EngineLayer, op: str, shape: Shape | None) -> int | None:
-    """By the layer's own count; else by its constants; else by shape, at the type of its input."""
-    stored = layer.weights if layer.weights.count else layer.conv_weights
-    if stored.count:
-        return _Tensor(dimensions=[stored.count], datatype=stored.type).bytes
-    if layer.constants is not None:
-        return _sum(tensor.bytes for tensor in layer.constants)
-    if shape is not None:
-        return _Tensor(dimensions=list(shape), datatype=layer.inputs[0].dtype).bytes
-    return 0 if op in _MOVES | _WEIGHTLESS else None
-
-
-def _sum(sizes: Any) -> int | None:
-    """None if one of them is."""
-    every = list(sizes)
-    return None if None in every else sum(every)
-
-
-def _key(layer: _EngineLayer, op: str) -> str:
-    """The same for layers that do the same work: type, parameters, shapes and types of tensors."""
-    tensors = [
-        (tensor.shape, tensor.dtype)
-        for tensor in (*layer.inputs, *(layer.constants or ()), *layer.outputs)
-    ]
-    own = (layer.layer_type, layer.kernel or layer.conv_kernel, layer.groups, layer.conv_groups)
-    parts = (op, *own, layer.window_size, layer.pooling_type, tensors)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
-# --- joining --------------------------------------------------------------------------------------
-
-
-def named(layer: EngineLayer, types: Mapping[str, str]) -> OpNode:
-    """The layer's node with the op type of its weightiest ONNX node.
-
-    Args:
-        layer: of an engine.
-        types: name of each ONNX node → its type; {} where the ONNX file is not at hand.
-    """
-    found = [types[name] for name in layer.node.origin if name in types]
-    if not found or layer.moves:
-        return layer.node
-    op = min(found, key=lambda one: _RANK.index(opgraph.kind_of(one)))
-    node = msgspec.structs.replace(layer.node, op=op, kind=opgraph.kind_of(op))
-    if node.kind == "gemm":
-        return _flat(node)
-    if node.flops is None and node.outputs and node.kind in {"softmax", "elementwise"}:
-        flops = counts.flops(op, node.inputs, node.outputs, {})
-        return msgspec.structs.replace(node, flops=flops)
-    return node
-
-
-def _flat(node: OpNode) -> OpNode:
-    """A product that ran as a 1×1 convolution, with the shapes of a product."""
-
-    def flat(shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
-        # A convolution's weights come last, as N × K.
-        ones = all(len(shape) == 4 and shape[2:] == (1, 1) for shape in shapes)
-        return tuple(shape[:2] for shape in shapes) if ones else shapes
-
-    return msgspec.structs.replace(node, inputs=flat(node.inputs), outputs=flat(node.outputs))
-
-
-def op_times(
-    profile: Profile, engine: Engine | None = None, types: Mapping[str, str] | None = None
-) -> tuple[OpTime, ...]:
-    """The layers of a profile as ops, with what the engine and the ONNX file say of them.
-
-    Layers are matched by name, equal names in order. What the engine does not list keeps its name
-    and is of kind "other". Seconds are the median where there is one. A layer that took no time by
-    TensorRT's clock keeps its 0: that was measured.
-    """
-    known: dict[tuple[str, int], EngineLayer] = {}
-    seen: Counter[str] = Counter()
-    for layer in engine.layers if engine else ():
-        known[layer.node.node, seen[layer.node.node]] = layer
-        seen[layer.node.node] += 1
-    seen.clear()
-    result = []
-    for index, timed in enumerate(profile.layers):
-        found = known.get((timed.name, seen[timed.name]))
-        seen[timed.name] += 1
-        node = (
-            named(found, types or {})
-            if found
-            else OpNode(node=timed.name, op="unknown", kind="other")
-        )
-        seconds = timed.mean_s if timed.median_s is None else timed.median_s
-        kernel = found.kernel if found else ""
-        result.append(
-            ports.timed(node, index, seconds, "runtime", runs=profile.count, kernel=kernel)
-        )
-    return tuple(result)
-
-
-def batch_of(engine: Engine) -> int | None:
-    """The batch that an engine ran, where convolutions and pools, whose first axis it is, agree.
-
-    And one of its inputs has to begin with it: else something inside may have joined two axes.
-    """
-    batches = {
-        layer.node.inputs[0][0]
-        for layer in engine.layers
-        if layer.node.kind in {"conv", "pool"} and layer.node.inputs and layer.node.inputs[0]
-    }
-    first = {port.shape[0] for port in engine.inputs if port.shape}
-    return batches.pop() or None if len(batches) == 1 and batches <= first else None
-
-
-def onnx_types(model: Any) -> dict[str, str]:
-    """Name of each node of an ONNX model → its op type."""
-    return {node.name: node.op_type for node in model.graph.node if node.name}

@@ -10,13 +10,23 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from pathlib import PurePosixPath
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from nnprof.errors import BadFile
-from nnprof.profiler.importers.trtexec_json import LayerTime, Profile
+from nnprof.errors import BadFile, UsageError
+from nnprof.profiler.importers import trtexec_layers
+from nnprof.profiler.importers.cell import (
+    Known,
+    declared_batch,
+    measurement,
+    model_of,
+    onnx_types,
+)
+from nnprof.profiler.importers.importer import File, Found, Importer, Told
+from nnprof.profiler.importers.trtexec_json import RUNTIME, LayerTime, Profile
+from nnprof.types import Measurement, OpPass
 
 Version = tuple[int, ...]
 Shape = tuple[int, ...]
@@ -241,3 +251,61 @@ def batch_of(log: Log) -> int | None:
     first = {shape[0] for shape in log.inputs.values()}
     images = any(len(shape) > 3 for shape in log.inputs.values())
     return first.pop() or None if len(first) == 1 and images else None
+
+
+# --- logs → measurements --------------------------------------------------------------------------
+
+
+def _logs(files: Sequence[File], told: Told, onnx: Path | None, _: Mapping[str, str]) -> Found:
+    """A cell of each log, and the version of TensorRT; logs of one GPU and one version."""
+    logs = [read(file.text, str(file.path)) for file in files]
+    places = {(log.device, log.version) for log in logs}
+    if len(places) > 1:
+        listed = ", ".join(
+            f"{device or 'an unknown GPU'} with TensorRT {dotted(version) or 'unknown'}"
+            for device, version in sorted(places, key=str)
+        )
+        raise UsageError(f"These logs are of several places: {listed}.", "Import one at a time.")
+    cells = tuple(_logged(file, log, told, onnx) for file, log in zip(files, logs, strict=True))
+    return Found(measurements=cells, version=dotted(logs[0].version))
+
+
+def _logged(file: File, log: Log, told: Told, onnx: Path | None) -> Measurement:
+    """The median that trtexec gives, as it gives it; layers where it dumped them."""
+    told = msgspec.structs.replace(
+        told,
+        network=told.network or (None if onnx else log.network),
+        device=told.device or log.device,
+        precision=told.precision or log.precision,
+    )
+    model = model_of(file.path, told, onnx)
+    ops = None
+    if log.profile:
+        timed = trtexec_layers.op_times(log.profile, None, onnx_types(onnx))
+        ops = OpPass(method="runtime", latency_s=sum(op.seconds for op in timed), ops=timed)
+    known = {
+        "repetitions": log.queries,
+        **{f"{one}_s": log.compute.get(one) for one in ("min", "max", "mean")},
+    }
+    facts = {"loops": 1, "transfers": "outside", **known, **log.facts} if log.compute else {}
+    cell = Known(
+        path=file.path,
+        model=model,
+        batch=declared_batch(model, log.inputs) or batch_of(log),
+        runtime=RUNTIME,
+        samples_s=(log.compute["median"],) if log.compute else (ops.latency_s if ops else 0.0,),
+        stand_in=None if log.compute else "the sum of its layers",
+        ops=ops,
+        facts={name: value for name, value in facts.items() if value is not None},
+        clock="cuda_event",
+    )
+    return measurement(cell, told)
+
+
+IMPORTER = Importer(
+    name="log of trtexec",
+    takes="a log of trtexec",
+    form=lambda text: "log of trtexec" if is_log(text) else "",
+    read=_logs,
+    order=0,
+)

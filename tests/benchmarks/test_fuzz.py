@@ -22,7 +22,7 @@ from nnprof.profiler import arrays, stats
 from nnprof.profiler.costmodel import gather, model, search
 from nnprof.profiler.devices import jetson, snapshot
 from nnprof.profiler.importers import runs
-from nnprof.profiler.importers.table import Told
+from nnprof.profiler.importers.importer import Told
 from nnprof.profiler.report import rows
 from nnprof.profiler.work import hosts, jobs
 from nnprof.types import Run, Target

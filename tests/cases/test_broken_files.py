@@ -16,7 +16,7 @@ from ort_profiles import imported, node, run, write
 from nnprof.errors import BadFile, NnprofError, UsageError
 from nnprof.profiler import results
 from nnprof.profiler.importers import runs
-from nnprof.profiler.importers.table import Told
+from nnprof.profiler.importers.importer import Told
 from nnprof.profiler.report import rows
 
 DATA = Path(__file__).parents[1] / "data"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ort_profiles import imported
 
 from nnprof.errors import BadFile, NnprofError
-from nnprof.profiler.importers import sheets, sources, table
+from nnprof.profiler.importers import columns, sheets, sources, table
 
 COMMA = "network;batch;op;time_ms\r\nnetA;1;Conv;0,512\r\nnetA;1;Relu;0,033\r\n"
 POINT = COMMA.replace(",", ".")
@@ -71,7 +71,7 @@ def test_every_encoding_is_read(encoding: str, tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(COMMA.encode(encoding)))
     check(path)
     named = COMMA.replace("netA", "Größe é").encode(encoding)
-    assert table.parse(sources.text_of(named, "t"), "t").rows[0].network == "Größe é"
+    assert columns.parse(sources.text_of(named, "t"), "t").rows[0].network == "Größe é"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_spaces_and_apostrophes_part_thousands(text: str) -> None:
 
 def test_a_name_with_a_comma_is_no_number() -> None:
     """Only columns of numbers tell what a comma is."""
-    (row,) = table.parse("network;batch;time_ms\nmattsson(conv=1, fc=2);1;0.5", "t").rows
+    (row,) = columns.parse("network;batch;time_ms\nmattsson(conv=1, fc=2);1;0.5", "t").rows
     assert (row.network, row.seconds) == ("mattsson(conv=1, fc=2)", 0.5e-3)
 
 
@@ -165,4 +165,4 @@ def test_no_damage_makes_a_table_fail_otherwise(junk: bytes, at: int, packed: bo
     data = data[:at] + junk + data[at + len(junk) // 2 :]
     whole = gzip.compress(data) if packed else data
     with suppress(NnprofError):
-        assert table.measurements(table.parse(sources.text_of(whole, "t.csv"), "t.csv").rows)
+        assert table.measurements(columns.parse(sources.text_of(whole, "t.csv"), "t.csv").rows)

@@ -15,7 +15,7 @@ from ort_profiles import imported
 from nnprof.errors import BadFile, NnprofError, UsageError
 from nnprof.profiler import checks, stats
 from nnprof.profiler.importers import runs, trtexec_log
-from nnprof.profiler.importers.table import Told
+from nnprof.profiler.importers.importer import Told
 from nnprof.profiler.report import rows
 
 STAMP = "[05/13/2025-10:36:46] "

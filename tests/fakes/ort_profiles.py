@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from nnprof.profiler.importers import runs
-from nnprof.profiler.importers.table import Told
+from nnprof.profiler.importers.importer import Told
 from nnprof.types import Measurement
 
 Event = dict[str, Any]

@@ -14,7 +14,7 @@ from nnprof.errors import UsageError
 from nnprof.profiler.costmodel import assemble, features, fit, gather, model, work
 from nnprof.profiler.costmodel.model import CostModel
 from nnprof.profiler.costmodel.predict import predict
-from nnprof.profiler.importers import table
+from nnprof.profiler.importers import columns, importer, table
 from nnprof.types import Cell, Failure, Measurement, OpPass, OpTime, Run, Study
 
 LAUNCH_S, FLOP_S, BYTE_S = 20e-6, 1e-11, 1e-10
@@ -51,10 +51,10 @@ def lines(
 
 def run_of(text: Sequence[str]) -> Run:
     """The Run of a table."""
-    rows = table.parse("\n".join(text), "table.csv").rows
+    rows = columns.parse("\n".join(text), "table.csv").rows
     measurements = table.measurements(rows)
     cells = tuple(Cell(workload=one.workload, target=one.target) for one in measurements)
-    study = Study(name="imported", command=(), created="", plan=table.NO_PLAN, cells=cells)
+    study = Study(name="imported", command=(), created="", plan=importer.NO_PLAN, cells=cells)
     return Run(study=study, environment={"device": {}, "backend": {}}, measurements=measurements)
 
 

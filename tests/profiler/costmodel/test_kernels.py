@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from nnprof.profiler.costmodel import assemble, gather, graphs, kernels, work
 from nnprof.profiler.costmodel.predict import predict
 from nnprof.profiler.costmodel.work import Work
+from nnprof.profiler.importers.importer import Told
 from nnprof.profiler.importers.runs import run_from
-from nnprof.profiler.importers.table import Told
 from nnprof.types import Target
 
 MALI, ADRENO = kernels.LOWERINGS

@@ -14,7 +14,7 @@ from nnprof.exporters.models import load_model
 from nnprof.networks.families import parse_network
 from nnprof.profiler.backends.onnxruntime import BACKEND
 from nnprof.profiler.graph import opgraph
-from nnprof.profiler.importers import ort_profile
+from nnprof.profiler.importers import ort_ops, ort_profile
 from nnprof.profiler.ports import OpNode
 from nnprof.types import Target, Workload
 
@@ -80,7 +80,7 @@ def test_profile_leaves_the_first_inference_out() -> None:
     ]
     run = {"cat": "Session", "name": "model_run", "dur": 1}
     found = ort_profile.inferences([one for event in events for one in (event, run)], "p.json")
-    (op,) = ort_profile.op_times(found[-3:], ())
+    (op,) = ort_ops.op_times(found[-3:], ())
     assert (op.seconds, op.runs, op.kind) == (pytest.approx(11e-6), 3, "elementwise")
 
 
@@ -127,8 +127,8 @@ def test_profile_is_matched_by_place() -> None:
             ("a", "ReorderOutput", 3),
         )
     ]
-    ops = ort_profile.op_times(ort_profile.inferences(events, "p.json"), nodes)
+    ops = ort_ops.op_times(ort_profile.inferences(events, "p.json"), nodes)
     assert [(op.index, op.node) for op in ops] == [(0, "a"), (1, "b"), (2, "c")]
     assert [op.seconds for op in ops] == pytest.approx([1e-6, 2e-6, 3e-6])
-    named = ort_profile.op_times(ort_profile.inferences(events[1:], "p.json"), nodes)
+    named = ort_ops.op_times(ort_profile.inferences(events[1:], "p.json"), nodes)
     assert [(op.index, op.node) for op in named] == [(1, "b"), (0, "a")]

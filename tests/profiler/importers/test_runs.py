@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from nnprof import registry
 from nnprof.errors import BadFile, UsageError
 from nnprof.exporters.export import export
 from nnprof.networks.families import parse_network
 from nnprof.profiler import checks, results, stats
 from nnprof.profiler.backends.onnxruntime import BACKEND
-from nnprof.profiler.importers import ort_profile, runs, table
-from nnprof.profiler.importers.table import Told
+from nnprof.profiler.importers import importer, ort_profile, runs
+from nnprof.profiler.importers.cell import Known, measurement, named_model
+from nnprof.profiler.importers.importer import File, Found, Importer, Told
 from nnprof.profiler.report import rows
 from nnprof.profiler.run import sweep
 from nnprof.types import Run, Target, Workload
@@ -54,8 +57,8 @@ def told_by_file(run: Run) -> Run:
     return replace(
         run,
         schema=0,
-        study=replace(run.study, created="", plan=table.NO_PLAN),
-        measurements=tuple(replace(one, plan=table.NO_PLAN) for one in run.measurements),
+        study=replace(run.study, created="", plan=importer.NO_PLAN),
+        measurements=tuple(replace(one, plan=importer.NO_PLAN) for one in run.measurements),
     )
 
 
@@ -69,8 +72,8 @@ def test_an_imported_run_is_a_run(paths: list[Path], tmp_path: Path) -> None:
     assert {row["state"] for row in rows.rows(again)} == {"imported"}
     assert rows.op_rows(again)
     assert "Imported from" in rows.timed_line(again)
-    for measurement in again.measurements:
-        assert rows.residual_lines(measurement)
+    for one in again.measurements:
+        assert rows.residual_lines(one)
     assert "unknown" in rows.heading(again)[0]
 
 
@@ -182,6 +185,59 @@ def test_other_json_is_one_sentence(text: bytes, said: str, tmp_path: Path) -> N
     path.write_bytes(text)
     with pytest.raises(UsageError, match=said):
         run_of(path)
+
+
+def _of_stopwatch(
+    files: Sequence[File], told: Told, _: Path | None, __: Mapping[str, str]
+) -> Found:
+    measurements = tuple(
+        measurement(
+            Known(
+                path=file.path,
+                model=named_model(told.network or file.path.stem),
+                batch=None,
+                runtime="stopwatch",
+                samples_s=(float(file.text.split()[1]),),
+                stand_in=None,
+                ops=None,
+                facts={},
+                clock=importer.UNKNOWN,
+            ),
+            told,
+        )
+        for file in files
+    )
+    return Found(measurements=measurements, version="1")
+
+
+STOPWATCH = Importer(
+    name="stopwatch",
+    takes="what a stopwatch says",
+    form=lambda text: "stopped" if text.startswith("stopped ") else "",
+    read=_of_stopwatch,
+)
+
+
+def test_another_packages_importer_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new reader is one object and one line of entry points; a table stays a table."""
+    known = {name: registry.find("importer", name) for name in registry.names("importer")}
+    known["stopwatch"] = STOPWATCH
+    monkeypatch.setattr(registry, "names", lambda _: tuple(known))
+    monkeypatch.setattr(registry, "find", lambda _, name: known[name])
+    path = tmp_path / "mine.txt"
+    path.write_text("stopped 0.5")
+    run = run_of(path, batch=4)
+    assert run.environment["imported"]["files"][0]["form"] == "stopped"
+    assert run.environment["backend"] == {"name": "stopwatch", "version": "1"}
+    assert stats.latency_s(run.measurements[0]) == 0.5
+    assert run_of(TABLE).environment["imported"]["files"][0]["form"] == "table"
+    with pytest.raises(UsageError, match="several kinds: stopwatch, table"):
+        run_of(TABLE, path, batch=4)
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(BadFile, match=r"It takes a \.csv table, what a stopwatch says, a prof"):
+        run_of(tmp_path / "x.json")
 
 
 def test_a_profile_without_nodes_is_refused() -> None:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from nnprof.errors import BadFile, UsageError
 from nnprof.profiler import checks, stats
 from nnprof.profiler.graph import counts
-from nnprof.profiler.importers import table
-from nnprof.profiler.importers.table import Told
+from nnprof.profiler.importers import columns, table
+from nnprof.profiler.importers.importer import Told
 from nnprof.types import Measurement
 
 TABLE = Path(__file__).parents[2] / "data" / "import" / "table.csv"
@@ -24,12 +24,12 @@ TABLE = Path(__file__).parents[2] / "data" / "import" / "table.csv"
 
 def measured(text: str) -> tuple[Measurement, ...]:
     """The measurements of a table's text."""
-    return table.measurements(table.parse(text, "t.csv").rows)
+    return table.measurements(columns.parse(text, "t.csv").rows)
 
 
 def test_the_table_of_the_documentation() -> None:
     """Every kind of op gets its shapes, FLOPs and bytes from the numbers of its row."""
-    whole, alone = table.measurements(table.read(TABLE).rows)
+    whole, alone = table.measurements(columns.read(TABLE).rows)
     assert whole.ops is not None
     conv, relu, pool, first, second, softmax = whole.ops.ops
     assert conv.inputs == ((64, 1, 28, 28), (20, 1, 5, 5))
@@ -48,7 +48,7 @@ def test_the_table_of_the_documentation() -> None:
 
 def test_what_a_table_does_not_tell_is_unknown() -> None:
     """No shape, no FLOPs, no bytes, no precision, no threads: none of it is made up."""
-    alone = table.measurements(table.read(TABLE).rows)[1]
+    alone = table.measurements(columns.read(TABLE).rows)[1]
     assert alone.ops is not None
     (norm,) = alone.ops.ops
     assert (norm.inputs, norm.outputs, norm.flops, norm.bytes_in) == ((), (), None, None)
@@ -59,7 +59,7 @@ def test_what_a_table_does_not_tell_is_unknown() -> None:
 
 def test_a_sum_of_ops_is_labelled() -> None:
     """Where no row times the whole network, Σops stands in, and is never taken for a clean time."""
-    whole, alone = table.measurements(table.read(TABLE).rows)
+    whole, alone = table.measurements(columns.read(TABLE).rows)
     assert checks.is_clean(whole)
     assert checks.ops_over_clean(whole) == pytest.approx(0.91 / 0.98)
     assert not checks.is_clean(alone)
@@ -69,7 +69,7 @@ def test_a_sum_of_ops_is_labelled() -> None:
 
 def test_least_and_largest_of_the_repetitions_are_kept() -> None:
     """Least and most of ops are passes of their own; those of a network are facts."""
-    whole, alone = table.measurements(table.read(TABLE).rows)
+    whole, alone = table.measurements(columns.read(TABLE).rows)
     assert [one.method for one in whole.op_passes] == ["smallest", "largest"]
     assert [one.ops[0].seconds for one in whole.op_passes] == [0.40e-3, 0.44e-3]
     assert whole.facts == pytest.approx({"repetitions": 3, "min_s": 0.97e-3, "max_s": 1.02e-3})
@@ -140,7 +140,7 @@ def test_stride_and_padding_give_the_size_that_comes_out() -> None:
 def test_a_malformed_row_is_one_sentence_with_its_number(row: str, said: str) -> None:
     """The row, the column, what stands there and what should."""
     with pytest.raises(BadFile, match=said) as caught:
-        table.parse(f"network,batch,op,time_ms\nn,1,Conv,1\n{row}", "t.csv")
+        columns.parse(f"network,batch,op,time_ms\nn,1,Conv,1\n{row}", "t.csv")
     assert str(caught.value).count("\n") == 0
 
 
@@ -157,12 +157,12 @@ def test_a_malformed_row_is_one_sentence_with_its_number(row: str, said: str) ->
 def test_a_bad_header_is_one_sentence(text: str, said: str) -> None:
     """What is missing or twice, and where the columns are listed."""
     with pytest.raises(BadFile, match=said):
-        table.parse(text, "t.csv")
+        columns.parse(text, "t.csv")
 
 
 def test_columns_without_a_meaning_are_named() -> None:
     """What nnprof does not read is told, so that a slip in a name is seen."""
-    assert table.read(TABLE).ignored == ("lab",)
+    assert columns.read(TABLE).ignored == ("lab",)
 
 
 def test_an_op_without_a_type_is_no_network() -> None:
@@ -180,14 +180,14 @@ def test_columns_of_other_names() -> None:
     """A column is read by the name that the user gives it; one that is not there is refused."""
     text = "net,B,ms,Type\nn,4,2,ReLU\n"
     names = {"net": "network", "b": "batch", "ms": "time_ms", "TYPE": "op"}
-    (row,) = table.parse(text, "t.csv", names).rows
+    (row,) = columns.parse(text, "t.csv", names).rows
     assert (row.network, row.batch, row.seconds, row.op) == ("n", 4, 2e-3, "ReLU")
     with pytest.raises(
         UsageError, match=r"no column 'nets' to rename\. It has: net, b, ms, type\."
     ):
-        table.parse(text, "t.csv", {"nets": "network"})
+        columns.parse(text, "t.csv", {"nets": "network"})
     with pytest.raises(UsageError, match="'network,ms=time_ms' is none of our columns"):
-        table.parse(text, "t.csv", {"net": "network,ms=time_ms"})
+        columns.parse(text, "t.csv", {"net": "network,ms=time_ms"})
 
 
 def test_tables_of_spreadsheets(tmp_path: Path) -> None:
@@ -195,13 +195,13 @@ def test_tables_of_spreadsheets(tmp_path: Path) -> None:
     text = "﻿Network;Batch;TIME_MS\n\nn;4.0;1.5\n"
     path = tmp_path / "t.csv.gz"
     path.write_bytes(gzip.compress(text.encode()))
-    (row,) = table.read(path).rows
+    (row,) = columns.read(path).rows
     assert (row.network, row.batch, row.seconds, row.line) == ("n", 4, 1.5e-3, 3)
 
 
 def test_a_table_of_two_devices_needs_a_choice() -> None:
     """A Run is of one device; the user's word picks its rows, and fills gaps."""
-    read = table.parse("network,batch,device,time_s\nn,1,a,1\nn,1,b,2\nm,1,,3", "t.csv")
+    read = columns.parse("network,batch,device,time_s\nn,1,a,1\nn,1,b,2\nm,1,,3", "t.csv")
     with pytest.raises(UsageError, match="times of 2 devices: a, b"):
         table.chosen(read.rows, Told())
     rows = table.chosen(read.rows, Told(device="b", threads=2))
@@ -232,7 +232,7 @@ def test_what_is_written_is_read_back(cells: list[tuple[str, int, float, str]]) 
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["network", "batch", f"time_{unit}"])
     writer.writerows([(name, batch, seconds) for name, batch, seconds, _ in cells])
-    rows = table.parse(out.getvalue(), "t.csv").rows
+    rows = columns.parse(out.getvalue(), "t.csv").rows
     factor = {"s": 1.0, "ms": 1e-3}[unit]
     assert [(row.network, row.batch) for row in rows] == [(name, b) for name, b, _, _ in cells]
     assert [row.seconds for row in rows] == pytest.approx([s * factor for _, _, s, _ in cells])
@@ -242,7 +242,7 @@ def test_what_is_written_is_read_back(cells: list[tuple[str, int, float, str]]) 
 def test_any_text_gives_a_table_or_a_sentence(text: str) -> None:
     """No text makes the reader fail in another way than by BadFile."""
     with suppress(BadFile):
-        assert table.parse(text, "t.csv").rows
+        assert columns.parse(text, "t.csv").rows
 
 
 @example("Conv", {"Cin": 1, "W": 1, "k": 5, "Cout": 1, "Hout": 1, "stride": 1, "pad": 1})

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnprof.errors import BadFile
-from nnprof.profiler.importers import trtexec_json
+from nnprof.profiler.importers import trtexec_json, trtexec_layers
 from nnprof.types import OpTime
 
 DATA = Path(__file__).parents[2] / "data" / "trtexec"
@@ -24,9 +24,9 @@ TYPES = {
 }
 
 
-def engine(version: str) -> trtexec_json.Engine:
+def engine(version: str) -> trtexec_layers.Engine:
     """The engine of the network in one version's words."""
-    return trtexec_json.read_engine((DATA / version / "layers.json").read_bytes(), "layers.json")
+    return trtexec_layers.read_engine((DATA / version / "layers.json").read_bytes(), "layers.json")
 
 
 def profile(version: str) -> trtexec_json.Profile:
@@ -36,7 +36,7 @@ def profile(version: str) -> trtexec_json.Profile:
 
 def ops(version: str, types: dict[str, str] = TYPES) -> list[OpTime]:
     """Its ops that did something."""
-    every = trtexec_json.op_times(profile(version), engine(version), types)
+    every = trtexec_layers.op_times(profile(version), engine(version), types)
     return [op for op in every if op.seconds]
 
 
@@ -61,14 +61,14 @@ def test_inputs_outputs_and_batch(version: str) -> None:
     assert [port.name for port in found.inputs] == ["tiles"]
     assert found.inputs[0].dtype == "float32"
     assert [port.shape for port in found.outputs] == [(64, 10)]
-    assert trtexec_json.batch_of(found) == 64
+    assert trtexec_layers.batch_of(found) == 64
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_seconds_are_medians_in_the_order_of_execution(version: str) -> None:
     """Milliseconds become seconds, the median of each layer, layer by layer."""
     rows = json.loads((DATA / version / "profile.json").read_text(), strict=False)[1:]
-    found = trtexec_json.op_times(profile(version), engine(version), TYPES)
+    found = trtexec_layers.op_times(profile(version), engine(version), TYPES)
     assert [op.node for op in found] == [row["name"] for row in rows]
     assert [op.seconds for op in found] == pytest.approx([row["medianMs"] * 1e-3 for row in rows])
     assert {op.runs for op in found} == {100}
@@ -97,7 +97,7 @@ def test_local_functions_are_left_off_the_origin() -> None:
 
 def test_without_the_onnx_file_a_layer_says_what_it_can() -> None:
     """No types: the layer's own type decides, and the origin is still told."""
-    found = trtexec_json.op_times(profile("10.3"), engine("10.3"))
+    found = trtexec_layers.op_times(profile("10.3"), engine("10.3"))
     assert [op.op for op in found[:4]] == ["Reformat", "Conv", "Conv", "MaxPool"]
     assert found[4].op == "MatMul"
     assert (found[6].op, found[6].kind) == ("kgen", "other")
@@ -105,7 +105,7 @@ def test_without_the_onnx_file_a_layer_says_what_it_can() -> None:
 
 def test_a_profile_alone_has_times_and_names() -> None:
     """Without layer information ops are unknown, of kind other, with no counts."""
-    found = trtexec_json.op_times(profile("11.1"))
+    found = trtexec_layers.op_times(profile("11.1"))
     assert {(op.op, op.kind, op.flops) for op in found} == {("unknown", "other", None)}
 
 
@@ -121,9 +121,9 @@ def test_equal_names_are_matched_in_order() -> None:
         for width in (3, 4)
     ]
     rows = [{"count": 2}, *({"name": "same", "averageMs": ms, "timeMs": 2 * ms} for ms in (1, 2))]
-    found = trtexec_json.op_times(
+    found = trtexec_layers.op_times(
         trtexec_json.read_profile(json.dumps(rows).encode(), "p"),
-        trtexec_json.read_engine(json.dumps({"Layers": layers}).encode(), "l"),
+        trtexec_layers.read_engine(json.dumps({"Layers": layers}).encode(), "l"),
     )
     assert [(op.outputs, op.seconds) for op in found] == [(((2, 3),), 1e-3), (((2, 4),), 2e-3)]
 
@@ -132,7 +132,7 @@ def test_free_dimensions_are_unknown() -> None:
     """A layer asked without a batch (-1) has no shapes, no bytes and no FLOPs."""
     tensor = {"Name": "x", "Dimensions": [-1, 3], "Format/Datatype": "N/A due to dynamic shapes"}
     layer = {"Name": "s", "LayerType": "SoftMax", "Inputs": [tensor], "Outputs": [tensor]}
-    found = trtexec_json.read_engine(json.dumps({"Layers": [layer]}).encode(), "l").layers[0].node
+    found = trtexec_layers.read_engine(json.dumps({"Layers": [layer]}).encode(), "l").layers[0].node
     assert (found.inputs, found.outputs, found.flops, found.bytes_in) == ((), (), None, None)
 
 
@@ -141,14 +141,14 @@ def test_a_convolution_with_its_pool_has_no_count() -> None:
     tensor = {"Name": "x", "Dimensions": [1, 4, 8, 8], "Format/Datatype": "Row major linear FP32"}
     layer = {"Name": "c", "LayerType": "CaskConvActPool", "Inputs": [tensor], "Outputs": [tensor]}
     layer |= {"ConvKernel": [3, 3], "ConvGroups": 1, "ParameterType": "ConvActPool"}
-    found = trtexec_json.read_engine(json.dumps({"Layers": [layer]}).encode(), "l").layers[0].node
+    found = trtexec_layers.read_engine(json.dumps({"Layers": [layer]}).encode(), "l").layers[0].node
     assert (found.op, found.flops, found.inputs[1]) == ("Conv", None, (4, 4, 3, 3))
 
 
 def test_only_the_first_optimisation_profile_counts() -> None:
     """Layers of further profiles carry a suffix, and are not the ones that ran."""
     text = json.dumps({"Layers": ["a", "a [profile 1]"], "Bindings": []}).encode()
-    found = trtexec_json.read_engine(text, "l")
+    found = trtexec_layers.read_engine(text, "l")
     assert [layer.node.node for layer in found.layers] == ["a"]
     assert not found.detailed
 
@@ -197,7 +197,7 @@ def test_the_wrong_file_is_named() -> None:
     with pytest.raises(BadFile, match="--exportTimes"):
         trtexec_json.read_times(layers, "x")
     with pytest.raises(BadFile, match="--exportLayerInfo"):
-        trtexec_json.read_engine(times, "x")
+        trtexec_layers.read_engine(times, "x")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -231,6 +231,6 @@ def test_what_trtexec_prints_is_read_back(layers: list[tuple[str, float]], count
 @given(st.binary(max_size=200))
 def test_anything_else_is_refused_with_a_sentence(text: bytes) -> None:
     """Whatever the bytes, the readers give a value or a BadFile, never another error."""
-    for read in (trtexec_json.read_profile, trtexec_json.read_engine, trtexec_json.read_times):
+    for read in (trtexec_json.read_profile, trtexec_layers.read_engine, trtexec_json.read_times):
         with suppress(BadFile):
             read(text, "x")

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from nnprof.profiler import results, stats
-from nnprof.profiler.importers import table
+from nnprof.profiler.importers.cell import named_model
 from nnprof.profiler.place.limits import Roofline
 from nnprof.profiler.report import rows
 from nnprof.types import IdlePass, Run
@@ -113,7 +113,7 @@ def test_imported_networks_keep_their_names(run: Run) -> None:
     """Networks of which no file is known are not taken for one another."""
     cell = run.measurements[0]
     cells = tuple(
-        replace(cell, workload=replace(cell.workload, model=table.named_model(name)))
+        replace(cell, workload=replace(cell.workload, model=named_model(name)))
         for name in ("first", "second", "second")
     )
     (column, *_) = rows.cell_table(replace(run, measurements=cells, failures=())).columns

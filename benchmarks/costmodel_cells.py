@@ -20,7 +20,7 @@ from costmodel_tables import NetworkTable
 from nnprof.networks.families import parse_network
 from nnprof.networks.spec import Conv, Dense, NetworkSpec
 from nnprof.profiler import results, stats
-from nnprof.profiler.costmodel import gather, work
+from nnprof.profiler.costmodel import gather, lowering, work
 from nnprof.profiler.costmodel.fit import Rows
 from nnprof.profiler.costmodel.gather import Measured
 
@@ -112,7 +112,7 @@ def cells(files: Sequence[Path]) -> Cells:
         np.array([stats.spread(stats.process_medians_s(cell)) for _, cell in found]),
         np.array([name for name, _ in found]),
         tuple(
-            work.of_spec(spec, LOWERING, int(batch))
+            lowering.of_spec(spec, LOWERING, int(batch))
             for spec, batch in zip(specs, batches, strict=True)
         ),
     )

@@ -25,7 +25,7 @@ import numpy as np
 
 from nnprof.exporters.export import export
 from nnprof.networks.spec import Conv, Dense, Layer, NetworkSpec, Pool
-from nnprof.profiler.costmodel import work
+from nnprof.profiler.costmodel import lowering
 from nnprof.profiler.run import sweep
 from nnprof.types import Cell, Plan, Target, Workload
 
@@ -49,7 +49,7 @@ Asked = tuple[NetworkSpec, int]
 def draw(random: np.random.Generator, most_flops: float = MOST_FLOPS) -> Asked:
     """A network and a batch: sizes uniform in their logarithm, kernels and counts uniform."""
     drawn = _any(random)
-    while sum(op.flops for op in work.of_spec(drawn[0], LOWERING, drawn[1])) > most_flops:
+    while sum(op.flops for op in lowering.of_spec(drawn[0], LOWERING, drawn[1])) > most_flops:
         drawn = _any(random)
     return drawn
 
@@ -111,7 +111,7 @@ def _convolutions(spec: NetworkSpec) -> int:
 def _points(asked: Asked) -> dict[bytes, tuple[str, np.ndarray]]:
     """The distinct ops of a network: what makes them distinct → group, logarithms of sizes."""
     points = {}
-    for op in work.of_spec(asked[0], LOWERING, asked[1]):
+    for op in lowering.of_spec(asked[0], LOWERING, asked[1]):
         if op.group == "reshape":  # a view: the fit takes no time of it
             continue
         numbers = np.array([op.batch, op.m, op.n, op.k, op.window, op.bytes_in, op.bytes_out])

@@ -14,7 +14,7 @@ from costmodel_tables import NetworkTable
 
 from nnprof.profiler.costmodel import features, fit, intervals, joint, sets
 from nnprof.profiler.costmodel.fit import Rows
-from nnprof.profiler.costmodel.work import Work
+from nnprof.profiler.costmodel.work import Work, columns_of
 
 Array: TypeAlias = np.ndarray
 Columns: TypeAlias = Mapping[str, Array]
@@ -49,7 +49,7 @@ def by_group(solve: Callable[[str, Rows], Callable[[Columns], Array]]) -> Learne
         }
 
         def predict(works: Sequence[Work]) -> Array:
-            asked, columns = np.array([one.group for one in works]), fit.columns_of(works)
+            asked, columns = np.array([one.group for one in works]), columns_of(works)
             result = np.full(len(works), np.nan)
             for name in set(asked) & set(solved):
                 at = asked == name

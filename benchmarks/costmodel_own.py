@@ -13,7 +13,7 @@ import numpy as np
 from costmodel_cells import Cells, Own
 from costmodel_models import MODELS, Array, Predict, whole_flops
 
-from nnprof.profiler.costmodel import assemble, fit, work
+from nnprof.profiler.costmodel import assemble, fit, lowering
 from nnprof.profiler.costmodel import model as models
 from nnprof.profiler.costmodel.model import CostModel
 from nnprof.profiler.costmodel.predict import Prediction, predict, predict_specs
@@ -169,7 +169,7 @@ def _coverage(
 
 def _held(model: CostModel, cells: Cells) -> dict:
     made: list[Prediction] = [
-        predict(model, work.of_spec(spec, model.lowering, int(batch)), int(batch))
+        predict(model, lowering.of_spec(spec, model.lowering, int(batch)), int(batch))
         for spec, batch in zip(cells.specs, cells.batches, strict=True)
     ]
     given = [

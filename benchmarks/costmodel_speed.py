@@ -14,7 +14,7 @@ from costmodel_own import FROZEN
 
 from nnprof.networks.families import mattsson
 from nnprof.networks.spec import NetworkSpec
-from nnprof.profiler.costmodel import fit, gather, work
+from nnprof.profiler.costmodel import gather, lowering
 from nnprof.profiler.costmodel import model as models
 from nnprof.profiler.costmodel.fit import Rows
 from nnprof.profiler.costmodel.model import CostModel
@@ -24,7 +24,7 @@ from nnprof.profiler.costmodel.predict import (
     predict,
     predict_specs,
 )
-from nnprof.profiler.costmodel.work import Work
+from nnprof.profiler.costmodel.work import Work, columns_of
 
 ROUNDS = 7
 REPEATS = 100  # of a prediction of one network, in a round
@@ -38,13 +38,13 @@ def run_speed(folder: Path, _: Path) -> dict:
     trees = _forests(gather.read(own.paths(folder, "train")).rows)
     one, family = mattsson(conv=3, fc=2), _family()
     sample = family[:: len(family) // SAMPLE]
-    ops = work.of_spec(one, model.lowering, BATCH)
-    sampled = [op for spec in sample for op in work.of_spec(spec, model.lowering, BATCH)]
+    ops = lowering.of_spec(one, model.lowering, BATCH)
+    sampled = [op for spec in sample for op in lowering.of_spec(spec, model.lowering, BATCH)]
     parts: dict[str, tuple[Callable[[], object], int]] = {
         "one network, its time": (lambda: predict_specs(model, [one], BATCH), REPEATS),
         "one network, with its breakdown": (lambda: predict(model, ops, BATCH), REPEATS),
         "one network, from notation to breakdown": (
-            lambda: predict(model, work.of_spec(mattsson(conv=3, fc=2), model.lowering, BATCH),
+            lambda: predict(model, lowering.of_spec(mattsson(conv=3, fc=2), model.lowering, BATCH),
                             BATCH), REPEATS),
         "one network, forests": (lambda: _by_forests(trees, ops), 10),
         f"{len(family)} specs made": (_family, 1),
@@ -72,7 +72,7 @@ def run_speed(folder: Path, _: Path) -> dict:
 
 def _told(model: CostModel, family: Sequence[NetworkSpec]) -> tuple[Array, Array]:
     """What `nnprof search` says of each network beside its time."""
-    table = work.of_specs(family, model.lowering).at(BATCH, model.value_bytes)
+    table = lowering.of_specs(family, model.lowering).at(BATCH, model.value_bytes)
     return network_factors(model, table), extrapolating(model, table, BATCH)
 
 
@@ -97,7 +97,7 @@ def _forests(rows: Rows) -> dict[str, object]:
 
 
 def _by_forests(trees: Mapping, works: list[Work] | tuple[Work, ...]) -> Array:
-    groups, columns = np.array([one.group for one in works]), fit.columns_of(works)
+    groups, columns = np.array([one.group for one in works]), columns_of(works)
     result = np.full(len(works), np.nan)
     for name in set(groups) & set(trees):
         at = groups == name

@@ -23,7 +23,7 @@ from nnprof.exporters.probes import chain_model, identity_model
 from nnprof.networks import bundled, checkpoint, datasets
 from nnprof.networks.families import parse_network
 from nnprof.profiler import compare, inputs, results, studies
-from nnprof.profiler.costmodel import gather, model, predict, search, work
+from nnprof.profiler.costmodel import gather, lowering, model, predict, search
 from nnprof.profiler.devices import jetson, linux, snapshot
 from nnprof.profiler.importers import runs
 from nnprof.profiler.importers.importer import Told
@@ -105,7 +105,7 @@ def _model(folder: Path, files: Files) -> None:
     spec = parse_network("mattsson(conv=2, fc=1)")
     for batch in (1, 1024):
         predict.predict(
-            made, work.of_spec(spec, made.lowering, batch, made.value_bytes), batch, "x"
+            made, lowering.of_spec(spec, made.lowering, batch, made.value_bytes), batch, "x"
         )
     from nnprof.networks.spaces import parse_space
 

@@ -21,6 +21,7 @@ from nnprof.profiler.costmodel import (
     gather,
     intervals,
     joint,
+    kernels,
     predict,
     sets,
     work,
@@ -388,7 +389,7 @@ def _most(group: str, feature: str, works: Sequence[Work]) -> float | None:
     mine = [op for op in works if op.group == group]
     if not mine:
         return None
-    return float(features.FEATURES[feature].of(fit.columns_of(mine)).max()) or None
+    return float(features.FEATURES[feature].of(work.columns_of(mine)).max()) or None
 
 
 def _untimed(
@@ -529,7 +530,7 @@ def _notes(groups: Sequence[Group], found: _Found, lowering: str) -> list[str]:
 
 def _other_blocks(prior: CostModel | None, lowering: str) -> list[str]:
     """A sentence where the prior is of blocks of another width: its code ran on other vectors."""
-    was, is_now = work.BLOCKS.get(prior.lowering if prior else ""), work.BLOCKS.get(lowering)
+    was, is_now = kernels.BLOCKS.get(prior.lowering if prior else ""), kernels.BLOCKS.get(lowering)
     if not was or not is_now or was == is_now:
         return []
     return [

@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from nnprof.errors import UsageError
 from nnprof.networks.spaces import Space
 from nnprof.networks.spec import Conv, Dense, Layer, NetworkSpec, Pool
-from nnprof.profiler.costmodel import features, gather, kernels, predict, work
+from nnprof.profiler.costmodel import features, gather, kernels, predict, ran, work
+from nnprof.profiler.costmodel.lowering import of_specs
 from nnprof.profiler.costmodel.model import CostModel
 from nnprof.profiler.costmodel.work import COLUMNS, Work
 from nnprof.types import Run
@@ -129,7 +130,7 @@ def candidates(
     specs = tuple(NetworkSpec(shape, (layer,)) for shape, layer in layers)
     if not specs:
         raise UsageError("The family has no such network.", "Widen the ranges.")
-    ops = work.of_specs(specs, lowering)
+    ops = of_specs(specs, lowering)
     main = _main(ops.columns["flops"][ops.row], ops.network, ops.row, len(specs))
     each = [ops.at(batch, value_bytes) for batch in batches]
     return Candidates(
@@ -210,7 +211,7 @@ def whole(
         max(batches), min(batches), min(batches)), strict=True) if spec is not None]  # fmt: skip
     result, left = list[Choice](), budget // 4
     for spec, batch in asked:
-        ops = work.of_specs([spec], lowering)
+        ops = of_specs([spec], lowering)
         news = model is None or any(model.group(name) is None for name in ops.names)
         news &= (spec.notation, batch) not in known.cells
         if news and len(ops.row) <= left:
@@ -254,7 +255,7 @@ def _group(
     known: Measured,
 ) -> list[Choice]:
     mine = [index for index, one in enumerate(known.works) if one.group == group]
-    old = _columns([known.works[index] for index in mine])
+    old = work.columns_of([known.works[index] for index in mine])
     own = offered.at(rows)
     places = _places(own, old)
     nearest = _distances(places[: len(rows)], places[len(rows) :])
@@ -296,11 +297,6 @@ def _count(group: str, model: CostModel | None, measured: int) -> int:
     """Ops of a group that are known already, from the Runs or from what the model says."""
     fitted = model.group(group) if model else None
     return measured or (fitted.shapes if fitted else 0)
-
-
-def _columns(works: Sequence[Work]) -> dict[str, Array]:
-    numbers = np.array([one[3:] for one in works], dtype=float).reshape(-1, len(COLUMNS))
-    return {name: numbers[:, index] for index, name in enumerate(COLUMNS)}
 
 
 def _places(own: Mapping[str, Array], old: Mapping[str, Array]) -> Array:
@@ -409,13 +405,13 @@ def known(runs: Sequence[Run], model: CostModel | None) -> Measured:
     works = tuple(
         one
         for cell, ops in zip(cells, by_cell, strict=True)
-        for one in work.of_nodes(ops, kernels.lowering_of(cell.target))
+        for one in ran.of_nodes(ops, kernels.lowering_of(cell.target))
     )
     device = (runs[0].environment.get("device") or {}) if runs else {}
     rules = gather.lowering_of(by_cell, device)
     if model is None or not works:
         return Measured(works, np.full(len(works), _ERROR), named, rules)
-    if rules and model.lowering in work.BLOCKS and rules != model.lowering:
+    if rules and model.lowering in kernels.BLOCKS and rules != model.lowering:
         raise UsageError(
             f"The Runs are of {rules} and {model.name} is of {model.lowering}: processors with "
             "blocks of different widths run different code.",

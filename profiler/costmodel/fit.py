@@ -90,13 +90,7 @@ class Rows(NamedTuple):
     @property
     def columns(self) -> dict[str, Array]:
         """What features read."""
-        return columns_of(self.works)
-
-
-def columns_of(works: Sequence[Work]) -> dict[str, Array]:
-    """The numbers of these ops, one entry per op."""
-    numbers = np.array([one[3:] for one in works], dtype=float).reshape(-1, len(work.COLUMNS))
-    return {name: numbers[:, index] for index, name in enumerate(work.COLUMNS)}
+        return work.columns_of(self.works)
 
 
 def rows(
@@ -507,7 +501,7 @@ def _fast(seconds: Array, amount: Array) -> float:
 
 def seconds_of(found: Mapping[str, Fitted], works: Sequence[Work]) -> Array:
     """Seconds of each op; NaN for groups that were not fitted."""
-    columns = columns_of(works)
+    columns = work.columns_of(works)
     groups = np.array([one.group for one in works])
     result = np.full(len(works), np.nan)
     for name, one in found.items():

@@ -16,8 +16,9 @@ from nnprof.errors import UsageError
 from nnprof.files import foreign
 from nnprof.networks.families import parse_network
 from nnprof.profiler import checks, results, stats
-from nnprof.profiler.costmodel import fit, kernels, work
+from nnprof.profiler.costmodel import fit, kernels, ran, work
 from nnprof.profiler.costmodel.fit import Rows
+from nnprof.profiler.costmodel.lowering import of_spec
 from nnprof.profiler.costmodel.model import Source
 from nnprof.profiler.costmodel.work import Work
 from nnprof.profiler.place import limits
@@ -96,7 +97,7 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
     device = dict(environment.get("device") or {})
     rules = kernels.lowering_of(first.target) or lowering_of(timed, device)
     with foreign("An op of the Runs has shapes that no such op has", "Measure or import it again."):
-        works = [work.of_nodes(ops, rules) for ops in timed]
+        works = [ran.of_nodes(ops, rules) for ops in timed]
     rows = fit.rows(
         (one for ops in works for one in ops),
         [op.seconds for ops in timed for op in ops],
@@ -194,7 +195,7 @@ def _lowered(cell: Measurement) -> Cellular:
     if notation is None:
         return _cell(cell, (), "nameless")
     rules = kernels.lowering_of(cell.target) or "fused"
-    works = work.of_spec(parse_network(notation), rules, cell.workload.batch)
+    works = of_spec(parse_network(notation), rules, cell.workload.batch)
     return _cell(cell, works, "" if checks.is_clean(cell) else "unclean")
 
 
@@ -211,7 +212,7 @@ def _asked(
     untimed = [cell for cell, one in zip(cells, networks, strict=True) if one.doubt == "untimed"]
     notations = [cell.workload.model.network for cell in untimed]
     found = tuple(
-        _cell(cell, work.of_spec(
+        _cell(cell, of_spec(
             parse_network(notation), lowering, cell.workload.batch, value_bytes), "")
         for cell, notation in zip(untimed, notations, strict=True)
         if notation is not None
@@ -327,12 +328,12 @@ def lowering_of(graphs: Sequence[Sequence[OpTime]], device: Mapping[str, Any]) -
     Raises:
         UsageError: the networks ran in blocks of different widths, or of one that is not known.
     """
-    found = [one for ops in graphs if (one := work.widths(ops)) is not None]
+    found = [one for ops in graphs if (one := ran.widths(ops)) is not None]
     if not found:
         return ""
     common = frozenset.intersection(*found)
     if not common:
-        known = " and ".join(map(str, work.BLOCKS.values()))
+        known = " and ".join(map(str, kernels.BLOCKS.values()))
         raise UsageError(
             "The Runs have images in blocks of different widths, or of one that nnprof does not "
             f"know (it knows {known} channels): they are of different processors.",
@@ -340,4 +341,4 @@ def lowering_of(graphs: Sequence[Sequence[OpTime]], device: Mapping[str, Any]) -
         )
     own = kernels.block_of(device.get("extensions") or ())
     width = own if own in common else max(common)
-    return next(name for name, block in work.BLOCKS.items() if block == width)
+    return next(name for name, block in kernels.BLOCKS.items() if block == width)

@@ -1,8 +1,8 @@
 """The ops of what a user names, for a model: asked of the runtime, or by the model's rules.
 
-A network in notation is lowered by rules (`work.of_spec`), which are tested against the runtime op
-by op and need neither runtime nor torch. An ONNX file is opened by the model's backend where that
-is installed; where it is not, `onnx_rules` fuses the graph as it stands in the file.
+A network in notation is lowered by rules (`lowering.of_spec`), which are tested against the runtime
+op by op and need neither runtime nor torch. An ONNX file is opened by the model's backend where
+that is installed; where it is not, `onnx_rules` fuses the graph as it stands in the file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nnprof.exporters.models import load_model
 from nnprof.networks.families import parse_network
 from nnprof.networks.spec import NetworkSpec
 from nnprof.profiler import inputs
-from nnprof.profiler.costmodel import onnx_rules, work
+from nnprof.profiler.costmodel import kernels, lowering, onnx_rules, ran
 from nnprof.profiler.costmodel.model import CostModel
 from nnprof.profiler.costmodel.work import Work
 from nnprof.profiler.ports import OpNode
@@ -71,7 +71,9 @@ def of_text(
 
 def of_spec(spec: NetworkSpec, made: CostModel, batches: Sequence[int]) -> Lowered:
     """By the model's rules."""
-    works = {size: work.of_spec(spec, made.lowering, size, made.value_bytes) for size in batches}
+    works = {
+        size: lowering.of_spec(spec, made.lowering, size, made.value_bytes) for size in batches
+    }
     return Lowered(works, "rules")
 
 
@@ -95,7 +97,7 @@ def of_file(
         try:
             asked = {size: _ran(one, made.target) for size, one in workloads.items()}
             if not any(_other_blocks(ops, made.lowering) for ops in asked.values()):
-                works = {size: work.of_nodes(ops) for size, ops in asked.items()}
+                works = {size: ran.of_nodes(ops) for size, ops in asked.items()}
                 return Lowered(works, "runtime")
         except (Unavailable, UnknownName):
             pass  # a model of a device that is elsewhere: the rules stand in for its runtime
@@ -121,10 +123,10 @@ def _other_blocks(ops: Sequence[OpNode], lowering: str) -> bool:
 
     The same runtime on a processor with other vectors; the model's rules stand in for it.
     """
-    block = work.BLOCKS.get(lowering)
+    block = kernels.BLOCKS.get(lowering)
     if block is None or not any(op.kind == "conv" for op in ops):
         return False
-    return block not in (work.widths(ops) or ())
+    return block not in (ran.widths(ops) or ())
 
 
 def _ran(workload: Workload, target: Target) -> tuple[OpNode, ...]:

@@ -17,12 +17,11 @@ from nnprof.profiler.costmodel.fit import (
     Array,
     Fitted,
     Rows,
-    columns_of,
     fit,
     seconds_of,
 )
 from nnprof.profiler.costmodel.sets import kind_of
-from nnprof.profiler.costmodel.work import Work
+from nnprof.profiler.costmodel.work import Work, columns_of
 
 COVERAGE = 0.90
 _CALIBRATION = 30  # residuals that a conformal factor of its own takes

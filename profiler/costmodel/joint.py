@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from nnprof.profiler.costmodel import features, fit, sets
 from nnprof.profiler.costmodel.fit import Array, Fitted, Rows
-from nnprof.profiler.costmodel.work import Work
+from nnprof.profiler.costmodel.work import Work, columns_of
 
 
 class Joint(NamedTuple):
@@ -91,7 +91,7 @@ def _summed(
     """(group, feature) of each column, and networks × columns; the first is once per call."""
     keys: list[tuple[str, str]] = [("", "call")]
     columns: list[Array] = [np.ones(count)]
-    every, of_group = fit.columns_of(works), np.array([one.group for one in works])
+    every, of_group = columns_of(works), np.array([one.group for one in works])
     for group, names in chosen.items():
         at = of_group == group
         mine = {name: values[at] for name, values in every.items()}

@@ -18,18 +18,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from nnprof import registry
-
-if TYPE_CHECKING:
-    from nnprof.profiler.costmodel.work import Work
-    from nnprof.types import Target
+from nnprof.profiler.costmodel.work import Work
+from nnprof.types import Target
 
 # Slices of channels and tiles from which a convolution is Winograd's, by lowering.
 _WINOGRAD = {"tflite-gpu": (16, 32), "tflite-gpu-adreno": (32, 128)}
-LOWERINGS = tuple(_WINOGRAD)
+RULES = tuple(_WINOGRAD)
 _SLICE, _TILE = 4, 4
+BLOCKS = {"blocked8": 8, "blocked16": 16}  # channels of a block, by lowering
+_ALIGNED = 4  # channels that do not divide by this cannot be copied into blocks
 
 
 def lowering_of(target: Target) -> str:
@@ -82,3 +81,18 @@ def with_channels(one: Work, c_in: float, c_out: float) -> Work:
         bytes_out=one.bytes_out * more_out, bytes_weights=one.bytes_weights * more_in * more_out,
         elements_out=one.elements_out * more_out,
     )  # fmt: skip
+
+
+def padded(channels: int, block: int) -> int:
+    """Channels in whole blocks of that width."""
+    return -(-channels // block) * block
+
+
+def stays_plain(channels: int, block: int) -> bool:
+    """Whether a convolution of so many channels in cannot run in blocks of that width."""
+    return channels >= block and channels % _ALIGNED > 0
+
+
+def plainly(one: Work) -> Work:
+    """An op that does not run in blocks where others do; it runs other code."""
+    return one._replace(group=f"{one.group}-plain")

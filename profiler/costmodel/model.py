@@ -163,7 +163,7 @@ class CostModel(_Value, frozen=True, kw_only=True):
         target: backend, device, threads and options it holds for.
         device: facts of the device (name, model, clocks), as the Runs state them.
         precision: of the networks.
-        lowering: how a network becomes ops where the runtime is not asked (`work.LOWERINGS`).
+        lowering: how a network becomes ops where the runtime is not asked (`lowering.LOWERINGS`).
         value_bytes: of a value in the ops that it was fitted on.
         terms: in the order of groups; zero terms are left out.
         groups: one per group that was seen; one without terms takes no time.
@@ -269,9 +269,9 @@ def decode(text: bytes, name: str) -> CostModel:
 
 def _usable(model: CostModel, name: str) -> CostModel:
     """The model, if all that it names is known here, and its parts fit together."""
-    from nnprof.profiler.costmodel import features, work
+    from nnprof.profiler.costmodel import features, lowering, work
 
-    wrong = [f"lowering {model.lowering}"] if model.lowering not in work.LOWERINGS else []
+    wrong = [f"lowering {model.lowering}"] if model.lowering not in lowering.LOWERINGS else []
     wrong += [
         f"feature {term.feature}"
         for term in model.terms

@@ -24,8 +24,9 @@ from typing import Any
 
 from nnprof.errors import UsageError
 from nnprof.profiler import inputs
-from nnprof.profiler.costmodel import kernels, work
-from nnprof.profiler.costmodel.work import BLOCKS, Work
+from nnprof.profiler.costmodel import kernels, lowering, ran, work
+from nnprof.profiler.costmodel.kernels import BLOCKS
+from nnprof.profiler.costmodel.work import Work
 from nnprof.profiler.graph import counts, opgraph
 from nnprof.profiler.ports import OpNode
 from nnprof.types import Workload
@@ -78,7 +79,7 @@ def of_workload(
     if lowering in BLOCKS:
         works = _blocked(fused, weights, BLOCKS[lowering])
     else:
-        works = [kernels.picked(work.of_node(node), lowering) for node in fused.nodes]
+        works = [kernels.picked(ran.of_node(node), lowering) for node in fused.nodes]
     return tuple(work.placed([work.in_values(one, value_bytes) for one in works]))
 
 
@@ -124,14 +125,14 @@ def _blocked(fused: _Fused, weights: set[str], block: int) -> list[Work]:
     blocks: dict[str, bool] = {}
     works: list[Work] = []
     for node, names, output in zip(fused.nodes, fused.inputs, fused.outputs, strict=True):
-        one = work.of_node(node)
+        one = ran.of_node(node)
         flowing = [name for name in names if name and name not in weights]
         before = [blocks.get(name, False) for name in flowing]
         inside, wanted = _layouts(node, one, before, block)
         if one.group == "conv":
-            one = work.in_blocks(one, block) if inside else work.plainly(one)
+            one = lowering.in_blocks(one, block) if inside else kernels.plainly(one)
         elif "pool" in one.group and not inside:
-            one = work.plainly(one)
+            one = kernels.plainly(one)
         for name, shape in zip(flowing, node.inputs, strict=False):
             if blocks.get(name, False) != wanted and len(shape) == 4:
                 works.append(_copy(shape, block, out=not wanted))
@@ -146,7 +147,7 @@ def _layouts(node: OpNode, one: Work, blocked: Sequence[bool], block: int) -> tu
     """Whether the op's output is in blocks, and whether its inputs have to be."""
     if one.group == "conv" and one.groups == 1:
         channels = int(one.c_in)
-        inside = not work.stays_plain(channels, block)
+        inside = not kernels.stays_plain(channels, block)
         return inside, inside and channels >= block
     if "pool" in one.group and one.c_in:
         inside = one.c_in % block == 0
@@ -159,6 +160,6 @@ def _layouts(node: OpNode, one: Work, blocked: Sequence[bool], block: int) -> tu
 def _copy(shape: Sequence[int], block: int, *, out: bool) -> Work:
     """A copy of an image into blocks, or out of them."""
     tile = tuple(shape[1:])
-    blocks = (work.padded(tile[0], block), *tile[1:])
+    blocks = (kernels.padded(tile[0], block), *tile[1:])
     op, before, after = ("ReorderOutput", blocks, tile) if out else ("ReorderInput", tile, blocks)
     return work.at_batch(work.reorder(op, before, after), shape[0])

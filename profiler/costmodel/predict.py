@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnprof.networks.spec import NetworkSpec
-from nnprof.profiler.costmodel import features, work
+from nnprof.profiler.costmodel import features, lowering, work
 from nnprof.profiler.costmodel.model import NETWORK, CostModel, Group, Term
 from nnprof.profiler.costmodel.work import Table, Work
 
@@ -112,12 +112,12 @@ def predict_specs(model: CostModel, specs: Iterable[NetworkSpec], batch: int) ->
 
     The ops come from the model's lowering rules; no ONNX file is made and no runtime asked.
     """
-    ops = work.of_specs(specs, model.lowering).at(batch, model.value_bytes)
+    ops = lowering.of_specs(specs, model.lowering).at(batch, model.value_bytes)
     return network_seconds(model, ops, batch)
 
 
 def predict(model: CostModel, ops: Sequence[Work], batch: int, network: str = "") -> Prediction:
-    """One network from its ops at that batch (`work.of_nodes`, `work.of_spec`), broken down."""
+    """One network from its ops at that batch (`ran.of_nodes`, `lowering.of_spec`), broken down."""
     count = np.array([float(len(ops))])
     overhead = [
         Part(
@@ -174,8 +174,7 @@ class _Grouped(NamedTuple):
     @classmethod
     def of(cls, model: CostModel, name: str, ops: Sequence[Work]) -> _Grouped:
         at = [index for index, op in enumerate(ops) if op.group == name]
-        numbers = np.array([ops[index][3:] for index in at], dtype=float)
-        columns = {column: numbers[:, index] for index, column in enumerate(work.COLUMNS)}
+        columns = work.columns_of([ops[index] for index in at])
         return cls.of_columns(model, name, at, columns)
 
     @classmethod

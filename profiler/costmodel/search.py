@@ -22,7 +22,7 @@ from nnprof.networks.checkpoint import RECORD, load_record
 from nnprof.networks.families import parse_network
 from nnprof.networks.spaces import Space
 from nnprof.networks.spec import Conv, Dense, NetworkSpec
-from nnprof.profiler.costmodel import predict, work
+from nnprof.profiler.costmodel import lowering, predict
 from nnprof.profiler.costmodel.model import CostModel
 
 _LOG = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ def _predicted(model: CostModel, specs: Sequence[NetworkSpec], batch: int) -> _P
     if not specs:
         raise UsageError("The family has no such network.", "Widen the ranges.")
     _LOG.info("predicting %d networks", len(specs))
-    table = work.of_specs(specs, model.lowering).at(batch, model.value_bytes)
+    table = lowering.of_specs(specs, model.lowering).at(batch, model.value_bytes)
     return _Predicted(
         predict.network_seconds(model, table, batch),
         predict.network_factors(model, table),

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import msgspec
 
-from nnprof.profiler.costmodel import work
 from tests.profiler.costmodel.test_work import NETWORKS, graph
 
 
 def main() -> None:
     """Write `blocks-of-8.json` or `blocks-of-16.json`, by what the graphs are."""
     graphs = {text: graph(text) for text in NETWORKS}
-    (width,) = frozenset.intersection(*(work.widths(ran) or frozenset() for ran in graphs.values()))
+    (width,) = frozenset.intersection(*(ran.widths(ran) or frozenset() for ran in graphs.values()))
     parts = []
     for text, ran in graphs.items():
         nodes = [msgspec.to_builtins(msgspec.structs.replace(node, key="")) for node in ran]

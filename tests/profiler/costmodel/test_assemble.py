@@ -26,7 +26,7 @@ BATCHES = (1, 8, 64)
 def seconds_of(inner: int, neurons: int, batch: int, slower: float = 1.0) -> float:
     """A fully connected layer on the device of these tests."""
     one = work.at_batch(work.gemm(inner, neurons), batch)
-    amounts = features.matrix(NAMES, fit.columns_of([one]))
+    amounts = features.matrix(NAMES, work.columns_of([one]))
     return float((amounts @ [LAUNCH_S, FLOP_S, *[BYTE_S * slower] * 3])[0])
 
 
@@ -262,13 +262,13 @@ def test_a_device_of_known_coefficients_is_given_back(
     ]  # fmt: skip
     truth = np.array([launch_s, flop_s, byte_s, byte_s, byte_s])
     rows = ["network,batch,op,time_s,Cin,Cout"]
-    seconds = (features.matrix(NAMES, fit.columns_of(works)) @ truth).tolist()
+    seconds = (features.matrix(NAMES, work.columns_of(works)) @ truth).tolist()
     for index, (one, time) in enumerate(zip(works, seconds, strict=True)):
         rows.append(f"n{index % 7},{one.batch:.0f},Gemm,{time!r},{one.k},{one.n}")
     made = fitted(run_of(rows))
     asked = [work.at_batch(work.gemm(500, 300), 50), work.at_batch(work.gemm(50, 30), 2)]
     for one in asked:
-        expected = float((features.matrix(NAMES, fit.columns_of([one])) @ truth)[0])
+        expected = float((features.matrix(NAMES, work.columns_of([one])) @ truth)[0])
         found = predict(made, [one], int(one.batch))
         assert found.seconds == pytest.approx(expected, rel=0.02)
         assert sum(part.seconds for part in found.terms) == pytest.approx(found.seconds)

@@ -11,8 +11,17 @@ import pytest
 from nnprof.errors import UsageError
 from nnprof.networks.families import parse_network
 from nnprof.profiler import ports, studies
-from nnprof.profiler.costmodel import assemble, design, gather, graphs, kernels, model, work
+from nnprof.profiler.costmodel import (
+    assemble,
+    design,
+    gather,
+    graphs,
+    kernels,
+    model,
+)
+from nnprof.profiler.costmodel.lowering import of_spec
 from nnprof.profiler.costmodel.model import CostModel
+from nnprof.profiler.costmodel.ran import widths
 from nnprof.profiler.ports import OpNode
 from nnprof.types import Cell, Measurement, OpPass, Run, Study, Target, Workload
 from tests.profiler.conftest import SHORT
@@ -80,7 +89,7 @@ def test_a_file_is_predicted_in_the_blocks_of_the_model(
     text: str, width: int, models: Mapping[int, CostModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever the processor here, an ONNX file becomes the ops that the model's processor ran."""
-    expected = work.of_spec(parse_network(text), f"blocked{width}", 3)
+    expected = of_spec(parse_network(text), f"blocked{width}", 3)
     for here in (8, 16):
         ran = recorded(here)[text]
         monkeypatch.setattr(graphs, "_ran", lambda *_, ran=ran: ran)
@@ -90,7 +99,7 @@ def test_a_file_is_predicted_in_the_blocks_of_the_model(
             found = [getattr(one, name) for one in lowered.works[3]]
             assert found == pytest.approx([getattr(one, name) for one in expected])
         # 32 channels in both are the same ops, and the runtime here may give them.
-        both = work.widths(recorded(width)[text]) == {8, 16}
+        both = widths(recorded(width)[text]) == {8, 16}
         assert lowered.source == ("runtime" if here == width or both else "rules")
 
 

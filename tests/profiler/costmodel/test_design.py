@@ -13,7 +13,7 @@ from nnprof.errors import BadFile, NewerSchema
 from nnprof.networks.families import parse_network
 from nnprof.networks.spaces import parse_space
 from nnprof.profiler import studies
-from nnprof.profiler.costmodel import design, features, model, work
+from nnprof.profiler.costmodel import design, features, lowering, model, work
 from nnprof.profiler.costmodel.design import Candidates
 from nnprof.profiler.costmodel.model import CostModel, Group, Term
 from nnprof.profiler.studies import Asked, StudyFile
@@ -49,7 +49,7 @@ def test_candidates_are_the_layers_of_the_family(offered: Candidates) -> None:
         spec = offered.specs[index]
         assert len(spec.layers) == 1
         assert parse_network(spec.notation) == spec
-        ops = work.of_specs([spec], "fused").at(int(offered.batches[index]))
+        ops = lowering.of_specs([spec], "fused").at(int(offered.batches[index]))
         assert offered.columns["flops"][index] == ops.columns["flops"].max()
 
 
@@ -130,7 +130,7 @@ def test_what_was_measured_is_not_asked_again(offered: Candidates) -> None:
 
 def _op(notation: str, batch: int, group: str) -> work.Work:
     """The op of a network of one layer at a batch."""
-    table = work.of_specs([parse_network(notation)], "fused").at(batch)
+    table = lowering.of_specs([parse_network(notation)], "fused").at(batch)
     (index,) = (i for i in range(len(table.ops)) if table.names[table.codes[i]] == group)
     numbers = {name: float(column[index]) for name, column in table.columns.items()}
     return work.Work(group=group, op=table.ops[index], label="", **numbers)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnprof.networks.spec import parse
-from nnprof.profiler.costmodel import features, fit, intervals, joint, sets, work
+from nnprof.profiler.costmodel import features, fit, intervals, joint, lowering, sets, work
 from nnprof.profiler.costmodel.fit import Rows
 from nnprof.profiler.costmodel.work import Work
 
@@ -28,7 +28,7 @@ def products(count: int, seed: int = 0) -> list[Work]:
 
 def measured(works: list[Work], noise: float = 0.0, seed: int = 0) -> Rows:
     """Their times on the device, with log-normal noise."""
-    seconds = features.matrix(NAMES, fit.columns_of(works)) @ TRUTH
+    seconds = features.matrix(NAMES, work.columns_of(works)) @ TRUTH
     seconds *= np.exp(np.random.default_rng(seed).normal(0, noise, len(works)))
     return fit.rows(works, seconds, [str(index % 5) for index in range(len(works))])
 
@@ -63,7 +63,7 @@ def test_work_of_a_kind_that_was_not_seen_is_not_free() -> None:
 
     def blocked(channels: int, depth: int, side: int, batch: int) -> Work:
         one = work.conv((channels, side, side), (depth, side - 4, side - 4), 5, 1)
-        return work.at_batch(work.in_blocks(one, 16), batch)
+        return work.at_batch(lowering.in_blocks(one, 16), batch)
 
     seen = [blocked(1, depth, side, batch) for depth in (16, 48, 80) for side in (12, 20, 28)
             for batch in (1, 16, 128)]  # fmt: skip
@@ -93,7 +93,7 @@ def test_what_was_not_measured_is_borrowed() -> None:
     """Four rows of one shape keep the launch and the rates of the other ops."""
     many = measured(products(40))
     few = [work.at_batch(work.conv((8, 20, 20), (16, 18, 18), 3, 1), size) for size in (1, 2, 4, 8)]
-    seconds = features.matrix(NAMES, fit.columns_of(few)) @ TRUTH
+    seconds = features.matrix(NAMES, work.columns_of(few)) @ TRUTH
     rows = fit.rows([*many.works, *few], [*many.seconds, *seconds])
     found = fit.fit(rows)
     assert found["conv"].prior is not None
@@ -150,9 +150,9 @@ def test_a_new_device_needs_few_points() -> None:
     """Twelve ops of a device with slower memory beat the old model scaled, by far."""
     old = {"gemm": (NAMES, TRUTH)}
     works = products(200, seed=1)
-    new = features.matrix(NAMES, fit.columns_of(works)) @ (TRUTH * [1, 0.5, 4, 4, 4])
+    new = features.matrix(NAMES, work.columns_of(works)) @ (TRUTH * [1, 0.5, 4, 4, 4])
     found, scale = fit.calibrated(fit.rows(works[:12], new[:12]), old)
-    plain = scale * (features.matrix(NAMES, fit.columns_of(works)) @ TRUTH)
+    plain = scale * (features.matrix(NAMES, work.columns_of(works)) @ TRUTH)
     error = np.abs(fit.seconds_of(found, works) / new - 1).mean()
     assert error < 0.05
     assert error < np.abs(plain / new - 1).mean() / 4
@@ -284,12 +284,12 @@ def test_too_few_residuals_give_no_factor() -> None:
 def test_whole_networks_tell_the_terms_of_their_ops() -> None:
     """Times of networks alone, no op timed, predict other networks."""
     networks = [
-        work.of_spec(parse(f"784 fc{width} fc{width} fc10 linear"), "fused", batch)
+        lowering.of_spec(parse(f"784 fc{width} fc{width} fc10 linear"), "fused", batch)
         for width in (16, 40, 100, 250, 630, 1600)
         for batch in (1, 8, 64, 512)
     ]
     seconds = np.array([
-        1e-5 + (features.matrix(NAMES, fit.columns_of(ops)) @ TRUTH).sum() for ops in networks
+        1e-5 + (features.matrix(NAMES, work.columns_of(ops)) @ TRUTH).sum() for ops in networks
     ])  # fmt: skip
     names = np.repeat(np.arange(6), 4).astype(str)
     known = names != "5"

@@ -15,7 +15,7 @@ from nnprof.profiler.importers.importer import Told
 from nnprof.profiler.importers.runs import run_from
 from nnprof.types import Target
 
-MALI, ADRENO = kernels.LOWERINGS
+MALI, ADRENO = kernels.RULES
 
 
 def conv(c_in: int, c_out: int, side: int, kernel: int = 3, stride: int = 1) -> Work:

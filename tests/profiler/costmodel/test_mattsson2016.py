@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnprof.networks.families import mattsson
-from nnprof.profiler.costmodel import model, predict, work
+from nnprof.profiler.costmodel import lowering, model, predict, work
 from nnprof.profiler.costmodel.model import CostModel
 
 PAGE = Path(__file__).parents[3] / "docs" / "mattsson-2016.md"
@@ -88,7 +88,7 @@ def test_equation_14_is_faster_than_light(published: CostModel) -> None:
 
 def test_an_op_that_the_paper_did_not_have_is_unknown(published: CostModel) -> None:
     """An average pool is refused, not counted as nothing."""
-    ops = work.of_specs([mattsson(conv=1)], "layers")
+    ops = lowering.of_specs([mattsson(conv=1)], "layers")
     assert not np.isnan(predict.network_seconds(published, ops, 1)).any()
     strange = work.sliding("AveragePool", (20, 24, 24), (20, 12, 12), 2, 2)
     assert predict.predict(published, [strange], 1).unknown == ("AveragePool",)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nnprof.errors import BadFile, NewerSchema
 from nnprof.networks.families import mattsson
-from nnprof.profiler.costmodel import audit, model, work
+from nnprof.profiler.costmodel import audit, lowering, model
 from nnprof.profiler.costmodel.model import CostModel, Group, Peaks, Term
 from nnprof.profiler.costmodel.predict import predict, predict_specs
 
@@ -68,7 +68,7 @@ def test_the_published_model_gives_the_paper_s_arithmetic(conv: int, fc: int, ti
     spec = mattsson(conv=conv, fc=fc, depth=20, neurons=128)
     seconds = predict_specs(made, [spec], 1024)[0]
     assert round(1024 / seconds / 1e3, 1) == tiles
-    parts = predict(made, work.of_spec(spec, made.lowering, 1024), 1024)
+    parts = predict(made, lowering.of_spec(spec, made.lowering, 1024), 1024)
     assert parts.seconds == pytest.approx(seconds)
     assert parts.extrapolates == ()
 

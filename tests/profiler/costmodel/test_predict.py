@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nnprof.networks.families import mattsson
 from nnprof.networks.spec import parse
-from nnprof.profiler.costmodel import work
+from nnprof.profiler.costmodel.lowering import of_spec, of_specs
 from nnprof.profiler.costmodel.model import CostModel, Group, Term, Whole
 from nnprof.profiler.costmodel.predict import (
     extrapolating,
@@ -52,7 +52,7 @@ def test_one_network_costs_what_it_costs_among_many(
     )
     made = msgspec.structs.replace(MADE, terms=(*MADE.terms, *missed))
     spec = mattsson(conv=conv, fc=fc, depth=depth)
-    alone = predict(made, work.of_spec(spec, "fused", batch), batch)
+    alone = predict(made, of_spec(spec, "fused", batch), batch)
     many = predict_specs(made, [mattsson(), spec, mattsson(conv=3)], batch)
     assert alone.seconds == pytest.approx(many[1])
     assert sum(part.seconds for part in alone.terms) == pytest.approx(alone.seconds)
@@ -89,8 +89,8 @@ def test_a_family_is_told_what_each_network_is_told(
         )
         made = msgspec.structs.replace(MADE, terms=terms, groups=groups, batches=(30, 1024))
     specs = [mattsson(conv=conv, fc=fc, depth=depth) for conv, fc, depth in shapes]
-    table = work.of_specs(specs, "fused").at(batch)
-    alone = [predict(made, work.of_spec(spec, "fused", batch), batch) for spec in specs]
+    table = of_specs(specs, "fused").at(batch)
+    alone = [predict(made, of_spec(spec, "fused", batch), batch) for spec in specs]
     assert predict_specs(made, specs, batch) == pytest.approx([one.seconds for one in alone])
     flags = extrapolating(made, table, batch).tolist()
     assert flags == [bool(one.extrapolates) for one in alone]
@@ -105,7 +105,7 @@ def test_a_group_without_a_factor_has_the_widest() -> None:
         for group in MADE.groups
     )
     found = predict(
-        msgspec.structs.replace(MADE, groups=groups), work.of_spec(mattsson(), "fused", 64), 64
+        msgspec.structs.replace(MADE, groups=groups), of_spec(mattsson(), "fused", 64), 64
     )
     assert found.high_s is not None
     assert 1.1 < found.high_s / found.seconds < 2.0
@@ -118,7 +118,7 @@ def test_a_small_part_is_not_spoken_of() -> None:
         softmax = Term(group="softmax", feature="bytes_in", coefficient=coefficient, largest=1.0)
         others = tuple(term for term in MADE.terms if term.group != "softmax")
         made = msgspec.structs.replace(MADE, terms=(*others, softmax))
-        return predict(made, work.of_spec(mattsson(), "fused", 1), 1).extrapolates
+        return predict(made, of_spec(mattsson(), "fused", 1), 1).extrapolates
 
     assert asked(1e-12) == ()
     assert asked(1e-5) == ("softmax: 40.0 times the most bytes read that was measured",)
@@ -127,7 +127,7 @@ def test_a_small_part_is_not_spoken_of() -> None:
 def test_an_op_never_seen_is_named_and_not_summed() -> None:
     """Tanh on its own is in no group; the rest is a part, and has no interval."""
     spec = parse("1x28x28 conv20k5 pool2 tanh fc10")
-    found = predict(MADE, work.of_spec(spec, "fused", 4), 4)
+    found = predict(MADE, of_spec(spec, "fused", 4), 4)
     assert found.unknown == ("Tanh",)
     assert found.low_s is None
     assert math.isfinite(found.seconds)
@@ -136,8 +136,8 @@ def test_an_op_never_seen_is_named_and_not_summed() -> None:
 
 def test_beyond_what_was_measured_is_flagged_with_the_term() -> None:
     """Ten times the largest convolution that was measured."""
-    small = predict(MADE, work.of_spec(mattsson(), "fused", 1), 1)
-    large = predict(MADE, work.of_spec(mattsson(depth=80), "fused", 4096), 4096)
+    small = predict(MADE, of_spec(mattsson(), "fused", 1), 1)
+    large = predict(MADE, of_spec(mattsson(depth=80), "fused", 4096), 4096)
     assert small.extrapolates == ()
     assert "conv" in large.extrapolates[0]
     assert "FLOPs" in large.extrapolates[0]
@@ -152,7 +152,7 @@ def test_the_interval_widens_beyond_what_was_measured() -> None:
     made = msgspec.structs.replace(MADE, groups=groups, network=Whole(factor=1.1))
 
     def factor(batch: int) -> float:
-        one = predict(made, work.of_spec(mattsson(conv=5), "fused", batch), batch)
+        one = predict(made, of_spec(mattsson(conv=5), "fused", batch), batch)
         assert one.high_s is not None
         return one.high_s / one.seconds
 
@@ -169,7 +169,7 @@ def test_a_term_that_nothing_measured_tells_is_flagged() -> None:
     past = msgspec.structs.replace(PAST, coefficient=1e-9)
     made = msgspec.structs.replace(MADE, terms=(*others, flops, past))
     spec = mattsson(conv=2)
-    found = [predict(made, work.of_spec(spec, "fused", batch), batch) for batch in (1, 256)]
+    found = [predict(made, of_spec(spec, "fused", batch), batch) for batch in (1, 256)]
     assert found[0].extrapolates == ()
     assert any("no op that was measured" in text for text in found[1].extrapolates)
     widths = [one.high_s / one.seconds for one in found if one.high_s]
@@ -178,7 +178,7 @@ def test_a_term_that_nothing_measured_tells_is_flagged() -> None:
 
 def test_the_interval_is_that_of_whole_networks_where_it_is_known() -> None:
     """Else the ops' factors, weighted by their time."""
-    ops = work.of_spec(mattsson(conv=5), "fused", 1024)
+    ops = of_spec(mattsson(conv=5), "fused", 1024)
     from_ops = predict(MADE, ops, 1024)
     assert from_ops.high_s is not None
     assert 1.1 < from_ops.high_s / from_ops.seconds < 1.25

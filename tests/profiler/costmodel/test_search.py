@@ -11,7 +11,7 @@ import pytest
 from nnprof.errors import UsageError
 from nnprof.networks.families import mattsson, parse_network
 from nnprof.networks.spaces import parse_space
-from nnprof.profiler.costmodel import model, predict, search, work
+from nnprof.profiler.costmodel import lowering, model, predict, search
 from nnprof.profiler.costmodel.model import CostModel
 from nnprof.types import TrainingRecord
 
@@ -101,7 +101,7 @@ def test_an_interval_of_ops_counts_where_networks_gave_none(published: CostModel
     (found,) = search.search(
         sure, parse_space("mattsson(conv=2, fc=1, depth=20, neurons=128)"), 1024, 0
     ).candidates
-    ops = work.of_spec(parse_network(found.notation), sure.lowering, 1024)
+    ops = lowering.of_spec(parse_network(found.notation), sure.lowering, 1024)
     one = predict.predict(sure, ops, 1024)
     assert one.high_s
     assert found.low_tiles_per_ms == pytest.approx(1024 / one.high_s / 1e3)

@@ -15,6 +15,8 @@ from nnprof.networks.families import mattsson, parse_network
 from nnprof.networks.spec import NetworkSpec
 from nnprof.profiler.backends.onnxruntime import BACKEND
 from nnprof.profiler.costmodel import features, onnx_rules, work
+from nnprof.profiler.costmodel.lowering import LOWERINGS, of_spec, of_specs
+from nnprof.profiler.costmodel.ran import of_nodes, widths
 from nnprof.profiler.costmodel.work import Work
 from nnprof.profiler.ports import OpNode
 from nnprof.profiler.studies import model_of
@@ -53,8 +55,8 @@ def recorded(width: int) -> dict[str, tuple[OpNode, ...]]:
 def held(text: str, ran: tuple[OpNode, ...], width: int) -> None:
     """Refuse rules that give other ops than those that ran."""
     workload = Workload(model=model_of(text), batch=3)
-    found = numbers(work.of_nodes(ran))
-    assert numbers(work.of_spec(parse_network(text), f"blocked{width}", 3)) == found
+    found = numbers(of_nodes(ran))
+    assert numbers(of_spec(parse_network(text), f"blocked{width}", 3)) == found
     assert numbers(onnx_rules.of_workload(workload, f"blocked{width}")) == found
 
 
@@ -64,19 +66,19 @@ def test_the_rules_give_what_each_kind_of_processor_ran(text: str, width: int) -
     """Every op, in order, with every number, of graphs recorded on AVX2 and on AVX-512."""
     ran = recorded(width)[text]
     held(text, ran, width)
-    assert width in (work.widths(ran) or ())
+    assert width in (widths(ran) or ())
 
 
 @pytest.mark.parametrize("text", NETWORKS)
 def test_the_rules_give_what_the_runtime_runs_here(text: str) -> None:
     """The same of this machine's runtime, whatever its processor; the graph tells the width."""
     ran = graph(text)
-    found = work.widths(ran)
+    found = widths(ran)
     if found is None:
         pytest.skip("this machine's runtime keeps no images in blocks")
     for width in found:
         held(text, ran, width)
-    assert found == work.widths(recorded(max(found))[text])
+    assert found == widths(recorded(max(found))[text])
 
 
 def test_the_graph_tells_the_width_of_its_blocks() -> None:
@@ -85,25 +87,25 @@ def test_the_graph_tells_the_width_of_its_blocks() -> None:
     def ran(channels: int, blocks: int) -> frozenset[int] | None:
         copy = OpNode(node="copy", op="ReorderOutput", kind="memory",
                       inputs=((1, blocks, 9, 9),), outputs=((1, channels, 9, 9),))  # fmt: skip
-        return work.widths([copy])
+        return widths([copy])
 
     assert (ran(20, 24), ran(20, 32), ran(32, 32)) == ({8}, {16}, {8, 16})
     assert ran(20, 28) == frozenset()
-    assert work.widths(()) is None
+    assert widths(()) is None
     named = OpNode(node="relu_nchwc", op="Conv", kind="conv", inputs=((1, 1, 9, 9), (24, 1, 1, 1)),
                    outputs=((1, 24, 9, 9),))  # fmt: skip
     whole = OpNode(node="copy", op="ReorderOutput", kind="memory",
                    inputs=((1, 32, 9, 9),), outputs=((1, 32, 9, 9),))  # fmt: skip
-    assert work.widths([named, whole]) == {8}
+    assert widths([named, whole]) == {8}
 
 
 def test_a_convolution_is_filed_under_the_code_that_ran() -> None:
     """24 channels run blocked where blocks are of 8; names tell, and without them the shapes."""
     nodes = recorded(8)["1x28x28 conv20k3 tanh pool2 relu conv20k3 fc10 linear"]
-    named = [one.group for one in work.of_nodes(nodes)]
+    named = [one.group for one in of_nodes(nodes)]
     assert named.count("conv-blocked") == 2
     unnamed = [msgspec.structs.replace(node, node=f"node{at}") for at, node in enumerate(nodes)]
-    assert [one.group for one in work.of_nodes(unnamed)] == named
+    assert [one.group for one in of_nodes(unnamed)] == named
 
 
 @given(
@@ -119,7 +121,7 @@ def test_a_convolution_is_filed_under_the_code_that_ran() -> None:
         max_size=5,
     ),
     st.integers(1, 2000),
-    st.sampled_from(work.LOWERINGS),
+    st.sampled_from(LOWERINGS),
     st.sampled_from([1.0, 2.0, 4.0]),
 )
 @settings(max_examples=30, deadline=None)
@@ -127,10 +129,10 @@ def test_many_networks_are_lowered_as_each_one(
     specs: list[NetworkSpec], batch: int, lowering: str, value_bytes: float
 ) -> None:
     """The table of a family has, for each network, the ops that it has alone."""
-    table = work.of_specs(specs, lowering).at(batch, value_bytes)
+    table = of_specs(specs, lowering).at(batch, value_bytes)
     for index, spec in enumerate(specs):
         rows = table.row[table.network == index]
-        alone = work.of_spec(spec, lowering, batch, value_bytes)
+        alone = of_spec(spec, lowering, batch, value_bytes)
         assert [table.names[code] for code in table.codes[rows]] == [op.group for op in alone]
         for column in work.COLUMNS:
             expected = [getattr(op, column) for op in alone]
@@ -155,12 +157,12 @@ def test_values_of_another_size_are_other_bytes_and_nothing_else(size: float, ba
 def test_an_unknown_lowering_is_refused() -> None:
     """A model file can name rules that this nnprof does not have."""
     with pytest.raises(UsageError, match="blocked16"):
-        work.of_specs([mattsson()], "blocked99")
+        of_specs([mattsson()], "blocked99")
 
 
 def test_features_count_what_their_names_say() -> None:
     """A 5×5 convolution worked out by hand."""
-    ops = work.of_spec(parse_network("3x12x12 conv20k5 linear"), "fused", 2)
+    ops = of_spec(parse_network("3x12x12 conv20k5 linear"), "fused", 2)
     columns = {name: np.array([getattr(ops[0], name)]) for name in work.COLUMNS}
     value = {name: float(one.of(columns)[0]) for name, one in features.FEATURES.items()}
     assert value["flops"] == 2 * 2 * 8 * 8 * 20 * 3 * 25
@@ -194,8 +196,7 @@ def test_weights_leave_a_cache_as_the_network_overflows_it() -> None:
     missed = features.FEATURES["weights_missed_2m"].of(columns)
     assert missed.tolist() == [0, 0, 500, 1000]
     small, large = (
-        work.of_spec(parse_network(text), "fused", 1)[0]
-        for text in ("784 fc16 fc10", "784 fc2000 fc10")
+        of_spec(parse_network(text), "fused", 1)[0] for text in ("784 fc16 fc10", "784 fc2000 fc10")
     )
     assert small.touched < 1 << 20
     assert large.touched > large.bytes_weights > 4 << 20

@@ -14,7 +14,7 @@ from nnprof.exporters.models import load_model
 from nnprof.exporters.precision import Calibration, convert
 from nnprof.networks import bundled
 from nnprof.profiler.backends.onnxruntime import BACKEND
-from nnprof.profiler.costmodel import work
+from nnprof.profiler.costmodel import ran
 from nnprof.profiler.devices.cpu import DEVICE
 from nnprof.profiler.graph import counts, opgraph
 from nnprof.profiler.ports import OpNode
@@ -129,7 +129,7 @@ def test_quantised_convolutions_are_ops_of_the_cost_model(
     bundled_int8: tuple[OpNode, ...],
 ) -> None:
     """Channels last and weights in the fourth place: channels, sums and FLOPs are right."""
-    convs = [one for one in work.of_nodes(bundled_int8) if one.group == "conv"]
+    convs = [one for one in ran.of_nodes(bundled_int8) if one.group == "conv"]
     found = [(one.c_in, one.c_out, one.h_out, one.k, one.n, one.groups) for one in convs]
     assert found == [(1, 8, 24, 25, 8, 1), (8, 16, 8, 200, 16, 1)]
     assert [one.flops for one in convs] == [2.0 * 8 * 24 * 24 * 25, 2.0 * 16 * 8 * 8 * 200]

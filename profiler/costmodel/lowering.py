@@ -1,0 +1,297 @@
+"""A network that was never run → the ops that a runtime would run, by rules.
+
+The rules have names, because runtimes differ:
+
+* layers: one op per layer, its activation included, as the 2016 equations count.
+* fused: a convolution or matrix product with its bias and activation is one op; batch normalisation
+  goes into the weights of the convolution or product before it; softmax, pools, other activations
+  and reshapes are ops of their own.
+* blocked8, blocked16: the same, in a runtime that keeps images in blocks of 8 or 16 channels, as
+  wide as the processor's vectors: channels of convolutions are padded to whole blocks, and copies
+  into and out of that layout are ops, too. What cannot run in blocks runs other code, so these are
+  groups of their own: conv-blocked and conv-plain, maxpool and maxpool-plain.
+* tflite-gpu, tflite-gpu-adreno: as fused, in groups by kernel (`kernels`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from nnprof.errors import UsageError
+from nnprof.networks.spec import (
+    Act,
+    BatchNorm,
+    Conv,
+    Dense,
+    Layer,
+    NetworkSpec,
+    Pool,
+    infer_shapes,
+)
+from nnprof.profiler.costmodel import kernels
+from nnprof.profiler.costmodel.kernels import BLOCKS, padded, plainly, stays_plain
+from nnprof.profiler.costmodel.work import (
+    VALUE_BYTES,
+    Shape,
+    Table,
+    Work,
+    at_batch,
+    conv,
+    gemm,
+    in_values,
+    of_rows,
+    placed,
+    plain,
+    reorder,
+    reshape,
+    sliding,
+)
+
+LOWERINGS = ("layers", "fused", *BLOCKS, *kernels.RULES)
+
+
+_FUSED = ("relu", "tanh", "sigmoid")  # activations that a convolution or product takes in
+
+
+class _State(NamedTuple):
+    """Where the walk through a network stands.
+
+    Attributes:
+        shape: of a tile here.
+        blocked: channels of a block where the values lie in blocks; 0 where they do not.
+        open: whether the op before still takes a batch norm or an activation into itself.
+    """
+
+    shape: Shape
+    blocked: int = 0
+    open: bool = False
+
+
+_Step = tuple[tuple[Work, ...], _State]
+
+
+def of_specs(specs: Iterable[NetworkSpec], lowering: str) -> Table:
+    """The ops of many networks at batch 1; `Table.at` gives them at any other.
+
+    What a layer becomes is worked out once for each place that it can stand in, so that a family of
+    100,000 networks costs little more than its distinct layers.
+
+    Raises:
+        UsageError: no lowering of that name.
+    """
+    if lowering not in LOWERINGS:
+        raise UsageError(f"Unknown lowering '{lowering}'.", f"Known: {', '.join(LOWERINGS)}.")
+    lowered = _Lowered(lowering)
+    rows: list[int] = []
+    lengths: list[int] = []
+    for spec in specs:
+        before = len(rows)
+        lowered.extend(rows, spec)
+        lengths.append(len(rows) - before)
+    return _placed_table(lowered.works, rows, lengths)
+
+
+class _Lowered:
+    """The distinct ops of the networks so far, and what each layer becomes at each state."""
+
+    def __init__(self, lowering: str) -> None:
+        self.lowering = lowering
+        self.works: list[Work] = []
+        self._places: dict[Work, int] = {}
+        self._steps: dict[tuple[Layer, _State], tuple[tuple[int, ...], _State]] = {}
+        self._starts: dict[tuple[Shape, Layer], tuple[tuple[int, ...], _State]] = {}
+
+    def extend(self, rows: list[int], spec: NetworkSpec) -> None:
+        """Append the rows of a network's ops."""
+        key = (spec.input_shape, spec.layers[0])
+        start = self._starts.get(key)
+        if start is None:
+            start = self._starts[key] = self._known(_start(*key, self.lowering))
+        rows += start[0]
+        state, steps = start[1], self._steps
+        for layer in spec.layers:
+            step = steps.get((layer, state))
+            if step is None:
+                step = steps[layer, state] = self._known(_step(self.lowering, layer, state))
+            rows += step[0]
+            state = step[1]
+        if state.blocked:
+            rows += self._known(_out(state))[0]
+
+    def _known(self, step: _Step) -> tuple[tuple[int, ...], _State]:
+        for work in step[0]:
+            if work not in self._places:
+                self._places[work] = len(self.works)
+                self.works.append(work)
+        return tuple(self._places[work] for work in step[0]), step[1]
+
+
+def _placed_table(works: Sequence[Work], rows: Sequence[int], lengths: Sequence[int]) -> Table:
+    """The table of these ops with `nth` and `after` by their order in each network."""
+    network = np.repeat(np.arange(len(lengths)), lengths)
+    row = np.array(rows, dtype=np.int64)
+    names = {work.group: index for index, work in enumerate(works)}
+    group = np.array([names[work.group] for work in works], dtype=np.int64)[row]
+    # The first and the last op of each group in each network.
+    of_group = network * len(works) + group
+    first, last = np.zeros(len(row), dtype=bool), np.zeros(len(row), dtype=bool)
+    first[np.unique(of_group, return_index=True)[1]] = True
+    last[len(row) - 1 - np.unique(of_group[::-1], return_index=True)[1]] = True
+    variant = row * 4 + 2 * ~first + ~last
+    distinct, place = np.unique(variant, return_inverse=True)
+    placed_works = [
+        works[one // 4]._replace(nth=1.0 + (one // 2) % 2, after=float(one % 2))
+        for one in distinct.tolist()
+    ]
+    return of_rows(placed_works, place.tolist(), network.tolist(), len(lengths))
+
+
+def of_spec(
+    spec: NetworkSpec, lowering: str, batch: int, value_bytes: float = VALUE_BYTES
+) -> tuple[Work, ...]:
+    """The ops of one network at a batch, in order, named after their type and place."""
+    counts: dict[str, int] = {}
+    result = []
+    for work in _walk(spec, lowering):
+        counts[work.op] = counts.get(work.op, 0) + 1
+        label = f"{work.op.lower()}{counts[work.op]}"
+        result.append(in_values(at_batch(work, batch), value_bytes)._replace(label=label))
+    return tuple(placed(result))
+
+
+def _walk(spec: NetworkSpec, lowering: str) -> list[Work]:
+    works, state = _start(spec.input_shape, spec.layers[0], lowering)
+    made = list(works)
+    for layer in spec.layers:
+        works, state = _step(lowering, layer, state)
+        made += works
+    if state.blocked:
+        made += _out(state)[0]
+    return made
+
+
+def _start(shape: Shape, first: Layer, lowering: str) -> _Step:
+    """What exported networks do to raw tiles, where it does not fold into the first layer."""
+    padded = isinstance(first, Conv) and first.padding == "same"
+    if lowering == "layers" or (isinstance(first, Conv | Dense) and not padded):
+        return (), _State(shape)
+    return (plain("Sub", shape), plain("Div", shape)), _State(shape)
+
+
+@lru_cache(maxsize=200_000)
+def _step(lowering: str, layer: Layer, state: _State) -> _Step:
+    """The ops of one layer, and where the walk stands after it."""
+    match layer:
+        case Conv():
+            return _conv_step(lowering, layer, state)
+        case Dense():
+            return _dense_step(lowering, layer, state)
+        case Pool():
+            return _pool_step(lowering, layer, state)
+        case BatchNorm():
+            if state.open or lowering == "layers":
+                return (), state
+            out, state = _out(state)
+            return (*out, plain("BatchNormalization", state.shape)), state
+        case Act():
+            return _act_step(lowering, layer.activation, state)
+    return (), state  # dropout does nothing at run time
+
+
+def _conv_step(lowering: str, layer: Conv, state: _State) -> _Step:
+    after = infer_shapes(NetworkSpec(state.shape, (layer,)))[0]
+    open_ = layer.activation == "linear"
+    block = BLOCKS.get(lowering)
+    if block is None:
+        work = kernels.picked(conv(state.shape, after, layer.kernel, layer.stride), lowering)
+        return _own_activation(lowering, (work,), layer.activation, _State(after, open=open_))
+    channels = state.shape[0]
+    works: tuple[Work, ...] = ()
+    if stays_plain(channels, block):
+        # Channels that cannot be copied into blocks: the convolution stays unblocked.
+        works, state = _out(state)
+        work = conv(state.shape, after, layer.kernel, layer.stride)
+        works = (*works, plainly(work)._replace(op="FusedConv"))
+        now = _State(after, open=open_)
+        return _own_activation(lowering, works, layer.activation, now)
+    if channels < block:
+        works, state = _out(state)
+    elif not state.blocked:
+        works, state = _in(state, block)
+    work = in_blocks(conv(state.shape, after, layer.kernel, layer.stride), block)
+    now = _State(after, blocked=block, open=open_)
+    return _own_activation(lowering, (*works, work), layer.activation, now)
+
+
+def in_blocks(one: Work, block: int) -> Work:
+    """A convolution with its channels padded to blocks; few channels in are read as they are."""
+    c_in = padded(int(one.c_in), block) if one.c_in >= block else one.c_in
+    full = kernels.with_channels(one, c_in, padded(int(one.c_out), block))
+    return full._replace(group="conv-blocked")
+
+
+def _dense_step(lowering: str, layer: Dense, state: _State) -> _Step:
+    out, state = _out(state)
+    inner = math.prod(state.shape)
+    flatten = () if len(state.shape) == 1 or lowering == "layers" else (reshape(state.shape),)
+    works = (*out, *flatten, gemm(inner, layer.neurons))
+    now = _State((layer.neurons,), open=layer.activation == "linear")
+    return _own_activation(lowering, works, layer.activation, now)
+
+
+def _pool_step(lowering: str, layer: Pool, state: _State) -> _Step:
+    after = infer_shapes(NetworkSpec(state.shape, (layer,)))[0]
+    works: tuple[Work, ...] = ()
+    block = BLOCKS.get(lowering, 0)
+    blocked = block if block and state.shape[0] % block == 0 else 0
+    if blocked and not state.blocked:
+        works, state = _in(state, block)
+    elif not blocked:
+        works, state = _out(state)
+    op = "MaxPool" if layer.mode == "max" else "AveragePool"
+    work = sliding(op, state.shape, after, layer.size, layer.stride)
+    if block and not blocked:
+        work = plainly(work)
+    return (*works, work), _State(after, blocked=blocked)
+
+
+def _own_activation(lowering: str, works: tuple[Work, ...], name: str, state: _State) -> _Step:
+    """The ops of a layer with the activation that it owns."""
+    if lowering == "layers" or name in ("linear", *_FUSED):
+        return works, state
+    more, state = _act_step(lowering, name, state)
+    return (*works, *more), state
+
+
+def _act_step(lowering: str, name: str, state: _State) -> _Step:
+    if name == "linear" or (state.open and name in _FUSED):
+        return (), state._replace(open=False)
+    if lowering == "layers":
+        return (plain(name.capitalize(), state.shape),), state
+    # Some activations run in blocks, too; those that are several ops do not.
+    keeps = state.blocked and state.shape[0] % state.blocked == 0 and name in _FUSED
+    out, state = ((), state) if keeps else _out(state)
+    now = state._replace(open=False)
+    if name == "softsign":  # x / (1 + |x|)
+        both = plain("Div", (2, *state.shape), state.shape)
+        return (*out, plain("Abs", state.shape), plain("Add", state.shape), both), now
+    return (*out, plain(name.capitalize(), state.shape)), now
+
+
+def _out(state: _State) -> _Step:
+    """The copy out of blocks, where the values lie in blocks."""
+    if not state.blocked:
+        return (), state
+    blocks = (padded(state.shape[0], state.blocked), *state.shape[1:])
+    return (reorder("ReorderOutput", blocks, state.shape),), _State(state.shape)
+
+
+def _in(state: _State, block: int) -> _Step:
+    blocks = (padded(state.shape[0], block), *state.shape[1:])
+    copy = reorder("ReorderInput", state.shape, blocks)
+    return (copy,), state._replace(blocked=block, open=False)

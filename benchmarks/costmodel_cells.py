@@ -18,7 +18,8 @@ from costmodel_models import Array, Predict
 from costmodel_tables import NetworkTable
 
 from nnprof.networks.families import parse_network
-from nnprof.networks.spec import Conv, Dense, NetworkSpec
+from nnprof.networks.layers import Conv, Dense
+from nnprof.networks.spec import NetworkSpec
 from nnprof.profiler import results, stats
 from nnprof.profiler.costmodel import gather, lowering, work
 from nnprof.profiler.costmodel.fit import Rows

@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from nnprof.exporters.export import export
-from nnprof.networks.spec import Conv, Dense, Layer, NetworkSpec, Pool
+from nnprof.networks.layers import Conv, Dense, Layer, Pool
+from nnprof.networks.spec import NetworkSpec
 from nnprof.profiler.costmodel import lowering
 from nnprof.profiler.run import sweep
 from nnprof.types import Cell, Plan, Target, Workload

@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, BadShape, Unavailable
 from nnprof.networks.checkpoint import Source
-from nnprof.networks.spec import (
+from nnprof.networks.layers import (
     Act,
     BatchNorm,
     Conv,
     Dense,
     Dropout,
     Layer,
-    NetworkSpec,
     Pool,
     Shape,
     same_padding,
 )
+from nnprof.networks.spec import NetworkSpec
 
 try:
     import torch

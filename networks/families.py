@@ -1,4 +1,7 @@
-"""The parameter grids of the studies, and the one place that turns a user's text into a network.
+"""Families of networks, the studies made of them, and `parse_network`: a user's text → a network.
+
+A new family is a function here and its entry in `FAMILIES`. A new study is a function without
+arguments that yields (network, batch), and a line under `nnprof.studies` in setup.cfg.
 
 Source of the four groups: Mattsson 2016, section 3.1: one ConvLayer where FC layers vary, one FC
 layer where ConvLayers vary, depth 20 and 128 neurons where not said otherwise, batch 1024 in
@@ -7,12 +10,14 @@ groups 3 and 4.
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable, Iterator
+from inspect import signature
+from typing import NamedTuple
 
 from nnprof.errors import BadNotation, BadShape, UnknownName
-from nnprof.networks.spec import Conv, Dense, Layer, NetworkSpec, Pool, parse
+from nnprof.networks.layers import Conv, Dense, Layer, Pool
+from nnprof.networks.spec import NetworkSpec, parse
 
 BATCHES = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 LAYERS = (1, 2, 3, 4, 5)
@@ -42,7 +47,30 @@ def mattsson(
     return NetworkSpec((1, 28, 28), tuple(layers), "mattsson", parameters, seed)
 
 
-FAMILIES: dict[str, Callable[..., NetworkSpec]] = {"mattsson": mattsson}
+class Family(NamedTuple):
+    """Networks that differ in a few numbers.
+
+    Attributes:
+        make: the numbers, by name → the network; raises BadShape where they do not fit together.
+        choices: the values of a number that a search tries where the user names none.
+    """
+
+    make: Callable[..., NetworkSpec]
+    choices: dict[str, tuple[int, ...]]
+
+
+FAMILIES = {
+    # The ranges of the groups of 2016.
+    "mattsson": Family(
+        mattsson,
+        {
+            "conv": LAYERS,
+            "fc": LAYERS,
+            "depth": tuple(range(5, 81, 5)),
+            "neurons": tuple(range(64, 2049, 64)),
+        },
+    )
+}
 
 _CALL = re.compile(r"\s*(?P<family>[a-z_][a-z0-9_]*)\s*\((?P<arguments>[^()]*)\)\s*")
 _ARGUMENT = re.compile(r"(?P<name>[a-z]+)\s*=\s*(?P<value>[0-9]{1,18})")
@@ -60,7 +88,7 @@ def parse_network(text: str) -> NetworkSpec:
         family = FAMILIES.get(call["family"])
         if family is None:
             raise UnknownName("family", call["family"], FAMILIES)
-        return family(**_arguments(text, call, tuple(inspect.signature(family).parameters)))
+        return family.make(**_arguments(text, call, tuple(signature(family.make).parameters)))
     if "(" in text or text.strip() in FAMILIES:
         remedy = "Write it like this: mattsson(conv=2, fc=1)."
         raise BadNotation(text, 1, "Incomplete call of a family", remedy)
@@ -82,6 +110,9 @@ def _arguments(text: str, call: re.Match[str], known: tuple[str, ...]) -> dict[s
     return arguments
 
 
+# --- studies --------------------------------------------------------------------------------------
+
+
 def group1() -> Iterator[tuple[NetworkSpec, int]]:
     """FC layers 1-5 × batch 16…4096, one ConvLayer."""
     return ((mattsson(conv=1, fc=fc), batch) for fc in LAYERS for batch in BATCHES)
@@ -98,7 +129,7 @@ def group3() -> Iterator[tuple[NetworkSpec, int]]:
 
 
 def group3_100() -> Iterator[tuple[NetworkSpec, int]]:
-    """Group 3 with the neurons tried first, 100…1600 (section 4.1 says why they were left)."""
+    """Group 3 with neurons 100…1600, which the study tried first (section 4.1 says why not)."""
     return (
         (mattsson(fc=fc, neurons=neurons), 1024) for fc in LAYERS for neurons in NEURONS_EARLIER
     )
@@ -110,6 +141,6 @@ def group4() -> Iterator[tuple[NetworkSpec, int]]:
 
 
 def groups() -> Iterator[tuple[NetworkSpec, int]]:
-    """Groups 1 to 4 in one Run, so that ops which networks share are timed alone only once."""
+    """Groups 1 to 4 in one Run: an op that several networks share is timed alone once."""
     for group in (group1, group2, group3, group4):
         yield from group()

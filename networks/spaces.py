@@ -2,7 +2,7 @@
 
 A value of a parameter is a number, several apart by `|`, or a range `first..last` or
 `first..last/step`, both ends included. A parameter that is left out has the family's own choices
-(`CHOICES`); a bare family name has them all.
+(`families.FAMILIES`); a bare name of a family has all of them.
 """
 
 from __future__ import annotations
@@ -19,16 +19,6 @@ from nnprof.networks.families import FAMILIES
 from nnprof.networks.spec import NetworkSpec
 
 MOST = 1_000_000  # networks of one space; a slip of the finger must not run for a day
-
-# What a family offers where the user does not say: for mattsson the ranges of the 2016 groups.
-CHOICES: dict[str, dict[str, tuple[int, ...]]] = {
-    "mattsson": {
-        "conv": (1, 2, 3, 4, 5),
-        "fc": (1, 2, 3, 4, 5),
-        "depth": tuple(range(5, 81, 5)),
-        "neurons": tuple(range(64, 2049, 64)),
-    }
-}
 
 _CALL = re.compile(r"\s*([a-z_][a-z0-9_]*)\s*(?:\(([^()]*)\))?\s*")
 _RANGE = re.compile(r"(\d{1,6})(?:\.\.(\d{1,6})(?:/(\d{1,6}))?)?")
@@ -48,7 +38,7 @@ class Space(NamedTuple):
 
     def specs(self) -> Iterator[NetworkSpec]:
         """Each network; combinations that do not fit together are left out."""
-        make = FAMILIES[self.family]
+        make = FAMILIES[self.family].make
         for values in itertools.product(*self.choices.values()):
             with suppress(BadShape):
                 yield make(**dict(zip(self.choices, values, strict=True)))
@@ -65,9 +55,9 @@ def parse_space(text: str) -> Space:
     if not call:
         raise BadNotation(text, 1, "No family", _EXAMPLE)
     name, arguments = call[1], call[2] or ""
-    if name not in CHOICES:
-        raise UnknownName("family", name, CHOICES)
-    choices = dict(CHOICES[name])
+    if name not in FAMILIES:
+        raise UnknownName("family", name, FAMILIES)
+    choices = dict(FAMILIES[name].choices)
     for word in arguments.split(",") if arguments.strip() else ():
         parameter, equals, value = (part.strip() for part in word.partition("="))
         column = text.index(word) + 1

@@ -22,71 +22,35 @@ The notation is one line of words, the input shape first::
 `conv` and `fc` own the activation that follows them. Where none follows, it is ReLU; before `bn` it
 is linear; for an `fc` at the very end it is softmax. So the line above is the network of
 Mattsson 2016 with two ConvLayers, and `format_spec(parse(text))` is its shortest form.
+
+What a layer's word and shape are, and where else a new layer goes, says `networks/layers.py`.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
-from typing import Literal, TypeAlias
 
 import msgspec
 
 from nnprof.errors import BadNotation, BadShape
-
-Activation: TypeAlias = Literal["relu", "tanh", "sigmoid", "softsign", "linear", "softmax"]
-ACTIVATIONS = ("relu", "tanh", "sigmoid", "softsign", "linear", "softmax")
-Shape: TypeAlias = tuple[int, ...]
-
-
-class _Layer(msgspec.Struct, frozen=True, tag_field="type"):
-    """Base of the layers."""
-
-
-class Conv(_Layer, frozen=True, tag="conv"):
-    """Convolution with square kernels, with bias, and the activation after it."""
-
-    depth: int
-    kernel: int
-    stride: int = 1
-    padding: Literal["valid", "same"] = "valid"
-    activation: Activation = "relu"
-
-
-class Pool(_Layer, frozen=True, tag="pool"):
-    """Max or average pool over size×size windows, without padding."""
-
-    size: int
-    stride: int
-    mode: Literal["max", "avg"] = "max"
-
-
-class Dense(_Layer, frozen=True, tag="fc"):
-    """Fully connected layer with bias, and the activation after it. Flattens what comes in."""
-
-    neurons: int
-    activation: Activation = "relu"
-
-
-class BatchNorm(_Layer, frozen=True, tag="bn"):
-    """Batch normalisation over channels, or over features after a flat layer."""
-
-
-class Dropout(_Layer, frozen=True, tag="dropout"):
-    """Each value is dropped with probability `rate` while training; identity afterwards."""
-
-    rate: float
-
-
-class Act(_Layer, frozen=True, tag="act"):
-    """An activation that belongs to no conv or fc, such as the one after a batch norm."""
-
-    activation: Activation
-
-
-Layer: TypeAlias = Conv | Pool | Dense | BatchNorm | Dropout | Act
+from nnprof.networks.layers import (
+    ACTIVATIONS,
+    DIGITS,
+    KINDS,
+    Act,
+    Conv,
+    Dense,
+    Dropout,
+    Layer,
+    N,
+    Shape,
+    by,
+    default_activation,
+    need,
+)
 
 
 class NetworkSpec(msgspec.Struct, frozen=True):
@@ -112,8 +76,8 @@ class NetworkSpec(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse layers that do not fit together, and a seed that could not be written down."""
-        if not 0 <= self.seed < 10**_DIGITS:
-            raise ValueError(f"seed must be in 0…10**{_DIGITS}-1, not {self.seed}")
+        if not 0 <= self.seed < 10**DIGITS:
+            raise ValueError(f"seed must be in 0…10**{DIGITS}-1, not {self.seed}")
         infer_shapes(self)
 
     @property
@@ -156,9 +120,9 @@ def infer_shapes(spec: NetworkSpec) -> tuple[Shape, ...]:
     """
     if len(spec.input_shape) not in (1, 3):
         raise BadShape(
-            f"The input shape {_by(spec.input_shape)} is neither C×H×W nor a number of features."
+            f"The input shape {by(spec.input_shape)} is neither C×H×W nor a number of features."
         )
-    _need(min(spec.input_shape) >= 1, f"input {_by(spec.input_shape)}", "needs sizes of at least 1")
+    need(min(spec.input_shape) >= 1, f"input {by(spec.input_shape)}", "needs sizes of at least 1")
     if not spec.layers:
         raise BadShape("A network needs at least one layer.")
     try:
@@ -177,105 +141,30 @@ def _shapes(spec: NetworkSpec) -> tuple[Shape, ...]:
     return tuple(shapes)
 
 
+@lru_cache(maxsize=100_000)
+def _shape_after(layer: Layer, shape: Shape) -> Shape:
+    return layer.after(shape, "layer")
+
+
 def _shapes_or_place(spec: NetworkSpec) -> tuple[Shape, ...]:
-    """The same, and a layer that does not fit is named by its kind and its place among them."""
+    """The same shapes; the error names a layer by its kind and its place among that kind."""
     totals = Counter(type(layer) for layer in spec.layers)
     seen: Counter[type] = Counter()
     shapes: list[Shape] = []
     shape = spec.input_shape
     for layer in spec.layers:
         seen[type(layer)] += 1
-        place = f"{_WORDS[type(layer)]} {seen[type(layer)]} of {totals[type(layer)]}"
-        shape = _output_shape(layer, shape, place)
+        place = f"{layer.CALLED} {seen[type(layer)]} of {totals[type(layer)]}"
+        shape = layer.after(shape, place)
         shapes.append(shape)
     return tuple(shapes)
 
 
-_WORDS: dict[type, str] = {
-    Conv: "conv",
-    Pool: "pool",
-    Dense: "fc",
-    BatchNorm: "bn",
-    Dropout: "dropout",
-    Act: "activation",
-}
-
-
-def _by(shape: Shape) -> str:
-    return "×".join(map(str, shape))
-
-
-def _output_shape(layer: Layer, shape: Shape, place: str) -> Shape:
-    if isinstance(layer, Conv | Dense | Act):
-        known = layer.activation in ACTIVATIONS
-        _need(known, place, f"has an unknown activation, '{layer.activation}'")
-    if isinstance(layer, Conv):
-        _need(min(layer.depth, layer.kernel, layer.stride) >= 1, place, "needs sizes of at least 1")
-        known = layer.padding in ("valid", "same")
-        _need(known, place, f"has an unknown padding, '{layer.padding}'")
-        return (layer.depth, *_slide(layer.kernel, layer.stride, layer.padding, shape, place))
-    if isinstance(layer, Pool):
-        _need(min(layer.size, layer.stride) >= 1, place, "needs sizes of at least 1")
-        _need(layer.mode in ("max", "avg"), place, f"has an unknown mode, '{layer.mode}'")
-        return (shape[0], *_slide(layer.size, layer.stride, "valid", shape, place))
-    if isinstance(layer, Dense):
-        _need(layer.neurons >= 1, place, "needs at least 1 neuron")
-        return (layer.neurons,)
-    if isinstance(layer, Dropout):
-        _need(0 <= layer.rate < 1, place, f"has rate {layer.rate}, not one from 0 to below 1")
-    return shape
-
-
-@lru_cache(maxsize=100_000)
-def _shape_after(layer: Layer, shape: Shape) -> Shape:
-    return _output_shape(layer, shape, "layer")
-
-
-def _slide(size: int, stride: int, padding: str, shape: Shape, place: str) -> Shape:
-    _need(len(shape) == 3, place, f"needs C×H×W, but gets {shape[0]} flat features")
-    if padding == "same":
-        return tuple(_ceil_div(side, stride) for side in shape[1:])
-    _need(min(shape[1:]) >= size, place, f"{size}×{size} does not fit {_by(shape[1:])}", ":")
-    return tuple((side - size) // stride + 1 for side in shape[1:])
-
-
-def _need(condition: bool, place: str, sentence: str, joint: str = "") -> None:
-    if not condition:
-        raise BadShape(f"{place}{joint} {sentence}.")
-
-
-def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Zeros before and after one side of length `size`; the odd one after (ONNX SAME_UPPER)."""
-    total = max((_ceil_div(size, stride) - 1) * stride + kernel - size, 0)
-    return total // 2, total - total // 2
-
-
-def _ceil_div(whole: int, part: int) -> int:
-    return -(-whole // part)
-
-
 # --- text -----------------------------------------------------------------------------------------
 
-_DIGITS = 18  # of the longest number: it fits 64 bits
-_N = rf"[0-9]{{1,{_DIGITS}}}"
-_INPUT = re.compile(f"{_N}(x{_N}x{_N})?")
-_WORD = re.compile(
-    f"(?P<conv>conv(?P<depth>{_N})k(?P<kernel>{_N})(s(?P<conv_stride>{_N}))?(?P<same>same)?)"
-    f"|(?P<pool>(?P<avg>avg)?pool(?P<size>{_N})(s(?P<pool_stride>{_N}))?)"
-    f"|(?P<fc>fc(?P<neurons>{_N}))"
-    r"|(?P<dropout>dropout(?P<rate>[0-9]+(\.[0-9]+)?(e-[0-9]+)?))"
-    r"|(?P<bn>bn)"
-    f"|(?P<seed>seed(?P<number>{_N}))"
-    f"|(?P<act>{'|'.join(ACTIVATIONS)})"
-)
-_LAYER_FORMS = {
-    "conv": "conv20k5, conv20k5s2same",
-    "pool": "pool2, pool3s1",
-    "avgpool": "avgpool2",
-    "fc": "fc128",
-    "dropout": "dropout0.5",
-    "seed": "seed7",
-}
+_INPUT = re.compile(f"{N}(x{N}x{N})?")
+_SEED = re.compile(f"seed({N})")
+_FORMS = {start: form for kind in KINDS for start, form in kind.FORMS.items()} | {"seed": "seed7"}
 
 
 def parse(text: str) -> NetworkSpec:
@@ -297,22 +186,24 @@ def parse(text: str) -> NetworkSpec:
             "Start with channels × height × width, such as 1x28x28, or a number of features.",
         )
     shape = tuple(int(side) for side in first.split("x"))
-    matches = [_match(text, word, column) for word, column in words[1:]]
-    seed = 0
-    if matches and matches[-1]["seed"]:
-        seed = int(matches.pop()["number"])
-    for match, (word, column) in zip(matches, words[1:], strict=False):
-        if match["seed"]:
+    read = [_read(text, word, column) for word, column in words[1:]]
+    for part, (word, column) in zip(read[:-1], words[1:], strict=False):
+        if isinstance(part, int):
             raise BadNotation(text, column, f"'{word}' is not the last word")
-    return NetworkSpec(shape, _bind(matches), seed=seed)
+    layers = [part for part in read if not isinstance(part, int)]
+    seed = next((part for part in read if isinstance(part, int)), 0)
+    return NetworkSpec(shape, _bind(layers), seed=seed)
 
 
-def _match(text: str, word: str, column: int) -> re.Match[str]:
-    match = _WORD.fullmatch(word)
-    if match:
-        return match
-    kind = re.match("[a-z]*", word)
-    form = _LAYER_FORMS.get(kind.group() if kind else "")
+def _read(text: str, word: str, column: int) -> Layer | int:
+    """The layer of a word; the number of a seed's word."""
+    for kind in KINDS:
+        if match := kind.WORD.fullmatch(word):
+            return kind.read(match)
+    if match := _SEED.fullmatch(word):
+        return int(match[1])
+    start = re.match("[a-z]*", word)
+    form = _FORMS.get(start.group() if start else "")
     if form:
         raise BadNotation(text, column, f"'{word}' is incomplete or too long", f"Write {form}.")
     raise BadNotation(
@@ -323,92 +214,32 @@ def _match(text: str, word: str, column: int) -> re.Match[str]:
     )
 
 
-def _bind(matches: list[re.Match[str]]) -> tuple[Layer, ...]:
+def _bind(read: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Each conv and fc with its activation: the word that follows, else the default."""
     layers: list[Layer] = []
-    bound = False
-    for index, match in enumerate(matches):
-        after = matches[index + 1] if index + 1 < len(matches) else None
-        if bound:  # this word is the activation of the layer before it
-            bound = False
-            continue
-        if match["conv"] or match["fc"]:
-            bound = after is not None and bool(after["act"])
-            activation = after["act"] if after and bound else _default(match, after)
-            layers.append(_weighted(match, activation))
-        elif match["pool"]:
-            size = int(match["size"])
-            stride = int(match["pool_stride"] or size)
-            layers.append(Pool(size, stride, "avg" if match["avg"] else "max"))
-        elif match["dropout"]:
-            layers.append(Dropout(float(match["rate"])))
-        elif match["bn"]:
-            layers.append(BatchNorm())
+    words = zip(read, (*read[1:], None), strict=False)
+    for layer, after in words:
+        if isinstance(layer, Conv | Dense):
+            bound = isinstance(after, Act)
+            own = after.activation if isinstance(after, Act) else default_activation(layer, after)
+            layers.append(msgspec.structs.replace(layer, activation=own))
+            if bound:
+                next(words)
         else:
-            layers.append(Act(msgspec.convert(match["act"], Activation)))
+            layers.append(layer)
     return tuple(layers)
-
-
-def _weighted(match: re.Match[str], activation: str) -> Conv | Dense:
-    act = msgspec.convert(activation, Activation)
-    if match["fc"]:
-        return Dense(int(match["neurons"]), act)
-    return Conv(
-        int(match["depth"]),
-        int(match["kernel"]),
-        int(match["conv_stride"] or 1),
-        "same" if match["same"] else "valid",
-        act,
-    )
-
-
-def _default(match: re.Match[str], after: re.Match[str] | None) -> str:
-    return default_activation(
-        dense=bool(match["fc"]), last=after is None, bn=bool(after and after["bn"])
-    )
-
-
-def default_activation(*, dense: bool, last: bool, bn: bool) -> str:
-    """The activation that needs no word, by what the layer is and what follows it."""
-    if bn:
-        return "linear"
-    return "softmax" if dense and last else "relu"
 
 
 def format_spec(spec: NetworkSpec) -> str:
     """The shortest notation of the layers and the seed; `parse` turns it back."""
     words = ["x".join(map(str, spec.input_shape))]
-    for layer, after in pairwise((*spec.layers, None)):
-        words.append(_word(layer))
-        if isinstance(layer, Conv | Dense):
-            default = default_activation(
-                dense=isinstance(layer, Dense),
-                last=after is None,
-                bn=isinstance(after, BatchNorm),
-            )
-            # A free activation that follows would be taken for this layer's own.
-            if layer.activation != default or isinstance(after, Act):
-                words.append(layer.activation)
+    for layer, after in zip(spec.layers, (*spec.layers[1:], None), strict=True):
+        words.append(layer.word)
+        # A free activation that follows would be taken for this layer's own.
+        if isinstance(layer, Conv | Dense) and (
+            isinstance(after, Act) or layer.activation != default_activation(layer, after)
+        ):
+            words.append(layer.activation)
     if spec.seed:
         words.append(f"seed{spec.seed}")
     return " ".join(words)
-
-
-def _word(layer: Layer | None) -> str:
-    match layer:
-        case Conv():
-            stride = f"s{layer.stride}" if layer.stride != 1 else ""
-            same = "same" if layer.padding == "same" else ""
-            return f"conv{layer.depth}k{layer.kernel}{stride}{same}"
-        case Pool():
-            stride = f"s{layer.stride}" if layer.stride != layer.size else ""
-            average = "avg" if layer.mode == "avg" else ""
-            return f"{average}pool{layer.size}{stride}"
-        case Dense():
-            return f"fc{layer.neurons}"
-        case Dropout():
-            return f"dropout{layer.rate!r}"
-        case BatchNorm():
-            return "bn"
-        case Act():
-            return layer.activation
-    raise TypeError(f"not a layer: {layer!r}")

@@ -28,8 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnprof.errors import UsageError
+from nnprof.networks.layers import Conv, Dense, Layer, Pool
 from nnprof.networks.spaces import Space
-from nnprof.networks.spec import Conv, Dense, Layer, NetworkSpec, Pool
+from nnprof.networks.spec import NetworkSpec
 from nnprof.profiler.costmodel import features, gather, kernels, predict, ran, work
 from nnprof.profiler.costmodel.lowering import of_specs
 from nnprof.profiler.costmodel.model import CostModel

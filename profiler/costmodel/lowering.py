@@ -23,16 +23,8 @@ from typing import NamedTuple
 import numpy as np
 
 from nnprof.errors import UsageError
-from nnprof.networks.spec import (
-    Act,
-    BatchNorm,
-    Conv,
-    Dense,
-    Layer,
-    NetworkSpec,
-    Pool,
-    infer_shapes,
-)
+from nnprof.networks.layers import Act, BatchNorm, Conv, Dense, Layer, Pool
+from nnprof.networks.spec import NetworkSpec, infer_shapes
 from nnprof.profiler.costmodel import kernels
 from nnprof.profiler.costmodel.kernels import BLOCKS, padded, plainly, stays_plain
 from nnprof.profiler.costmodel.work import (

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from nnprof.errors import UsageError
 from nnprof.networks.checkpoint import RECORD, load_record
 from nnprof.networks.families import parse_network
+from nnprof.networks.layers import Conv, Dense
 from nnprof.networks.spaces import Space
-from nnprof.networks.spec import Conv, Dense, NetworkSpec
+from nnprof.networks.spec import NetworkSpec
 from nnprof.profiler.costmodel import lowering, predict
 from nnprof.profiler.costmodel.model import CostModel
 

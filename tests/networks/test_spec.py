@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnprof.errors import BadNotation, BadShape
-from nnprof.networks.spec import (
+from nnprof.networks.layers import (
     ACTIVATIONS,
     Act,
     BatchNorm,
@@ -15,14 +15,10 @@ from nnprof.networks.spec import (
     Dense,
     Dropout,
     Layer,
-    NetworkSpec,
     Pool,
-    ends_in_softmax,
-    format_spec,
-    infer_shapes,
-    parse,
     same_padding,
 )
+from nnprof.networks.spec import NetworkSpec, ends_in_softmax, format_spec, infer_shapes, parse
 
 activations = st.sampled_from(ACTIVATIONS)
 small = st.integers(1, 7)

@@ -1,0 +1,254 @@
+"""The layers of the notation: each class holds its word, its shape, and nothing of other layers.
+
+A new layer is a class here, in `Layer` and `KINDS`, and an entry in each of:
+
+* `networks/build.py`, `_layer`: its torch module;
+* `profiler/costmodel`, the lowering of a NetworkSpec: its ops;
+* the table in the docstring of `networks/spec.py`: its word;
+
+and, where its ONNX op is new, in `exporters/torch.py` (`_MODULES`) and `profiler/graph/counts.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar, Literal, TypeAlias, get_args
+
+import msgspec
+
+from nnprof.errors import BadShape
+
+Activation: TypeAlias = Literal["relu", "tanh", "sigmoid", "softsign", "linear", "softmax"]
+ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
+Shape: TypeAlias = tuple[int, ...]
+
+DIGITS = 18  # of the longest number: it fits 64 bits
+N = rf"[0-9]{{1,{DIGITS}}}"  # a number, in patterns
+
+
+class _Layer(msgspec.Struct, frozen=True, tag_field="type"):
+    """Base of the layers, which have these beside their fields.
+
+    Attributes:
+        CALLED: its name in error messages.
+        WORD: what its word in the notation looks like.
+        FORMS: how the word begins → an example, for words that are incomplete.
+    """
+
+    CALLED: ClassVar[str]
+    WORD: ClassVar[re.Pattern[str]]
+    FORMS: ClassVar[dict[str, str]] = {}
+
+
+class Conv(_Layer, frozen=True, tag="conv"):
+    """Convolution with square kernels, with bias, and the activation after it."""
+
+    CALLED = "conv"
+    WORD = re.compile(f"conv(?P<depth>{N})k(?P<kernel>{N})(s(?P<stride>{N}))?(?P<same>same)?")
+    FORMS = {"conv": "conv20k5, conv20k5s2same"}
+
+    depth: int
+    kernel: int
+    stride: int = 1
+    padding: Literal["valid", "same"] = "valid"
+    activation: Activation = "relu"
+
+    @classmethod
+    def read(cls, word: re.Match[str]) -> Conv:
+        """The layer of a word, with ReLU."""
+        padding: Literal["valid", "same"] = "same" if word["same"] else "valid"
+        return cls(int(word["depth"]), int(word["kernel"]), int(word["stride"] or 1), padding)
+
+    @property
+    def word(self) -> str:
+        """The layer as a word; its activation is a word of its own."""
+        stride = f"s{self.stride}" if self.stride != 1 else ""
+        same = "same" if self.padding == "same" else ""
+        return f"conv{self.depth}k{self.kernel}{stride}{same}"
+
+    def after(self, shape: Shape, place: str) -> Shape:
+        """Output shape for an input of `shape`; BadShape names the layer as `place`."""
+        _need_activation(self.activation, place)
+        need(min(self.depth, self.kernel, self.stride) >= 1, place, "needs sizes of at least 1")
+        known = self.padding in ("valid", "same")
+        need(known, place, f"has an unknown padding, '{self.padding}'")
+        return (self.depth, *_slide(self.kernel, self.stride, self.padding, shape, place))
+
+
+class Pool(_Layer, frozen=True, tag="pool"):
+    """Max or average pool over size×size windows, without padding."""
+
+    CALLED = "pool"
+    WORD = re.compile(f"(?P<avg>avg)?pool(?P<size>{N})(s(?P<stride>{N}))?")
+    FORMS = {"pool": "pool2, pool3s1", "avgpool": "avgpool2"}
+
+    size: int
+    stride: int
+    mode: Literal["max", "avg"] = "max"
+
+    @classmethod
+    def read(cls, word: re.Match[str]) -> Pool:
+        """The layer of a word; its stride is its size where the word has none."""
+        size = int(word["size"])
+        return cls(size, int(word["stride"] or size), "avg" if word["avg"] else "max")
+
+    @property
+    def word(self) -> str:
+        """The layer as a word."""
+        stride = f"s{self.stride}" if self.stride != self.size else ""
+        return f"{'avg' if self.mode == 'avg' else ''}pool{self.size}{stride}"
+
+    def after(self, shape: Shape, place: str) -> Shape:
+        """Output shape for an input of `shape`; BadShape names the layer as `place`."""
+        need(min(self.size, self.stride) >= 1, place, "needs sizes of at least 1")
+        need(self.mode in ("max", "avg"), place, f"has an unknown mode, '{self.mode}'")
+        return (shape[0], *_slide(self.size, self.stride, "valid", shape, place))
+
+
+class Dense(_Layer, frozen=True, tag="fc"):
+    """Fully connected layer with bias, and the activation after it. Flattens its input."""
+
+    CALLED = "fc"
+    WORD = re.compile(f"fc(?P<neurons>{N})")
+    FORMS = {"fc": "fc128"}
+
+    neurons: int
+    activation: Activation = "relu"
+
+    @classmethod
+    def read(cls, word: re.Match[str]) -> Dense:
+        """The layer of a word, with ReLU."""
+        return cls(int(word["neurons"]))
+
+    @property
+    def word(self) -> str:
+        """The layer as a word; its activation is a word of its own."""
+        return f"fc{self.neurons}"
+
+    def after(self, shape: Shape, place: str) -> Shape:  # noqa: ARG002  as all layers have it
+        """Output shape for any input; BadShape names the layer as `place`."""
+        _need_activation(self.activation, place)
+        need(self.neurons >= 1, place, "needs at least 1 neuron")
+        return (self.neurons,)
+
+
+class BatchNorm(_Layer, frozen=True, tag="bn"):
+    """Batch normalisation over channels, or over features after a flat layer."""
+
+    CALLED = "bn"
+    WORD = re.compile("bn")
+
+    @classmethod
+    def read(cls, _: re.Match[str]) -> BatchNorm:
+        """The layer of a word."""
+        return cls()
+
+    @property
+    def word(self) -> str:
+        """The layer as a word."""
+        return "bn"
+
+    def after(self, shape: Shape, _: str) -> Shape:
+        """Output shape: that of the input."""
+        return shape
+
+
+class Dropout(_Layer, frozen=True, tag="dropout"):
+    """Each value is dropped with probability `rate` while training; identity afterwards."""
+
+    CALLED = "dropout"
+    WORD = re.compile(r"dropout(?P<rate>[0-9]+(\.[0-9]+)?(e-[0-9]+)?)")
+    FORMS = {"dropout": "dropout0.5"}
+
+    rate: float
+
+    @classmethod
+    def read(cls, word: re.Match[str]) -> Dropout:
+        """The layer of a word."""
+        return cls(float(word["rate"]))
+
+    @property
+    def word(self) -> str:
+        """The layer as a word."""
+        return f"dropout{self.rate!r}"
+
+    def after(self, shape: Shape, place: str) -> Shape:
+        """Output shape: that of the input; BadShape names the layer as `place`."""
+        need(0 <= self.rate < 1, place, f"has rate {self.rate}, not one from 0 to below 1")
+        return shape
+
+
+class Act(_Layer, frozen=True, tag="act"):
+    """An activation that belongs to no conv or fc, such as the one after a batch norm."""
+
+    CALLED = "activation"
+    WORD = re.compile("|".join(ACTIVATIONS))
+
+    activation: Activation
+
+    @classmethod
+    def read(cls, word: re.Match[str]) -> Act:
+        """The layer of a word."""
+        return cls(msgspec.convert(word.group(), Activation))
+
+    @property
+    def word(self) -> str:
+        """The layer as a word."""
+        return self.activation
+
+    def after(self, shape: Shape, place: str) -> Shape:
+        """Output shape: that of the input; BadShape names the layer as `place`."""
+        _need_activation(self.activation, place)
+        return shape
+
+
+Layer: TypeAlias = Conv | Pool | Dense | BatchNorm | Dropout | Act
+KINDS: tuple[type[Layer], ...] = get_args(Layer)
+
+
+def default_activation(layer: Conv | Dense, after: Layer | None) -> Activation:
+    """The activation of a layer that needs no word, by the layer that follows (None: the last)."""
+    if isinstance(after, BatchNorm):
+        return "linear"
+    return "softmax" if isinstance(layer, Dense) and after is None else "relu"
+
+
+# --- shapes ---------------------------------------------------------------------------------------
+
+
+def need(condition: bool, place: str, sentence: str, joint: str = "") -> None:
+    """Refuse a shape.
+
+    Raises:
+        BadShape: `condition` is false; says what is wrong with the layer at `place`.
+    """
+    if not condition:
+        raise BadShape(f"{place}{joint} {sentence}.")
+
+
+def by(shape: Shape) -> str:
+    """A shape as text: 1×28×28."""
+    return "×".join(map(str, shape))
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Zeros before and after a side of length `size`, an odd zero after (ONNX SAME_UPPER)."""
+    total = max((_ceil_div(size, stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def _need_activation(activation: str, place: str) -> None:
+    need(activation in ACTIVATIONS, place, f"has an unknown activation, '{activation}'")
+
+
+def _slide(size: int, stride: int, padding: str, shape: Shape, place: str) -> Shape:
+    """Height and width after a size×size window has moved over an input of `shape`."""
+    need(len(shape) == 3, place, f"needs C×H×W, but gets {shape[0]} flat features")
+    if padding == "same":
+        return tuple(_ceil_div(side, stride) for side in shape[1:])
+    need(min(shape[1:]) >= size, place, f"{size}×{size} does not fit {by(shape[1:])}", ":")
+    return tuple((side - size) // stride + 1 for side in shape[1:])
+
+
+def _ceil_div(whole: int, part: int) -> int:
+    return -(-whole // part)

@@ -17,12 +17,11 @@ import msgspec
 from nnprof.errors import BadFile, UsageError
 from nnprof.profiler.importers import sheets, sources
 from nnprof.profiler.importers.importer import UNKNOWN
-
-Shape = tuple[int, ...]
+from nnprof.profiler.importers.shapes import Shape, Shapes
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of a table, as given; None where the cell is empty or the column missing."""
+    """One row of a table; None where the cell is empty or the column missing."""
 
     line: int
     network: str
@@ -36,19 +35,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     repetitions: int | None = None
     min_s: float | None = None
     max_s: float | None = None
-    cin: int | None = None
-    h: int | None = None
-    w: int | None = None
-    cout: int | None = None
-    hout: int | None = None
-    wout: int | None = None
-    k: int | None = None
-    stride: int | None = None
-    pad: int | None = None
-    groups: int | None = None
-    input: tuple[Shape, ...] | None = None
-    weights: tuple[Shape, ...] | None = None
-    output: tuple[Shape, ...] | None = None
+    shapes: Shapes = Shapes()
     flops: int | None = None
     bytes_in: int | None = None
     bytes_out: int | None = None
@@ -232,7 +219,8 @@ def _row(cells: dict[str, str], line: int, where: str, *, comma: bool) -> Row:
     missing = [name for name in ("network", "batch", "seconds") if name not in values]
     if missing:
         raise BadFile(f"{where}: no {missing[0].replace('seconds', 'time')}.")
-    row = Row(line=line, **values)
+    sizes = {name: values.pop(name) for name in Shapes.__struct_fields__ if name in values}
+    row = Row(line=line, shapes=Shapes(**sizes), **values)
     if is_network(row) and not row.seconds:
         raise BadFile(f"{where}: a whole network cannot take no time.")
     return row

@@ -19,7 +19,7 @@ from nnprof.errors import BadFile, UsageError
 from nnprof.profiler.graph import counts, opgraph
 from nnprof.profiler.importers import columns, sources
 from nnprof.profiler.importers.cell import named_model
-from nnprof.profiler.importers.columns import Row, Shape, is_network
+from nnprof.profiler.importers.columns import Row, is_network
 from nnprof.profiler.importers.importer import (
     METHOD,
     NO_PLAN,
@@ -29,6 +29,7 @@ from nnprof.profiler.importers.importer import (
     Importer,
     Told,
 )
+from nnprof.profiler.importers.shapes import Shape, tensors
 from nnprof.types import Check, Measurement, OpPass, OpTime, Target, Workload
 
 # Words of other frameworks for ONNX's ops.
@@ -187,7 +188,7 @@ def _op(group: Sequence[Row], index: int) -> OpTime:
     row = group[0]
     op = _WORDS.get((row.op or "").lower(), row.op or UNKNOWN)
     kind = row.kind or _KIND_OF.get(op) or opgraph.kind_of(op)
-    inputs, weights, outputs = _tensors(row, kind)
+    inputs, weights, outputs = tensors(row.shapes, row.batch, kind)
     known = bool(outputs)
     shapes = (*inputs, *weights) if known else ()
     size = _SIZES.get(row.precision or "")
@@ -211,59 +212,16 @@ def _op(group: Sequence[Row], index: int) -> OpTime:
     )
 
 
-Tensors = tuple[tuple[Shape, ...], tuple[Shape, ...], tuple[Shape, ...]]
-
-
-def _tensors(row: Row, kind: str) -> Tensors:
-    """Shapes of inputs, weights and outputs: as given, or from the numbers; () where unknown."""
-    if row.output:
-        return row.input or (), row.weights or (), row.output
-    if row.cin is None:
-        return (), (), ()
-    if kind == "gemm":
-        return _product(row, row.cin)
-    taken = _image(row.batch, row.cin, row.h, row.w)
-    side = row.hout or _slid(row.h, row)
-    made = _image(row.batch, row.cout or row.cin, side, row.wout or _slid(row.w, row))
-    if kind == "conv":
-        groups = row.groups or 1
-        if row.k is None or row.cout is None or side is None:
-            return (), (), ()
-        return (taken,), ((row.cout, row.cin // groups, row.k, row.k),), (made,)
-    if kind == "pool" and side is None:
-        return (), (), ()
-    if row.h is not None and side is None:  # ops that keep the size
-        made = _image(row.batch, row.cout or row.cin, row.h, row.w)
-    return (taken,), (), (made,)
-
-
-def _product(row: Row, cin: int) -> Tensors:
-    if row.cout is None:
-        return (), (), ()
-    inner = cin * (row.h or 1) * (row.w or row.h or 1)
-    return ((row.batch, inner),), ((row.cout, inner),), ((row.batch, row.cout),)
-
-
-def _image(batch: int, channels: int, height: int | None, width: int | None) -> Shape:
-    """Maps without a width are square; without a height there is no map."""
-    return (batch, channels) if height is None else (batch, channels, height, width or height)
-
-
-def _slid(size: int | None, row: Row) -> int | None:
-    """What a window leaves of a side, where stride and padding are told and the window fits."""
-    if size is None or row.k is None or row.stride is None or row.pad is None:
-        return None
-    if size + 2 * row.pad < row.k:
-        return None
-    return (size + 2 * row.pad - row.k) // row.stride + 1
-
-
 def _flops(
     row: Row, op: str, kind: str, shapes: tuple[Shape, ...], outputs: tuple[Shape, ...]
 ) -> int | None:
-    if not outputs or (kind == "pool" and row.k is None) or (kind == "conv" and len(shapes) < 2):
+    if (
+        not outputs
+        or (kind == "pool" and row.shapes.k is None)
+        or (kind == "conv" and len(shapes) < 2)
+    ):
         return None
-    window = {"kernel_shape": (row.k, row.k)} if row.k else {}
+    window = {"kernel_shape": (row.shapes.k, row.shapes.k)} if row.shapes.k else {}
     if kind == "pool":
         return counts.flops("MaxPool", shapes, outputs, window)
     return counts.flops(op, shapes, outputs, window) if shapes else None
@@ -278,7 +236,7 @@ def _bytes(
 
 
 def _key(row: Row, op: str, shapes: tuple[Shape, ...], outputs: tuple[Shape, ...]) -> str:
-    parts = (op, shapes, outputs, row.k, row.stride, row.groups, row.precision)
+    parts = (op, shapes, outputs, row.shapes.k, row.shapes.stride, row.shapes.groups, row.precision)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 

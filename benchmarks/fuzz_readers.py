@@ -28,6 +28,7 @@ from nnprof.profiler.devices import jetson, linux, snapshot
 from nnprof.profiler.importers import runs
 from nnprof.profiler.importers.importer import Told
 from nnprof.profiler.place import boards, kept, limits, ssh, watcher
+from nnprof.profiler.place.place import Place
 from nnprof.profiler.report import rows
 from nnprof.profiler.run import accuracy
 from nnprof.profiler.work import hosts, jobs, worker
@@ -189,14 +190,14 @@ def _cache(folder: Path, files: Files) -> None:
     """What `devices --measure` kept, and the same in a Run."""
     os.environ["XDG_CACHE_HOME"] = str(folder)
     for kind, content in zip(("roofline", "telemetry"), files.values(), strict=True):
-        path = kept._file(kind, ENVIRONMENT)
+        path = kept.file(kind, Place(Target(), ENVIRONMENT))
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    watcher.load(ENVIRONMENT, Target())
+    kept.load(watcher.Effect, Place(Target(), ENVIRONMENT))
     op = OpTime(index=0, node="n", op="Conv", kind="conv", inputs=(), outputs=(), origin=(),
                 kernel="", seconds=1e-3, runs=1, method="runtime", flops=10**6, bytes_in=1000,
                 bytes_out=1000)  # fmt: skip
-    known, _ = limits.load(ENVIRONMENT, Target())
+    known, _ = kept.load(limits.Roofline, Place(Target(), ENVIRONMENT))
     if known:
         known.limit(op)
     try:
@@ -217,7 +218,7 @@ def caches() -> tuple[bytes, bytes]:
         flops_per_s=1e11, bandwidths=((1 << 15, 1e11), (1 << 28, 1e10)), launch_s=1e-6
     )
     effect = watcher.Effect(ratio=1.001, low=0.999, high=1.003, pairs=12, latency_s=1e-4)
-    state = kept.state_of(ENVIRONMENT, Target())
+    state = Place(Target(), ENVIRONMENT).state
     both = ([{"state": state, "value": value}] for value in (known, effect))
     first, second = map(msgspec.json.encode, both)
     return first, second

@@ -155,7 +155,8 @@ def _inner(value: Any) -> str:
 
 def _limits(target: Target, *, measure: bool) -> None:
     from nnprof.errors import Unavailable
-    from nnprof.profiler.place import claims, limits, watcher
+    from nnprof.profiler.place import claims, kept, limits, watcher
+    from nnprof.profiler.place.place import Place
     from nnprof.profiler.run import accuracy, machine, sweep
     from nnprof.types import LOCAL
 
@@ -168,15 +169,16 @@ def _limits(target: Target, *, measure: bool) -> None:
         return
     backend = environment["backend"]
     _line("runtime", f"{backend['name']} {backend.get('version') or ''}".rstrip())
-    found, why = limits.load(environment, target)
-    effect, _ = watcher.load(environment, target)
+    place = Place(target, environment)
+    found, why = kept.load(limits.Roofline, place)
+    effect, _ = kept.load(watcher.Effect, place)
     if measure:
         form = accuracy.form_for(target)
         with progress.shown(), claims.held(target):
             found = machine.measured_limits(target, form)
             effect = machine.measured_watching(target)
-        limits.save(found, environment, target)
-        path = watcher.save(effect, environment, target)
+        kept.save(found, place)
+        path = kept.save(effect, place)
         sys.stdout.write(f"Kept: {plain(str(path.parents[1]))}\n")
     if found:
         _print(found)

@@ -6,23 +6,25 @@ threads, power mode, governor, clocks. An entry is used in its own state only.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import msgspec
 
 from nnprof.files import write_atomically
-from nnprof.types import Target
+from nnprof.profiler.place.place import Place
 
-Kind = TypeVar("Kind")
 _MOST = 50  # entries of a machine; older ones go
-_MACHINE = ("name", "model", "extensions", "processors", "caches", "core")
-_STATE = (
-    *("governor", "driver", "power_mode", "clocks_locked", "power_limit_w", "persistence"),
-    *("min_clock_hz", "max_clock_hz", "allowed_clock_hz", "turbo"),
-)
+
+
+class Keepable(Protocol):
+    """A struct whose class says which folder of the cache it is kept in."""
+
+    folder: ClassVar[str]
+
+
+Kind = TypeVar("Kind", bound=Keepable)
 
 
 class _Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,23 +32,9 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True):
     value: msgspec.Raw
 
 
-def state_of(environment: Mapping[str, Any], target: Target) -> dict[str, Any]:
-    """All that a limit depends on beside the machine, by the names that people know; as in JSON."""
-    device, backend = environment.get("device") or {}, environment.get("backend") or {}
-    state = {
-        "runtime": f"{backend.get('name')} {backend.get('version')}",
-        "options": target.options,
-        "threads": target.threads,
-        "variables": environment.get("variables") or {},
-        **{name.replace("_", " "): device.get(name) for name in _STATE},
-    }
-    decoded: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(state))
-    return decoded
-
-
-def save(kind: str, value: Any, environment: Mapping[str, Any], target: Target) -> Path:
-    """Keep a value for this machine in its state, beside those of other states."""
-    path, state = _file(kind, environment), state_of(environment, target)
+def save(value: Keepable, place: Place) -> Path:
+    """Keep a value for the place's machine in its state, beside values of other states."""
+    path, state = file(value.folder, place), place.state
     others = [entry for entry in _entries(path) if entry.state != state]
     now = _Entry(state=state, value=msgspec.Raw(msgspec.json.encode(value)))
     text = msgspec.json.encode([*others[1 - _MOST :], now])
@@ -54,14 +42,12 @@ def save(kind: str, value: Any, environment: Mapping[str, Any], target: Target) 
     return path
 
 
-def load(
-    kind: str, of: type[Kind], environment: Mapping[str, Any], target: Target
-) -> tuple[Kind | None, str]:
-    """What was kept for this machine in its state, None where nothing was.
+def load(of: type[Kind], place: Place) -> tuple[Kind | None, str]:
+    """The value of that class kept for the place's machine in its state; None where there is none.
 
     With it a sentence where something was kept for other states only; else "".
     """
-    state, entries = state_of(environment, target), _entries(_file(kind, environment))
+    state, entries = place.state, _entries(file(of.folder, place))
     for entry in entries:
         if entry.state == state:
             try:
@@ -98,11 +84,8 @@ def _entries(path: Path) -> list[_Entry]:
         return []
 
 
-def _file(kind: str, environment: Mapping[str, Any]) -> Path:
-    """Where what was measured of a machine is kept."""
+def file(folder: str, place: Place) -> Path:
+    """Where values of a folder are kept for the place's machine."""
     import platformdirs
 
-    device = environment.get("device") or {}
-    identity = (environment.get("host"), *(device.get(name) for name in _MACHINE))
-    digest = hashlib.sha256(msgspec.json.encode(identity)).hexdigest()[:16]
-    return Path(platformdirs.user_cache_dir("nnprof")) / kind / f"{digest}.json"
+    return Path(platformdirs.user_cache_dir("nnprof")) / folder / f"{place.machine}.json"

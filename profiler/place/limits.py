@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
 from nnprof.errors import BadFile
 from nnprof.profiler.graph import counts
-from nnprof.profiler.place import kept
-from nnprof.types import OpTime, Target
+from nnprof.types import OpTime
 
 
 class Roofline(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +28,8 @@ class Roofline(msgspec.Struct, frozen=True, kw_only=True):
         bandwidths: (bytes moved, bytes per second), by size.
         launch_s: what a node costs that has nothing to do.
     """
+
+    folder: ClassVar[str] = "roofline"  # of the cache, for `kept`
 
     flops_per_s: float
     bandwidths: tuple[tuple[int, float], ...]
@@ -102,16 +102,6 @@ def bandwidths(
         for moved, seconds in sorted(streams_s.items())
         if seconds - call_s > least_s
     )
-
-
-def save(limits: Roofline, environment: Mapping[str, Any], target: Target) -> Path:
-    """Keep the limits for this machine in its state."""
-    return kept.save("roofline", limits, environment, target)
-
-
-def load(environment: Mapping[str, Any], target: Target) -> tuple[Roofline | None, str]:
-    """The limits that were kept for this machine in its state, and why there are none (`kept`)."""
-    return kept.load("roofline", Roofline, environment, target)
 
 
 def stated(environment: Mapping[str, Any]) -> Roofline | None:

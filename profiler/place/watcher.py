@@ -7,16 +7,13 @@ Measured once per machine and state, and kept as its limits are
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from statistics import fmean, median, stdev
-from typing import Any
+from typing import ClassVar
 
 import msgspec
 
 from nnprof.profiler import stats
-from nnprof.profiler.place import kept
-from nnprof.types import Target
 
 INTERVAL_S = 0.5  # between readings of the device
 
@@ -28,6 +25,8 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True):
         latency_s: of the network it was measured with, without telemetry.
         interval_s: between readings.
     """
+
+    folder: ClassVar[str] = "telemetry"  # of the cache, for `kept`
 
     ratio: float
     low: float
@@ -53,13 +52,3 @@ def of(pairs: Sequence[tuple[float, float]]) -> Effect:
         pairs=len(logs),
         latency_s=median(alone for _, alone in pairs),
     )
-
-
-def save(effect: Effect, environment: Mapping[str, Any], target: Target) -> Path:
-    """Keep it for this machine in its state."""
-    return kept.save("telemetry", effect, environment, target)
-
-
-def load(environment: Mapping[str, Any], target: Target) -> tuple[Effect | None, str]:
-    """What was kept for this machine in its state, and why there is nothing (`kept`)."""
-    return kept.load("telemetry", Effect, environment, target)

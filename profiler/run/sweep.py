@@ -26,7 +26,10 @@ from nnprof.exporters.probes import chain_model, identity_model
 from nnprof.files import AnyPath
 from nnprof.networks.families import parse_network
 from nnprof.profiler import checks, results, stats
-from nnprof.profiler.place import claims, limits, watcher
+from nnprof.profiler.place import claims, kept
+from nnprof.profiler.place.limits import Roofline
+from nnprof.profiler.place.place import Place
+from nnprof.profiler.place.watcher import Effect
 from nnprof.profiler.run import budget
 from nnprof.profiler.timing import passes, reconcile
 from nnprof.profiler.work import hosts
@@ -80,9 +83,9 @@ def _unique(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     for cell in cells:
         first.setdefault(cell.key, cell)
     pairs = ((cell.workload.model, first[cell.key].workload.model) for cell in cells)
-    for model, kept in dict.fromkeys((m.path or m.name, k.path or k.name) for m, k in pairs):
-        if model != kept:
-            _LOG.warning("%s is the same model as %s, and is measured once, as that.", model, kept)
+    for model, same in dict.fromkeys((m.path or m.name, k.path or k.name) for m, k in pairs):
+        if model != same:
+            _LOG.warning("%s is the same model as %s, and is measured once, as that.", model, same)
     return tuple(first.values())
 
 
@@ -166,8 +169,9 @@ def _probe(cells: Sequence[Cell]) -> dict[str, Any]:
         environment = probe(target)
     else:
         environment = answer.environment
-    known, no_limits = limits.load(environment, target)
-    watching, no_watching = watcher.load(environment, target)
+    place = Place(target, environment)
+    known, no_limits = kept.load(Roofline, place)
+    watching, no_watching = kept.load(Effect, place)
     unused = {"roofline": no_limits, "telemetry_effect": no_watching}
     return {
         **environment,
@@ -557,7 +561,7 @@ def _judged(measurement: Measurement, device: Mapping[str, Any]) -> Measurement:
     best = runtime[0] if runtime else None
     if not alone:
         clean_s = stats.latency_s(measurement)
-        cache_bytes = passes.core_cache_bytes(device, measurement.target.threads)
+        cache_bytes = Place(measurement.target, {"device": device}).core_cache_bytes
         best = reconcile.combine(measurement.op_passes, clean_s, cache_bytes)
     measurement = replace(measurement, ops=best, stopped=_verdict(measurement))
     return replace(measurement, checks=checks.find(measurement) if measurement.finished else ())

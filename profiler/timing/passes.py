@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from nnprof.errors import BadFile, Unavailable
@@ -18,35 +18,31 @@ from nnprof.profiler.timing.lost import attempt
 from nnprof.profiler.timing.reconcile import CALL
 from nnprof.types import Lost, OpPass, OpTime, Plan
 
-# Times the budget that differences may take. Slower networks do without them: their ops are long
-# enough for the runtime's own profiler to be right.
+# The differential pass may take up to 20 × plan.op_s. Slower networks do without it: their ops are
+# long enough for the runtime's own profiler to be right.
 _OVER_BUDGET = 20
 # An op with less than this share of weights among its bytes does not notice that they are cold.
 _WEIGHTS_MATTER = 0.1
 _MOST_COPIES = 64
 _MOST_ROTATED_BYTES = 64 << 20  # colder than after this much is no slower, and takes long to build
-_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
-def core_cache_bytes(facts: Mapping[str, Any], threads: int) -> int:
-    """Of the largest caches that belong to one core each, together, from a device's facts.
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """What the ops of a network run in.
 
-    ("L2": "2048K".) Where it does not tell, that of a small processor. Threads divide the weights
-    among them, so each needs room for its share only.
+    Attributes:
+        call_s: seconds of a call with no node to run.
+        latency_s: seconds of the whole network, from the clean pass.
+        cache_bytes: of the cores' own caches (`Place.core_cache_bytes`).
     """
-    text = (facts.get("caches") or {}).get("L2", "")
-    if text[:-1].isdecimal() and text[-1] in _UNITS:
-        return int(text[:-1]) * _UNITS[text[-1]] * threads
-    return (1 << 20) * threads
+
+    call_s: float
+    latency_s: float
+    cache_bytes: int
 
 
 def all_passes(
-    session: Session,
-    plan: Plan,
-    known: Mapping[str, float],
-    call_s: float,
-    latency_s: float,
-    cache_bytes: int,
+    session: Session, plan: Plan, known: Mapping[str, float], setting: Setting
 ) -> Iterator[OpPass | Lost]:
     """The passes of this process, each as soon as it is done; where one fails, why.
 
@@ -54,9 +50,7 @@ def all_passes(
         session: open, its clean pass done.
         plan: which methods, and the budget of each.
         known: seconds of ops that were timed alone often enough, by `share_key`.
-        call_s: what a call costs with no node to run.
-        latency_s: of the whole network, from that pass.
-        cache_bytes: of the core's own caches (`core_cache_bytes`).
+        setting: what the ops run in.
     """
     yield attempt("runtime", lambda: session.op_times(plan.op_s))
     if plan.op_method == "runtime":
@@ -66,28 +60,38 @@ def all_passes(
     nodes = attempt("isolated", session.graph, fine=(BadFile, Unavailable))
     if isinstance(nodes, Lost):
         yield nodes
-    if isinstance(nodes, Lost) or not nodes:
-        return
+    elif nodes:
+        yield from _cut(session, plan, nodes, known, setting)
+
+
+def _cut(
+    session: Session,
+    plan: Plan,
+    nodes: Sequence[OpNode],
+    known: Mapping[str, float],
+    setting: Setting,
+) -> Iterator[OpPass | Lost]:
+    """The passes over parts of the network; none but the call's where the runtime offers no parts.
+
+    Such a runtime says why among the session's facts.
+    """
+    call_s = setting.call_s
     yield OpPass(method="floor", latency_s=call_s, ops=(_call(len(nodes), call_s),))
-    # A runtime that offers no parts says why among the session's facts.
     isolated = attempt(
-        "isolated",
-        partial(_isolated, session, plan, known, call_s, cache_bytes),
-        fine=(Unavailable,),
+        "isolated", partial(_isolated, session, plan, known, setting), fine=(Unavailable,)
     )
     if isolated is None:
         return
     yield isolated
     # Beginnings take half the network's time on average, and each runs twice a round.
-    small = len(nodes) * latency_s * sample.LEAST_ROUNDS <= _OVER_BUDGET * plan.op_s
-    if small and any(node.op not in counts.VIEWS for node in nodes):
-        differential = attempt(
-            "differential",
-            partial(_differential, session, plan, nodes, call_s),
-            fine=(Unavailable,),
-        )
-        if differential is not None:
-            yield differential
+    needed_s = len(nodes) * setting.latency_s * sample.LEAST_ROUNDS
+    if needed_s > _OVER_BUDGET * plan.op_s or all(node.op in counts.VIEWS for node in nodes):
+        return
+    differential = attempt(
+        "differential", partial(_differential, session, plan, nodes, call_s), fine=(Unavailable,)
+    )
+    if differential is not None:
+        yield differential
 
 
 def _call(index: int, call_s: float) -> OpTime:
@@ -121,9 +125,7 @@ def _bytes(node: OpNode) -> int:
     return (node.bytes_in or 0) + (node.bytes_out or 0) + (node.bytes_weights or 0)
 
 
-def _isolated(
-    session: Session, plan: Plan, known: Mapping[str, float], call_s: float, cache_bytes: int
-) -> OpPass:
+def _isolated(session: Session, plan: Plan, known: Mapping[str, float], setting: Setting) -> OpPass:
     """Each distinct op alone, less the call; of one that is known, what is known (0 runs).
 
     Ops that only give a tensor another shape are left out: alone they would have to copy it.
@@ -132,7 +134,7 @@ def _isolated(
     asked = [
         replace(
             ports.timed(node, index, 0.0, "isolated", runs=0),
-            rotated_bytes=rotated_bytes(node, nodes, cache_bytes),
+            rotated_bytes=rotated_bytes(node, nodes, setting.cache_bytes),
         )
         for index, node in enumerate(nodes)
         if node.op not in counts.VIEWS
@@ -146,7 +148,7 @@ def _isolated(
     for key, part in session.alone(copies):
         timed = sample.alone(part, plan.op_s / len(nodes))
         part.close()
-        seconds[key] = max(0.0, (timed.each_s[0] - call_s) / copies[key])
+        seconds[key] = max(0.0, (timed.each_s[0] - setting.call_s) / copies[key])
         spent_s += timed.spent_s
     ops = tuple(
         replace(op, seconds=seconds[op.key], runs=1)
@@ -154,7 +156,7 @@ def _isolated(
         else replace(op, seconds=known[share_key(op)])
         for op in asked
     )
-    latency_s = call_s + sum(op.seconds for op in ops)
+    latency_s = setting.call_s + sum(op.seconds for op in ops)
     return OpPass(method="isolated", latency_s=latency_s, ops=ops, timed_s=spent_s)
 
 

@@ -71,7 +71,7 @@ def combine(
         passes: of all methods and processes of one cell. All have the same ops in the same order;
             an isolated pass may lack some, and a method that failed all of its own.
         clean_s: the clean latency of the network.
-        cache_bytes: of the core's own caches (`ops.core_cache_bytes`).
+        cache_bytes: of the core's own caches (`Place.core_cache_bytes`).
     """
     if all(one.method == "floor" for one in passes):  # what a call costs is no op
         return None

@@ -29,6 +29,7 @@ from nnprof.exporters.axes import back
 from nnprof.profiler import inputs, stats
 from nnprof.profiler.devices import linux
 from nnprof.profiler.place import claims, environment, shells
+from nnprof.profiler.place.place import Place
 from nnprof.profiler.ports import Backend, Device, Session
 from nnprof.profiler.timing import energy, passes, sample, telemetry
 from nnprof.profiler.timing.lost import attempt
@@ -302,8 +303,12 @@ class _Measuring(NamedTuple):
         if isinstance(facts, Lost):
             yield facts
             return
-        cache_bytes = passes.core_cache_bytes(facts, job.target.threads)
-        yield from passes.all_passes(session, job.plan, job.known, call_s, latency_s, cache_bytes)
+        setting = passes.Setting(
+            call_s=call_s,
+            latency_s=latency_s,
+            cache_bytes=Place(job.target, {"device": facts}).core_cache_bytes,
+        )
+        yield from passes.all_passes(session, job.plan, job.known, setting)
 
 
 def _asked(job: Measure) -> tuple[str, ...]:

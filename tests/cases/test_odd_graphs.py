@@ -68,7 +68,11 @@ def methods(path: Path, backend: Backend = ONNXRUNTIME) -> dict[str, int]:
     """How many ops each method times."""
     name = "onnxruntime" if backend is ONNXRUNTIME else "openvino"
     session = backend.open(Workload(model=load_model(path), batch=2), Target(backend=name))
-    found = tuple(passes.all_passes(session, QUICK, {}, 0.0, 1e-5, 1 << 20))
+    found = tuple(
+        passes.all_passes(
+            session, QUICK, {}, passes.Setting(call_s=0.0, latency_s=1e-5, cache_bytes=1 << 20)
+        )
+    )
     session.close()
     assert not [one for one in found if isinstance(one, Lost)]
     return {

@@ -242,7 +242,9 @@ def test_no_parts_but_a_reason(
     session = opened(Workload(model=model, batch=3))
     with pytest.raises(Unavailable, match="another engine"):
         session.alone({})
-    found = passes.all_passes(session, short, {}, 1e-6, 1e-4, 1 << 20)
+    found = passes.all_passes(
+        session, short, {}, passes.Setting(call_s=1e-6, latency_s=1e-4, cache_bytes=1 << 20)
+    )
     assert [one.method for one in found] == ["runtime", "floor"]
     assert "another engine" in session.facts["parts"]
 

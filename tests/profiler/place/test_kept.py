@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
-from nnprof.profiler.place import kept, limits
+from nnprof.profiler.place import kept
 from nnprof.profiler.place.limits import Roofline
+from nnprof.profiler.place.place import Place
 from nnprof.profiler.report import rows
 from nnprof.profiler.run import sweep
 from nnprof.types import Cell, Plan, Target
@@ -35,6 +37,13 @@ def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
+class Many(msgspec.Struct, frozen=True):
+    """Something that is kept."""
+
+    folder: ClassVar[str] = "many"
+    number: int
+
+
 def changed(part: str, name: str, value: Any) -> dict[str, Any]:
     """The environment with one fact changed."""
     environment = deepcopy(HERE)
@@ -44,10 +53,10 @@ def changed(part: str, name: str, value: Any) -> dict[str, Any]:
 
 def test_a_value_is_found_in_its_own_state() -> None:
     """What was kept comes back whole, and the newest of a state replaces the one before."""
-    assert limits.load(HERE, TARGET) == (None, "")
-    limits.save(replace(LIMITS, launch_s=3e-7), HERE, TARGET)
-    path = limits.save(LIMITS, HERE, TARGET)
-    assert limits.load(HERE, TARGET) == (LIMITS, "")
+    assert kept.load(Roofline, Place(TARGET, HERE)) == (None, "")
+    kept.save(replace(LIMITS, launch_s=3e-7), Place(TARGET, HERE))
+    path = kept.save(LIMITS, Place(TARGET, HERE))
+    assert kept.load(Roofline, Place(TARGET, HERE)) == (LIMITS, "")
     assert path.read_text().count("launch_s") == 1
 
 
@@ -77,13 +86,13 @@ def test_a_value_of_another_state_is_not_used_and_says_so(
     environment: dict[str, Any], target: Target, words: str
 ) -> None:
     """Whatever changes speed without changing the machine is named, and nothing else."""
-    limits.save(LIMITS, HERE, TARGET)
-    found, why = limits.load(environment, target)
+    kept.save(LIMITS, Place(TARGET, HERE))
+    found, why = kept.load(Roofline, Place(target, environment))
     assert found is None
     assert why == f"those kept were measured in another state ({words})"
-    limits.save(replace(LIMITS, launch_s=2e-7), environment, target)
-    assert limits.load(environment, target)[0] == replace(LIMITS, launch_s=2e-7)
-    assert limits.load(HERE, TARGET)[0] == LIMITS
+    kept.save(replace(LIMITS, launch_s=2e-7), Place(target, environment))
+    assert kept.load(Roofline, Place(target, environment))[0] == replace(LIMITS, launch_s=2e-7)
+    assert kept.load(Roofline, Place(TARGET, HERE))[0] == LIMITS
 
 
 @pytest.mark.parametrize(
@@ -97,33 +106,33 @@ def test_a_value_of_another_state_is_not_used_and_says_so(
 )
 def test_another_machine_has_nothing_kept(environment: dict[str, Any]) -> None:
     """What was measured elsewhere is neither used nor spoken of."""
-    limits.save(LIMITS, HERE, TARGET)
-    assert limits.load(environment, TARGET) == (None, "")
+    kept.save(LIMITS, Place(TARGET, HERE))
+    assert kept.load(Roofline, Place(TARGET, environment)) == (None, "")
 
 
 @pytest.mark.parametrize("text", ["", "[", "{}", '[{"state": 3}]', "\xff", "[" * 5000])
 def test_a_file_that_cannot_be_read_holds_nothing(text: str) -> None:
     """A damaged cache is no error, and is written anew."""
-    path = limits.save(LIMITS, HERE, TARGET)
+    path = kept.save(LIMITS, Place(TARGET, HERE))
     path.write_text(text, encoding="latin-1")
-    assert limits.load(HERE, TARGET) == (None, "")
-    limits.save(LIMITS, HERE, TARGET)
-    assert limits.load(HERE, TARGET) == (LIMITS, "")
+    assert kept.load(Roofline, Place(TARGET, HERE)) == (None, "")
+    kept.save(LIMITS, Place(TARGET, HERE))
+    assert kept.load(Roofline, Place(TARGET, HERE)) == (LIMITS, "")
 
 
 def test_limits_of_no_machine_in_the_cache_are_none() -> None:
     """A bandwidth below 0 that an earlier nnprof kept is not used."""
-    path = limits.save(LIMITS, HERE, TARGET)
+    path = kept.save(LIMITS, Place(TARGET, HERE))
     path.write_text(path.read_text().replace("1000000000", "-1"))
-    assert limits.load(HERE, TARGET) == (None, "")
+    assert kept.load(Roofline, Place(TARGET, HERE)) == (None, "")
 
 
 def test_old_states_go() -> None:
     """A machine that is always in another state does not fill the disk."""
     for threads in range(1, 60):
-        path = kept.save("many", threads, HERE, replace(TARGET, threads=threads))
+        path = kept.save(Many(threads), Place(replace(TARGET, threads=threads), HERE))
     assert path.read_text().count('"threads"') == 50
-    assert kept.load("many", int, HERE, replace(TARGET, threads=59)) == (59, "")
+    assert kept.load(Many, Place(replace(TARGET, threads=59), HERE)) == (Many(59), "")
 
 
 def test_a_run_says_that_its_limits_are_of_another_state(
@@ -132,14 +141,14 @@ def test_a_run_says_that_its_limits_are_of_another_state(
     """Limits measured with two threads are not those of one: the Run has none, and the reason."""
     (cell, *_) = cells
     two = replace(cell.target, threads=2)
-    limits.save(LIMITS, sweep.probe(cell.target), two)
+    kept.save(LIMITS, Place(two, sweep.probe(cell.target)))
     run, _ = sweep.start("states", (), (cell,), short, tmp_path)
     assert rows.roof(run) is None
     assert rows.limit_lines(run) == [
         "No limits: those kept were measured in another state (threads 2, here 1). "
         "Measure: nnprof devices --measure."
     ]
-    limits.save(LIMITS, sweep.probe(cell.target), cell.target)
+    kept.save(LIMITS, Place(cell.target, sweep.probe(cell.target)))
     run, _ = sweep.start("states", (), (cell,), short, tmp_path)
     assert rows.roof(run) == LIMITS
     assert not rows.limit_lines(run)

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from nnprof.profiler.place import limits
+from nnprof.profiler.place import kept, limits
 from nnprof.profiler.place.limits import Roofline
+from nnprof.profiler.place.place import Place
 from nnprof.profiler.report import rows
 from nnprof.types import Cell, OpTime, Plan, Run, Study, Target
 
@@ -125,7 +126,7 @@ def test_a_view_is_bound_by_its_launch() -> None:
 
 def test_a_run_states_its_own_limits(cells: tuple[Cell, ...]) -> None:
     """What stands in a Run counts, wherever it is read, and nothing that this machine has kept."""
-    limits.save(LIMITS, ENVIRONMENT, Target())
+    kept.save(LIMITS, Place(Target(), ENVIRONMENT))
     stated = replace(LIMITS, launch_s=2e-7, peaks={"int8": 5.0})
     told = {**ENVIRONMENT, "roofline": msgspec.to_builtins(stated)}
     assert limits.stated(told) == stated

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from nnprof.profiler.place import watcher
+from nnprof.profiler.place import kept, watcher
+from nnprof.profiler.place.place import Place
 from nnprof.profiler.run import sweep
 from nnprof.types import Target
 
@@ -24,9 +25,9 @@ def test_kept_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = Target(backend="fake"), Target(backend="fake", threads=2)
     environment = sweep.probe(one)
     effect = replace(watcher.of([(1.0, 1.0), (1.0, 1.0)]), ratio=1.25)
-    assert watcher.load(environment, two) == (None, "")
-    watcher.save(effect, environment, two)
-    assert watcher.load(environment, two) == (effect, "")
-    found, why = watcher.load(environment, one)
+    assert kept.load(watcher.Effect, Place(two, environment)) == (None, "")
+    kept.save(effect, Place(two, environment))
+    assert kept.load(watcher.Effect, Place(two, environment)) == (effect, "")
+    found, why = kept.load(watcher.Effect, Place(one, environment))
     assert found is None
     assert why == "those kept were measured in another state (threads 2, here 1)"

@@ -48,7 +48,14 @@ def test_a_method_that_fails_leaves_the_others(model: Model, fault: str, method:
     """Each method of timing ops is tried, whatever became of the others, and they are combined."""
     options = {"fault": fault, "fault_pass": method}
     session = BACKEND.open(Workload(model=model, batch=1), Target(backend="fake", options=options))
-    found = list(passes.all_passes(session, Plan(op_s=0.01), {}, 1e-6, 4e-6, 1 << 20))
+    found = list(
+        passes.all_passes(
+            session,
+            Plan(op_s=0.01),
+            {},
+            passes.Setting(call_s=1e-6, latency_s=4e-6, cache_bytes=1 << 20),
+        )
+    )
     failed = [one.what for one in found if isinstance(one, Lost)]
     found = [one for one in found if isinstance(one, OpPass)]
     worked = {one.method for one in found}
@@ -62,7 +69,12 @@ def test_a_method_that_fails_leaves_the_others(model: Model, fault: str, method:
 def test_a_call_alone_is_no_estimate_of_ops(model: Model) -> None:
     """Where every method failed there are no ops, not one op that is the call."""
     session = BACKEND.open(Workload(model=model, batch=1), Target(backend="fake"))
-    found = passes.all_passes(session, Plan(op_s=0.01), {}, 1e-6, 4e-6, 1 << 20)
+    found = passes.all_passes(
+        session,
+        Plan(op_s=0.01),
+        {},
+        passes.Setting(call_s=1e-6, latency_s=4e-6, cache_bytes=1 << 20),
+    )
     floor = [one for one in found if isinstance(one, OpPass) and one.method == "floor"]
     assert reconcile.combine(floor, 4e-6) is None
 

@@ -44,12 +44,8 @@ def test_weights_that_matter_little_are_reused() -> None:
     assert passes.rotated_bytes(nodes[0], nodes, CACHE_BYTES) == 0
 
 
-def test_caches_are_read_from_the_facts() -> None:
-    """Sizes as Linux writes them; a machine that does not tell counts as a small one."""
-    facts = {"caches": {"L1d": "48K", "L2": "2048K", "L3": "260M"}}
-    assert passes.core_cache_bytes(facts, 1) == 2 << 20
-    assert passes.core_cache_bytes(facts, 2) == 4 << 20
-    assert passes.core_cache_bytes({}, 1) == 1 << 20
+def _setting(cache_bytes: int) -> passes.Setting:
+    return passes.Setting(call_s=0.0, latency_s=1e-3, cache_bytes=cache_bytes)
 
 
 def test_state_is_recorded_and_shared_by_it() -> None:
@@ -57,18 +53,18 @@ def test_state_is_recorded_and_shared_by_it() -> None:
     model = export(parse_network("1x28x28 conv4k5 pool2 fc64 fc10"))
     session = BACKEND.open(Workload(model=model, batch=1), Target())
     plan, small = Plan(op_s=0.01), 80_000
-    first = passes._isolated(session, plan, {}, 0.0, small)
+    first = passes._isolated(session, plan, {}, _setting(small))
     rotated = {op.op: op.rotated_bytes for op in first.ops}
     assert rotated["MaxPool"] == 0
     assert (rotated["FusedGemm"] or 0) >= small
     assert "Reshape" not in rotated
     known = {passes.share_key(op): 1.5 for op in first.ops if op.op == "FusedGemm"}
-    second = passes._isolated(session, plan, known, 0.0, small)
+    second = passes._isolated(session, plan, known, _setting(small))
     assert [(op.runs, op.seconds == 1.5) for op in second.ops] == [
         (0, True) if op.op == "FusedGemm" else (1, False) for op in first.ops
     ]
     # Where the network fits into the cache the same op is another measurement.
-    assert all(op.runs for op in passes._isolated(session, plan, known, 0.0, 1 << 30).ops)
+    assert all(op.runs for op in passes._isolated(session, plan, known, _setting(1 << 30)).ops)
 
 
 def test_no_beginning_ends_with_a_view() -> None:
@@ -95,7 +91,12 @@ def test_a_network_of_views_alone_has_no_differences(tmp_path: Path) -> None:
     onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), path)
     model = load_model(path)
     session = BACKEND.open(Workload(model=model, batch=1), Target())
-    found = passes.all_passes(session, Plan(op_s=0.01), {}, 1e-6, 2e-6, 1 << 20)
+    found = passes.all_passes(
+        session,
+        Plan(op_s=0.01),
+        {},
+        passes.Setting(call_s=1e-6, latency_s=2e-6, cache_bytes=1 << 20),
+    )
     assert "runtime" in [one.method for one in found]
     assert "differential" not in [one.method for one in found]
 
@@ -104,7 +105,12 @@ def test_what_a_call_costs_is_no_part_of_an_op(model: Model) -> None:
     """An op alone, and the first of the beginnings, are timed within a call, which is taken off."""
     session = FAKE.open(Workload(model=model, batch=1), Target(backend="fake"))
     call_s = session.clean_s(0.0)
-    found = passes.all_passes(session, Plan(op_s=0.01), {}, call_s, 4e-6, 1 << 20)
+    found = passes.all_passes(
+        session,
+        Plan(op_s=0.01),
+        {},
+        passes.Setting(call_s=call_s, latency_s=4e-6, cache_bytes=1 << 20),
+    )
     found = {one.method: one for one in found if isinstance(one, OpPass)}
     weights = {"Gemm": 24, "Relu": 0, "Softmax": 0}
     for method in ("isolated", "differential"):

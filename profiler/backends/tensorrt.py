@@ -9,32 +9,32 @@ Options (`--option NAME=VALUE`):
 `transfers`     `inside` or `outside` (outside): copies to and from the device
 ==============  ==================================================================
 
-A latency is what CUDA events say from just before an inference is enqueued on an idle stream to its
-end; the next is enqueued when that has been waited for. Times of ops come from TensorRT's profiler,
-in a context and a pass of their own, because it waits after every layer.
+A latency is the time between two CUDA events: just before an inference is enqueued on an idle
+stream, and at its end. The next inference is enqueued only then. Times of ops come from TensorRT's
+profiler, in a context and a pass of their own, because the profiler waits after every layer.
 
-CUDA is reached through NVIDIA's own `cuda-bindings`.
+CUDA is called in `cuda_calls`; options are checked in `tensorrt_options`.
 """
 
 from __future__ import annotations
 
-import ctypes
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean, median
 from time import sleep
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from nnprof.errors import CellError, OutOfMemory, Unavailable, UsageError
+from nnprof.errors import CellError, OutOfMemory, Unavailable
 from nnprof.exporters import tensorrt as engines
 from nnprof.exporters.int8 import Form, signed
 from nnprof.exporters.probes import FLOOR
 from nnprof.exporters.tensorrt import Recipe
 from nnprof.profiler import inputs
+from nnprof.profiler.backends.cuda_calls import Buffer, Gpu, gpu_here, ok, pinned, runtime
+from nnprof.profiler.backends.tensorrt_options import NO_PARTS, Choices, batches_of, on_gpu
 from nnprof.profiler.graph import opgraph
 from nnprof.profiler.importers import trtexec_layers
 from nnprof.profiler.importers.trtexec_json import LayerTime, Profile
@@ -44,113 +44,7 @@ from nnprof.types import OpPass, OpTime, Target, Workload
 if TYPE_CHECKING:
     import tensorrt as trt
 
-NO_PARTS = "TensorRT builds an engine of the network as a whole; a part would be another engine."
 _MOST_RUNS = 100
-
-
-class Choices:
-    """A target's options, checked.
-
-    Raises:
-        UsageError: an option or its value is unknown.
-    """
-
-    def __init__(self, options: Mapping[str, str], more: Sequence[str] = ()) -> None:
-        known = ("engines", "cuda_graph", "transfers", *more)
-        unknown = sorted(set(options) - set(known))
-        if unknown:
-            raise UsageError(
-                f"TensorRT has no option '{unknown[0]}' here.", f"It has: {', '.join(known)}."
-            )
-        engines_wanted = options.get("engines", "1")
-        if not engines_wanted.isdecimal() or int(engines_wanted) < 1:
-            raise UsageError(
-                f"Option engines={engines_wanted} is not a number of at least 1.",
-                "Write it like this: --option engines=3",
-            )
-        self.engines = int(engines_wanted)
-        self.cuda_graph = _one_of(options, "cuda_graph", "off", "on") == "on"
-        self.transfers = _one_of(options, "transfers", "outside", "inside") == "inside"
-
-
-def _one_of(options: Mapping[str, str], name: str, usual: str, other: str) -> str:
-    value = options.get(name, usual)
-    if value not in (usual, other):
-        raise UsageError(
-            f"Option {name}={value} is neither {usual} nor {other}.",
-            f"Write it like this: --option {name}={other}",
-        )
-    return value
-
-
-# --- CUDA -----------------------------------------------------------------------------------------
-
-
-def _cuda() -> Any:
-    """CUDA's runtime.
-
-    Raises:
-        Unavailable: its bindings are not installed.
-    """
-    try:
-        from cuda.bindings import runtime
-    except ImportError as error:
-        raise Unavailable(
-            "cuda-bindings is not installed.", "Try: pip install 'nnprof-embedded[tensorrt]'"
-        ) from error
-    return runtime
-
-
-def _ok(answer: tuple[Any, ...]) -> Any:
-    """What a call of CUDA gave, its error code taken off.
-
-    Raises:
-        OutOfMemory, Unavailable, CellError: the code was not success.
-    """
-    error, *values = answer
-    name = error.name
-    if name == "cudaErrorMemoryAllocation":
-        raise OutOfMemory("The GPU has no memory left.", "Ask for a smaller batch.")
-    if name in ("cudaErrorNoDevice", "cudaErrorInsufficientDriver", "cudaErrorInitializationError"):
-        raise Unavailable(
-            f"CUDA finds no GPU ({name}).",
-            "Is NVIDIA's driver loaded, new enough, and may you use it?",
-        )
-    if name != "cudaSuccess":
-        raise CellError(f"CUDA failed with {name}.", "Try the same cell alone; look at: sudo dmesg")
-    return values[0] if values else None
-
-
-class Gpu(NamedTuple):
-    """Name and compute capability, such as "Orin" and "8.7"."""
-
-    name: str
-    compute: str
-
-
-def _gpu() -> Gpu:
-    cuda = _cuda()
-    _ok(cuda.cudaGetDeviceCount())
-    properties = _ok(cuda.cudaGetDeviceProperties(0))
-    return Gpu(properties.name.decode(), f"{properties.major}.{properties.minor}")
-
-
-class _Buffer(NamedTuple):
-    """A tensor of the engine: on the device, and pinned on the host for the copies."""
-
-    device: int
-    host: NDArray[Any]
-    is_input: bool
-
-
-def _pinned(shape: Sequence[int], dtype: Any) -> NDArray[Any]:
-    size = max(1, int(np.prod(shape)) * np.dtype(dtype).itemsize)
-    address = _ok(_cuda().cudaMallocHost(size))
-    raw = (ctypes.c_byte * size).from_address(int(address))
-    return np.frombuffer(raw, dtype, count=int(np.prod(shape))).reshape(shape)
-
-
-# --- the session ----------------------------------------------------------------------------------
 
 
 class TensorrtSession:
@@ -159,41 +53,27 @@ class TensorrtSession:
     clock = "cuda_event"
 
     def __init__(self, workload: Workload, target: Target) -> None:
-        trt = engines.library()
-        cuda = _cuda()
-        gpu, choices = _gpu(), Choices(target.options, more=("batches",))
+        cuda = runtime()
+        gpu, choices = gpu_here(), Choices(target.options, more=("batches",))
         self._workload, self._choices = workload, choices
-        batches = _batches(target.options.get("batches"), workload.batch)
-        recipe = Recipe(
-            model=workload.model.sha256,
-            batches=batches,
-            shapes=inputs.profiles(workload, batches),
-            precision=workload.precision,
-            version=trt.__version__,
-            device=gpu.name,
-            compute=gpu.compute,
-        )
+        recipe = _recipe(workload, target, gpu)
         count = 1 if workload.model.name == FLOOR else choices.engines
         taken = engines.take(workload.model, recipe, count, engines.default_folder())
         self._profile_index = recipe.batches.index(workload.batch)
-        self._stream = _ok(cuda.cudaStreamCreate())
+        self._stream = ok(cuda.cudaStreamCreate())
         # Events without blocking: waiting for them spins, as the pinned flags of trtexec ask for.
-        self._start, self._stop = (_ok(cuda.cudaEventCreate()) for _ in range(2))
+        self._start, self._stop = (ok(cuda.cudaEventCreate()) for _ in range(2))
         self._log = engines.logger()
         self._engine = self._deserialise(taken.plan)
         self._tiles = inputs.make(workload)
-        self._buffers: dict[str, _Buffer] = {}
+        self._buffers: dict[str, Buffer] = {}
         self._context = self._open_context()
         self._ops: OpPass | None = None
         self._graph: Any = None
         self._fill(self._tiles)
         self._launch = self._launcher()
         self.facts: dict[str, Any] = {
-            "version": trt.__version__,
-            "gpu": gpu.name,
-            "compute_capability": gpu.compute,
-            "cuda_runtime": _ok(cuda.cudaRuntimeGetVersion()),
-            "cuda_driver": _ok(cuda.cudaDriverGetVersion()),
+            **_place_facts(gpu),
             "engine": {
                 "index": taken.stamp.index,
                 "of": choices.engines,
@@ -231,7 +111,7 @@ class TensorrtSession:
             )
         if self._profile_index:  # the first is chosen already
             context.set_optimization_profile_async(self._profile_index, int(self._stream))
-            _ok(_cuda().cudaStreamSynchronize(self._stream))
+            ok(runtime().cudaStreamSynchronize(self._stream))
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         is_input = {name: engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT for name in names}
         for name in names:
@@ -240,22 +120,22 @@ class TensorrtSession:
         for name in names:
             if name not in self._buffers:
                 shape = context.get_tensor_shape(name)[:]
-                host = _pinned(shape, trt.nptype(engine.get_tensor_dtype(name)))
-                device = _ok(_cuda().cudaMalloc(max(1, host.nbytes)))
-                self._buffers[name] = _Buffer(int(device), host, is_input[name])
+                host = pinned(shape, trt.nptype(engine.get_tensor_dtype(name)))
+                device = ok(runtime().cudaMalloc(max(1, host.nbytes)))
+                self._buffers[name] = Buffer(int(device), host, is_input[name])
             context.set_tensor_address(name, self._buffers[name].device)
         return context
 
     # --- copies and launches
 
     def _copy(self, *, inwards: bool) -> None:
-        cuda = _cuda()
+        cuda = runtime()
         kinds = cuda.cudaMemcpyKind
         kind = kinds.cudaMemcpyHostToDevice if inwards else kinds.cudaMemcpyDeviceToHost
         for device, host, is_input in self._buffers.values():
             if is_input == inwards:
                 ends = (device, host.ctypes.data) if inwards else (host.ctypes.data, device)
-                _ok(cuda.cudaMemcpyAsync(*ends, host.nbytes, kind, self._stream))
+                ok(cuda.cudaMemcpyAsync(*ends, host.nbytes, kind, self._stream))
 
     def _fill(self, arrays: Arrays) -> None:
         """The tiles on the device, and waited for."""
@@ -263,7 +143,7 @@ class TensorrtSession:
             if name in self._buffers:  # an input that nothing reads is not in the engine
                 self._buffers[name].host[...] = array
         self._copy(inwards=True)
-        _ok(_cuda().cudaStreamSynchronize(self._stream))
+        ok(runtime().cudaStreamSynchronize(self._stream))
 
     def _enqueue(self) -> None:
         if not self._context.execute_async_v3(int(self._stream)):
@@ -277,33 +157,33 @@ class TensorrtSession:
         """How an inference is started: enqueued, or as a CUDA graph of that."""
         if not self._choices.cuda_graph:
             return self._enqueue
-        cuda, stream = _cuda(), self._stream
+        cuda, stream = runtime(), self._stream
         self._enqueue()  # what happens only the first time must not be captured
-        _ok(cuda.cudaStreamSynchronize(stream))
+        ok(cuda.cudaStreamSynchronize(stream))
         mode = cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
-        _ok(cuda.cudaStreamBeginCapture(stream, mode))
+        ok(cuda.cudaStreamBeginCapture(stream, mode))
         self._enqueue()
-        captured = _ok(cuda.cudaStreamEndCapture(stream))
-        self._graph = _ok(cuda.cudaGraphInstantiate(captured, 0))
-        _ok(cuda.cudaGraphDestroy(captured))
+        captured = ok(cuda.cudaStreamEndCapture(stream))
+        self._graph = ok(cuda.cudaGraphInstantiate(captured, 0))
+        ok(cuda.cudaGraphDestroy(captured))
 
         def launch() -> None:
-            _ok(cuda.cudaGraphLaunch(self._graph, stream))
+            ok(cuda.cudaGraphLaunch(self._graph, stream))
 
         return launch
 
     def _timed_s(self, launch: Callable[[], None]) -> float:
         """One synchronised inference between two events."""
-        cuda, stream = _cuda(), self._stream
-        _ok(cuda.cudaEventRecord(self._start, stream))
+        cuda, stream = runtime(), self._stream
+        ok(cuda.cudaEventRecord(self._start, stream))
         if self._choices.transfers:
             self._copy(inwards=True)
         launch()
         if self._choices.transfers:
             self._copy(inwards=False)
-        _ok(cuda.cudaEventRecord(self._stop, stream))
-        _ok(cuda.cudaEventSynchronize(self._stop))
-        return float(_ok(cuda.cudaEventElapsedTime(self._start, self._stop))) * 1e-3
+        ok(cuda.cudaEventRecord(self._stop, stream))
+        ok(cuda.cudaEventSynchronize(self._stop))
+        return float(ok(cuda.cudaEventElapsedTime(self._start, self._stop))) * 1e-3
 
     # --- the port
 
@@ -320,7 +200,7 @@ class TensorrtSession:
         self._fill(arrays)
         self._launch()
         self._copy(inwards=False)
-        _ok(_cuda().cudaStreamSynchronize(self._stream))
+        ok(runtime().cudaStreamSynchronize(self._stream))
         outputs = {
             name: buffer.host.copy()
             for name, buffer in self._buffers.items()
@@ -380,17 +260,17 @@ class TensorrtSession:
 
     def close(self) -> None:
         """Give back context, engine, buffers, events and stream, in this order."""
-        cuda = _cuda()
+        cuda = runtime()
         if self._graph is not None:
-            _ok(cuda.cudaGraphExecDestroy(self._graph))
+            ok(cuda.cudaGraphExecDestroy(self._graph))
         del self._launch, self._context, self._engine, self._runtime
         for buffer in self._buffers.values():
-            _ok(cuda.cudaFree(buffer.device))
-            _ok(cuda.cudaFreeHost(buffer.host.ctypes.data))
+            ok(cuda.cudaFree(buffer.device))
+            ok(cuda.cudaFreeHost(buffer.host.ctypes.data))
         self._buffers.clear()
         for event in (self._start, self._stop):
-            _ok(cuda.cudaEventDestroy(event))
-        _ok(cuda.cudaStreamDestroy(self._stream))
+            ok(cuda.cudaEventDestroy(event))
+        ok(cuda.cudaStreamDestroy(self._stream))
 
 
 def collector(rows: list[list[tuple[str, float]]]) -> Any:
@@ -422,35 +302,35 @@ def profile_of(rows: Sequence[Sequence[tuple[str, float]]]) -> Profile:
     return Profile(count=len(rows), layers=layers)
 
 
-def on_gpu(target: Target) -> Target:
-    """The target, if it says that a GPU is meant: else its Run would tell of the wrong device.
-
-    Raises:
-        Unavailable: it says "cpu".
-    """
-    if target.device == "cpu":
-        raise Unavailable(
-            "TensorRT does not run on device 'cpu'.",
-            "Ask for --device cuda; on a board, or for one, --device jetson.",
-        )
-    return target
-
-
 def node_of(op: OpTime) -> OpNode:
     """The node without its time."""
     return OpNode(**{name: getattr(op, name) for name in OpNode.__struct_fields__})
 
 
-def _batches(text: str | None, batch: int) -> tuple[int, ...]:
-    if text is None:
-        return (batch,)
-    words = text.split(",")
-    if not all(word.isdecimal() and int(word) for word in words) or str(batch) not in words:
-        raise UsageError(
-            f"Option batches={text} is not a list of batches with {batch} in it.",
-            "Write it like this: --option batches=1,16,1024",
-        )
-    return tuple(map(int, words))
+def _recipe(workload: Workload, target: Target, gpu: Gpu) -> Recipe:
+    """What the engine is built of and for; its cache key."""
+    batches = batches_of(target.options.get("batches"), workload.batch)
+    return Recipe(
+        model=workload.model.sha256,
+        batches=batches,
+        shapes=inputs.profiles(workload, batches),
+        precision=workload.precision,
+        version=engines.library().__version__,
+        device=gpu.name,
+        compute=gpu.compute,
+    )
+
+
+def _place_facts(gpu: Gpu) -> dict[str, Any]:
+    """Versions of TensorRT and CUDA, and the GPU."""
+    cuda = runtime()
+    return {
+        "version": engines.library().__version__,
+        "gpu": gpu.name,
+        "compute_capability": gpu.compute,
+        "cuda_runtime": ok(cuda.cudaRuntimeGetVersion()),
+        "cuda_driver": ok(cuda.cudaDriverGetVersion()),
+    }
 
 
 class Tensorrt:
@@ -462,15 +342,8 @@ class Tensorrt:
 
     def probe(self, target: Target | None = None) -> dict[str, Any]:  # noqa: ARG002  runs here
         """Versions of TensorRT and CUDA, and the GPU."""
-        trt, cuda = engines.library(), _cuda()
-        gpu = _gpu()
-        return {
-            "version": trt.__version__,
-            "gpu": gpu.name,
-            "compute_capability": gpu.compute,
-            "cuda_runtime": _ok(cuda.cudaRuntimeGetVersion()),
-            "cuda_driver": _ok(cuda.cudaDriverGetVersion()),
-        }
+        engines.library()
+        return _place_facts(gpu_here())
 
     def open(self, workload: Workload, target: Target) -> TensorrtSession:
         """An engine of the model for this batch, built if need be."""

@@ -11,10 +11,8 @@ What runs is the ONNX file rebuilt as torch modules (`nnprof.exporters.torch`). 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from copy import deepcopy
@@ -32,6 +30,16 @@ from nnprof.errors import BadFile, Unavailable, UsageError
 from nnprof.exporters.torch import rebuild
 from nnprof.profiler import inputs, ports
 from nnprof.profiler.backends.refusals import translated
+from nnprof.profiler.backends.torch_graph import (
+    INFERENCE,
+    beginning,
+    described,
+    kernel_of,
+    kernels_of,
+    labelled,
+    recorder,
+    steps_of,
+)
 from nnprof.profiler.graph import opgraph
 from nnprof.profiler.ports import Arrays, OpNode, Part, arrays_like
 from nnprof.types import OpPass, OpTime, Target, Workload
@@ -41,19 +49,7 @@ if TYPE_CHECKING:
 
 _OPTIONS = {"mode": ("eager", "compile"), "cuda_graph": ("0", "1")}
 _NO_PARTS = "torch.compile makes one program of the network; a part of it would be another one."
-_INFERENCE, _COMPILED = "nnprof.inference", "## Call CompiledFxGraph"
 _MOST_RUNS = 50  # the profiler keeps every event
-# Words in the names of compiled kernels, the more telling first.
-_WORDS = {
-    "conv": "conv",
-    "mm": "gemm",
-    "linear": "gemm",
-    "pool": "pool",
-    "softmax": "softmax",
-    "copy": "memory",
-    "clone": "memory",
-    "fused": "elementwise",
-}
 
 
 def _runtime() -> Any:
@@ -193,7 +189,7 @@ class TorchSession(_Timed):
         """Eager: the ONNX nodes. Compiled: the kernels and calls that one inference makes."""
         if self._nodes is None:
             if self._compiled:
-                self._nodes = tuple(_described(events, at) for at, events in self._kernels(1)[0])
+                self._nodes = tuple(described(events, at) for at, events in self._kernels(1)[0])
             else:
                 names = {name for name, _ in self._steps}
                 asked = opgraph.asked(Path(self._workload.model.path), self._tiles)
@@ -216,7 +212,7 @@ class TorchSession(_Timed):
 
     def _op(self, node: OpNode, index: int, events: Sequence[Sequence[Any]]) -> OpTime:
         seconds = [sum(map(self._seconds, one)) for one in events]
-        kernel = _kernel(events[-1])
+        kernel = kernel_of(events[-1])
         return ports.timed(
             node, index, median(seconds), "runtime", runs=len(seconds), kernel=kernel
         )
@@ -240,7 +236,7 @@ class TorchSession(_Timed):
                 # The first under the profiler pays for its own start.
                 for _ in range(runs + 1):
                     start = perf_counter()
-                    with profiler.record_function(_INFERENCE):
+                    with profiler.record_function(INFERENCE):
                         call(*self._bound)
                         if self._cuda:
                             self._torch.cuda.synchronize()
@@ -252,14 +248,14 @@ class TorchSession(_Timed):
         if self._compiled:
             self._watched = self._compile({"cpp.enable_kernel_profile": True})
         else:
-            self._watched = _Labelled(self._module, [node for _, node in self._steps]).run
+            self._watched = labelled(self._module, [node for _, node in self._steps]).run
         return self._watched
 
     def _by_op(self, events: Sequence[Any]) -> list[tuple[int, list[list[Any]]]]:
         host = [event for event in events if "CPU" in str(event.device_type)]
-        inferences = [event for event in host if event.name == _INFERENCE][1:]
+        inferences = [event for event in host if event.name == INFERENCE][1:]
         per_inference = [
-            _inside(one) if self._compiled else [step.cpu_children for step in _steps(one)]
+            kernels_of(one) if self._compiled else [step.cpu_children for step in steps_of(one)]
             for one in inferences
         ]
         count = min(map(len, per_inference))
@@ -277,9 +273,9 @@ class TorchSession(_Timed):
         return self._alone(copies)
 
     def _alone(self, copies: Mapping[str, int]) -> Iterator[tuple[str, Part]]:
-        recorder = _Recorder(self._module)
+        recorded = recorder(self._module)
         with self._torch.inference_mode():
-            recorder.run(*self._bound)
+            recorded.run(*self._bound)
         step_of = {
             node.key: step for node, (_, step) in zip(self.graph(), self._steps, strict=True)
         }
@@ -290,14 +286,14 @@ class TorchSession(_Timed):
                 call = self._module.get_submodule(str(step.target))
             # Functions have no weights worth rotating.
             calls = [call, *(deepcopy(call) for _ in range(count - 1))]
-            arguments = [recorder.made[source] for source in step.args]
+            arguments = [recorded.made[source] for source in step.args]
             yield key, _Timed(self._workload, calls, arguments, self._cuda)
 
     def beginnings(self) -> Iterator[Part]:
         """The network up to each node; not offered for a compiled network."""
         if self._compiled:
             raise Unavailable(_NO_PARTS)
-        programs = (_beginning(self._module, step) for _, step in self._steps)
+        programs = (beginning(self._module, step) for _, step in self._steps)
         return (
             _Timed(self._workload, [_called(self._torch, program)], self._bound, self._cuda)
             for program in programs
@@ -315,102 +311,6 @@ class TorchSession(_Timed):
 def _called(torch: Any, module: fx.GraphModule) -> Callable[..., Any]:
     """The call of an ordinary module: fx wraps a second one around it, to explain errors."""
     return partial(torch.nn.Module.__call__, module)
-
-
-def _beginning(module: fx.GraphModule, last: fx.Node) -> fx.GraphModule:
-    """The module up to and with node `last`; what would have flowed on is what it gives."""
-    from torch import fx
-
-    program = fx.Graph()
-    copies: dict[fx.Node, fx.Node] = {}
-    rest: list[fx.Node] = []
-    for node in module.graph.nodes:
-        if rest:
-            rest.append(node)
-            continue
-        copies[node] = program.node_copy(node, lambda source: copies[source])
-        if node is last:
-            rest = [node]
-    read = {source for node in rest[1:] for source in node.all_input_nodes}
-    flowing = [node for node in copies if node in read and node.op.startswith("call")]
-    program.output(tuple(copies[node] for node in flowing or [last]))
-    return fx.GraphModule(module, program)
-
-
-def _Labelled(module: fx.GraphModule, steps: Sequence[fx.Node]) -> Any:  # noqa: N802
-    """Runs a module node by node, each under a label that the profiler records."""
-    from torch import fx
-    from torch.profiler import record_function
-
-    labels = {step.name: f"{_INFERENCE}.{at}" for at, step in enumerate(steps)}
-
-    class Labelled(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> Any:
-            if n.name not in labels:
-                return super().run_node(n)
-            with record_function(labels[n.name]):
-                return super().run_node(n)
-
-    return Labelled(module)
-
-
-def _Recorder(module: fx.GraphModule) -> Any:  # noqa: N802
-    """Runs a module node by node and keeps what each made."""
-    from torch import fx
-
-    class Recorder(fx.Interpreter):
-        def __init__(self) -> None:
-            super().__init__(module)
-            self.made: dict[fx.Node, Any] = {}
-
-        def run_node(self, n: fx.Node) -> Any:
-            self.made[n] = super().run_node(n)
-            return self.made[n]
-
-    return Recorder()
-
-
-# --- events of the profiler -----------------------------------------------------------------------
-
-
-def _steps(event: Any) -> list[Any]:
-    """The labelled nodes inside an inference, in order."""
-    return [child for child in event.cpu_children if child.name.startswith(f"{_INFERENCE}.")]
-
-
-def _inside(event: Any) -> list[list[Any]]:
-    """The kernels and calls that a compiled inference makes, each in a list of its own."""
-    if event.name.startswith(_COMPILED):
-        return [[child] for child in event.cpu_children]
-    return [found for child in event.cpu_children for found in _inside(child)]
-
-
-def _kernel(events: Sequence[Any]) -> str:
-    """The last call of an op that does not call another: what did the work, most often."""
-    by_length: dict[str, float] = defaultdict(float)
-    front = list(events)
-    while front:
-        event = front.pop()
-        front += event.cpu_children
-        by_length[event.name] += event.self_cpu_time_total
-        for kernel in event.kernels:
-            by_length[kernel.name] += kernel.duration * 1e3  # a kernel before what launched it
-    return max(by_length, key=lambda name: by_length[name], default="")
-
-
-def _described(events: Sequence[Sequence[Any]], at: int) -> OpNode:
-    """A compiled kernel, known by its name and the shapes that the profiler saw."""
-    (event,) = events[0]
-    name = str(event.name).partition("_cpp_")[2] or str(event.name)
-    shapes = tuple(tuple(shape) for shape in event.input_shapes if shape)
-    text = f"{name}{shapes}"
-    return OpNode(
-        node=f"{name}.{at}",
-        op=name,
-        kind=next((kind for word, kind in _WORDS.items() if word in name), "other"),
-        key=hashlib.sha256(text.encode()).hexdigest()[:16] if shapes else "",
-        inputs=shapes,
-    )
 
 
 class Torch:

@@ -45,7 +45,8 @@ from nnprof.exporters.int8 import Form, signed
 from nnprof.exporters.probes import FLOOR
 from nnprof.exporters.tensorrt import Recipe
 from nnprof.profiler import inputs
-from nnprof.profiler.backends.tensorrt import NO_PARTS, Choices, node_of, on_gpu
+from nnprof.profiler.backends.tensorrt import node_of
+from nnprof.profiler.backends.tensorrt_options import NO_PARTS, Choices, on_gpu
 from nnprof.profiler.graph import opgraph
 from nnprof.profiler.importers import trtexec_json, trtexec_layers
 from nnprof.profiler.importers.trtexec_log import ERROR, Version, version_of

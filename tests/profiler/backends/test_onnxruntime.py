@@ -8,7 +8,8 @@ import onnxruntime
 import pytest
 
 from nnprof.errors import Unavailable, UsageError
-from nnprof.profiler.backends.onnxruntime import BACKEND, _synchronised, check_placement
+from nnprof.profiler.backends.onnxruntime import BACKEND
+from nnprof.profiler.backends.ort_session import _synchronised, check_placement
 from nnprof.types import Model, Target, Workload
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"

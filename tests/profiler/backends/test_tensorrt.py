@@ -24,6 +24,7 @@ from nnprof.exporters.probes import identity_model
 from nnprof.exporters.tensorrt import Recipe
 from nnprof.networks import bundled
 from nnprof.profiler import inputs
+from nnprof.profiler.backends import cuda_calls
 from nnprof.profiler.backends import tensorrt as backend
 from nnprof.profiler.backends.tensorrt import BACKEND
 from nnprof.profiler.timing import sample
@@ -340,10 +341,12 @@ def test_engine_from_elsewhere_is_refused(gpu: Make, model: Model, folder: Path)
 
 def calls_of_cuda() -> set[tuple[str, int]]:
     """Each call of CUDA in our code, with the number of its arguments."""
-    tree = ast.parse(Path(backend.__file__).read_text(encoding="utf-8"))
+    texts = [Path(module.__file__).read_text(encoding="utf-8") for module in (backend, cuda_calls)]
     found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("cuda.", "_cuda().")):
+    for node in (node for text in texts for node in ast.walk(ast.parse(text))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith(
+            ("cuda.", "runtime().")
+        ):
             # `*ends` stands for two.
             count = sum(2 if isinstance(one, ast.Starred) else 1 for one in node.args)
             found.add((ast.unparse(node.func).rpartition(".")[2], count))

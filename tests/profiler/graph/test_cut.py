@@ -13,7 +13,8 @@ from onnx import numpy_helper
 from nnprof.exporters.export import export
 from nnprof.networks.families import parse_network
 from nnprof.profiler import inputs
-from nnprof.profiler.backends.onnxruntime import BACKEND, OrtSession
+from nnprof.profiler.backends.onnxruntime import BACKEND
+from nnprof.profiler.backends.ort_session import OrtSession
 from nnprof.profiler.graph import cut
 from nnprof.types import Target, Workload
 

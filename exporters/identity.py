@@ -1,27 +1,16 @@
 """What an ONNX file is: its bytes and the bytes of every file beside it that holds weights of it.
 
-A tensor may keep its values in another file (`external_data`): initialisers, also sparse ones and
-those of graphs inside nodes and of functions, and tensors among attributes. Two models are the same
-when all of that is the same, so all of it is in `Model.sha256`, and nothing is remembered between
-two looks: files are read again each time, at the speed of the disk or of SHA-256.
-
-Runtimes open such a file by its name in the folder of the path that they were given, also where
-that path is a link, and refuse what leads out of it. So do we, before they do:
-
-* no absolute path, no `..`, no backslash, no file that is not a regular one;
-* a link may lead to another file of that folder, or into the folder where the model's own link
-  leads (so the cache of the Hugging Face hub lays its files). That is what ONNX Runtime follows
-  (microsoft/onnxruntime#27374); hard links are files like any other.
+Two models are the same when all these bytes are the same: `Model.sha256` covers them all. Files are
+read again at each look, at the speed of the disk or of SHA-256; nothing is remembered between two
+looks. `exporters/beside.py` says which files belong to a model.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 import os
-import shlex
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -29,6 +18,7 @@ import msgspec
 import psutil
 
 from nnprof.errors import BadFile, OutOfMemory
+from nnprof.exporters.beside import AGAIN, COMPLETE, Beside, find, outside, span_of
 from nnprof.types import Model
 
 if TYPE_CHECKING:
@@ -39,29 +29,7 @@ if TYPE_CHECKING:
 MOST_BYTES = (1 << 31) - 1
 # Beside the bytes: the values that Python reads, and those that the checker reads.
 _COPIES = 3
-# Of all files beside a model: more is not read through in the hope that it will fit somewhere.
-MOST_BESIDE_BYTES = 256 << 30
-_COMPLETE = "Give a complete .onnx file; export or download it again if it was cut off."
-_AGAIN = "Save the model again with its weights in a file beside it (onnx.save_model does)."
 _BLOCK = 1 << 20
-_IN_MEMORY = "_ORT_MEM_ADDR_"  # ONNX Runtime's mark for an address in the memory of a process
-_BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}  # packed
-
-
-class Beside(NamedTuple):
-    """A file that holds weights of a model.
-
-    Attributes:
-        name: from the folder of the model, as a plain path.
-        path: where it is opened; may be a link.
-        real: the file itself, links followed.
-        bytes: of it that the model's tensors take.
-    """
-
-    name: str
-    path: Path
-    real: Path
-    bytes: int
 
 
 class Found(NamedTuple):
@@ -90,7 +58,7 @@ def read(path: Path) -> Found:
     """
     data = _bytes(path)
     proto = _parsed(path, data)
-    beside = _beside(path, data, proto)
+    beside = find(path, data, proto)
     return Found(proto, data, _joined(hashlib.sha256(data).hexdigest(), beside), beside)
 
 
@@ -101,8 +69,8 @@ def files_beside(path: Path) -> tuple[Beside, ...]:
         BadFile, OutOfMemory: as `read`.
     """
     data = _bytes(path)
-    # Protobuf keeps text as it is, so without this word no tensor is anywhere else.
-    return _beside(path, data, _parsed(path, data)) if b"location" in data else ()
+    # As in `find`: a file without this word need not be parsed.
+    return find(path, data, _parsed(path, data)) if b"location" in data else ()
 
 
 def identity(path: Path) -> str:
@@ -174,21 +142,13 @@ def bring_in(path: Path, tensor: onnx.TensorProto) -> None:
     Raises:
         OutOfMemory: they are larger than the free memory.
     """
-    span = _span(path, tensor)
+    span = span_of(path, tensor)
     _require_memory(span.bytes, path.name)
     with _opened(path.parent / span.location) as file:
         file.seek(span.offset)
         tensor.raw_data = file.read(span.bytes)
     del tensor.external_data[:]
     tensor.data_location = tensor.DEFAULT
-
-
-def copying(folder: Path) -> str:
-    """What to do about links that a runtime does not follow."""
-    return (
-        "Copy the folder with the files that its links lead to: "
-        f"cp -rL {shlex.quote(str(folder))} COPY"
-    )
 
 
 def require_memory(beside: tuple[Beside, ...], name: str) -> None:
@@ -223,27 +183,6 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def outside(message: Any) -> Iterator[onnx.TensorProto]:
-    """Every tensor with its values in another file, wherever in a model or part of it it stands."""
-    return (one for one in parts(message, "TensorProto") if one.data_location == one.EXTERNAL)
-
-
-def parts(message: Any, kind: str) -> Iterator[Any]:
-    """Every message of that type within a model, wherever it stands."""
-    for field, value in message.ListFields():
-        if field.message_type is None or field.message_type.name in _LEAVES:
-            continue
-        for one in [value] if hasattr(value, "ListFields") else value:
-            if one.DESCRIPTOR.name == kind:
-                yield one
-            else:
-                yield from parts(one, kind)
-
-
-# Hold no tensors; most of a large model's messages.
-_LEAVES = {"ValueInfoProto", "TypeProto", "StringStringEntryProto", "OperatorSetIdProto"}
-
-
 # --- reading --------------------------------------------------------------------------------------
 
 
@@ -253,12 +192,12 @@ def _opened(path: Path) -> BinaryIO:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
             what = "a folder" if stat.S_ISDIR(mode) else "no regular file"
-            raise BadFile(f"'{path}' cannot be read: it is {what}.", _COMPLETE)
+            raise BadFile(f"'{path}' cannot be read: it is {what}.", COMPLETE)
         return path.open("rb")
     except OSError as error:
-        raise BadFile(f"'{path}' cannot be read: {error.strerror}.", _COMPLETE) from error
+        raise BadFile(f"'{path}' cannot be read: {error.strerror}.", COMPLETE) from error
     except ValueError as error:  # a name with a zero byte
-        raise BadFile(f"'{path!a}' cannot be read: {error}.", _COMPLETE) from error
+        raise BadFile(f"'{path!a}' cannot be read: {error}.", COMPLETE) from error
 
 
 def _bytes(path: Path) -> bytes:
@@ -266,7 +205,7 @@ def _bytes(path: Path) -> bytes:
         size, free = os.fstat(file.fileno()).st_size, psutil.virtual_memory().available
         if size > MOST_BYTES:
             raise BadFile(
-                f"'{path}' has {size / 1e9:.1f} GB, and an ONNX file ends at 2 GB.", _AGAIN
+                f"'{path}' has {size / 1e9:.1f} GB, and an ONNX file ends at 2 GB.", AGAIN
             )
         if size * _COPIES > free:
             raise OutOfMemory(
@@ -285,11 +224,11 @@ def _parsed(path: Path, data: bytes) -> onnx.ModelProto:
     try:
         proto.ParseFromString(data)
     except DecodeError as error:
-        raise BadFile(f"'{path}' is no ONNX file, or is cut off.", _COMPLETE) from error
+        raise BadFile(f"'{path}' is no ONNX file, or is cut off.", COMPLETE) from error
     if not proto.HasField("graph"):
-        raise BadFile(f"'{path}' is no ONNX file, or is cut off: it has no graph.", _COMPLETE)
+        raise BadFile(f"'{path}' is no ONNX file, or is cut off: it has no graph.", COMPLETE)
     if not _is_text(proto):
-        raise BadFile(f"'{path}' is damaged: names in it are no text (UTF-8).", _COMPLETE)
+        raise BadFile(f"'{path}' is damaged: names in it are no text (UTF-8).", COMPLETE)
     return proto
 
 
@@ -310,155 +249,3 @@ def _joined(plain: str, beside: tuple[Beside, ...]) -> str:
         return plain
     parts = [(one.name, sha256_of(one.path)) for one in beside]
     return hashlib.sha256(msgspec.json.encode(("model", plain, parts))).hexdigest()
-
-
-# --- files beside it ------------------------------------------------------------------------------
-
-
-class _Span(NamedTuple):
-    """Where a tensor's values are."""
-
-    location: str
-    offset: int
-    bytes: int
-
-
-def _beside(path: Path, data: bytes, proto: onnx.ModelProto) -> tuple[Beside, ...]:
-    if b"location" not in data:
-        return ()
-    real: dict[str, Path] = {}
-    used: dict[str, int] = {}
-    for tensor in outside(proto):
-        span = _span(path, tensor)
-        if span.location not in real:
-            real[span.location] = _real(path, span.location)
-        _require_inside(path, tensor.name, span, real[span.location].stat().st_size)
-        used[span.location] = used.get(span.location, 0) + span.bytes
-    found = tuple(
-        Beside(name, path.parent / name, file, min(used[name], file.stat().st_size))
-        for name, file in sorted(real.items())
-    )
-    total = sum(one.real.stat().st_size for one in found)
-    if total > MOST_BESIDE_BYTES:
-        raise BadFile(
-            f"The files with the weights of '{path}' have {total / 1e9:.0f} GB, more than "
-            f"{MOST_BESIDE_BYTES / 1e9:.0f} GB.",
-            "Give a smaller model.",
-        )
-    return found
-
-
-def _span(path: Path, tensor: onnx.TensorProto) -> _Span:
-    """What a tensor says of its values.
-
-    Raises:
-        BadFile: that is not clear, or does not fit its shape.
-    """
-    said: dict[str, str] = {}
-    for entry in tensor.external_data:
-        # Of two, runtimes may take one or the other.
-        if entry.key in said and entry.key in ("location", "offset", "length"):
-            raise _bad(path, tensor.name, f"states the {entry.key} of its values twice")
-        said[entry.key] = entry.value
-    for key in ("offset", "length"):
-        text = said.get(key, "0")
-        if not (text.isascii() and text.isdecimal() and len(text) < 20):
-            what = "a negative number" if text.startswith("-") else "no number of bytes"
-            raise _bad(path, tensor.name, f"has {what} as its {key}: {text[:20]!a}")
-    size = _size(path, tensor)
-    length = int(said.get("length", "0")) or size
-    if length != size:
-        raise _bad(
-            path, tensor.name, f"states {length} bytes of values, and its shape needs {size}"
-        )
-    return _Span(_location(path, tensor.name, said), int(said.get("offset", "0")), size)
-
-
-def _size(path: Path, tensor: onnx.TensorProto) -> int:
-    """Bytes of a tensor's values, from its type and shape."""
-    import onnx
-
-    names = {number: name for name, number in onnx.TensorProto.DataType.items()}
-    name = names.get(tensor.data_type, "")
-    if name in ("", "UNDEFINED", "STRING"):
-        raise _bad(path, tensor.name, f"is of type {name or tensor.data_type}, not to be kept so")
-    if any(side < 0 for side in tensor.dims):
-        raise _bad(path, tensor.name, "has a negative dimension")
-    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    bits: int = _BITS.get(name, 8 * dtype.itemsize)
-    return (int(math.prod(tensor.dims)) * bits + 7) // 8
-
-
-def _location(path: Path, tensor: str, said: dict[str, str]) -> str:
-    """The name of a file in the model's folder, as a plain path."""
-    text = said.get("location", "")
-    if not text:
-        raise _bad(path, tensor, "does not say in which file its values are")
-    parts = text.split("/")
-    wrong = ""
-    if not text.isprintable():
-        wrong = "has control characters in its name"
-    elif "\\" in text:
-        wrong = "has a backslash in its name, which parts folders on Windows only"
-    elif text.startswith("/"):
-        wrong = "is named by an absolute path"
-    elif ".." in parts:
-        wrong = "is named by a path with '..'"
-    elif _IN_MEMORY in parts:
-        wrong = "is no file but an address in memory"
-    if wrong:
-        raise BadFile(f"'{path}' keeps its weights in {text!a}, which {wrong}.", _AGAIN)
-    return "/".join(part for part in parts if part not in ("", ".")) or "."
-
-
-def _real(path: Path, location: str) -> Path:
-    """The file itself, links followed as far as they may lead.
-
-    Raises:
-        BadFile: it is missing, no regular file, or somewhere else.
-    """
-    file = path.parent / location
-    real = Path(os.path.realpath(file))
-    start = f"'{path}' keeps its weights in a file beside it, '{location}', and that"
-    homes = Path(os.path.realpath(path.parent)), Path(os.path.realpath(path)).parent
-    if not any(real.is_relative_to(home) for home in homes):
-        raise BadFile(
-            f"{start} is a link out of the model's folder, to '{real}', which is not followed.",
-            copying(path.parent),
-        )
-    try:
-        mode = file.stat().st_mode
-    except FileNotFoundError as error:
-        raise _missing(path, location, real) from error
-    except OSError as error:
-        raise BadFile(f"{start} cannot be read: {error.strerror}.", _COMPLETE) from error
-    if not stat.S_ISREG(mode):
-        what = "a folder" if stat.S_ISDIR(mode) else "no regular file"
-        raise BadFile(f"{start} is {what}.", "Put the data file itself there.")
-    return real
-
-
-def _missing(path: Path, location: str, real: Path) -> BadFile:
-    remedy = "Put the data file into the same folder."
-    behind = Path(os.path.realpath(path))
-    if path.is_symlink() and (behind.parent / location).is_file():
-        remedy = f"It is where the link leads: give '{behind}'."
-    link = f", as a link to '{real}'" if (path.parent / location).is_symlink() else ""
-    return BadFile(
-        f"'{path}' keeps its weights in a file beside it, and that is missing: '{location}'{link}.",
-        remedy,
-    )
-
-
-def _require_inside(path: Path, tensor: str, span: _Span, size: int) -> None:
-    end = span.offset + span.bytes
-    if end > size:
-        raise BadFile(
-            f"'{path}' keeps tensor '{tensor}' in bytes {span.offset} to {end} of "
-            f"'{span.location}', which has {size}: it is cut off, or of another model.",
-            "Export or download both files again.",
-        )
-
-
-def _bad(path: Path, tensor: str, what: str) -> BadFile:
-    return BadFile(f"Tensor '{tensor}' of '{path}', kept in another file, {what}.", _AGAIN)

@@ -157,33 +157,24 @@ def _quantised(model: Model, calibration: Calibration, form: Form) -> onnx.Model
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    if len(model.inputs) != 1:
+        raise ValueError("it has several inputs, and tiles are for one")
+
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
-        """Hands out the tiles in chunks; one at a time to a model bound to a batch."""
+        """Hands out the tiles in chunks."""
 
         def __init__(self) -> None:
-            size = model.fixed_batch or calibration.at_once
-            count = -(-len(calibration.tiles) // size) * size  # all of them, the first ones again
-            tiles = np.resize(calibration.tiles, (count, *calibration.tiles.shape[1:]))
-            name, dtype = model.inputs[0].name, model.inputs[0].dtype
-            axis = model.axes.get(name)
-            chunks = [back(tiles[at : at + size], axis) for at in range(0, count, size)]
-            self._left = iter([{name: chunk.astype(dtype)} for chunk in chunks])
+            self._left = _chunks(model, calibration)
 
         def get_next(self) -> dict[str, NDArray[Any]] | None:
             return next(self._left, None)
 
     kinds = quantization.QuantType
-    if len(model.inputs) != 1:
-        raise ValueError("it has several inputs, and tiles are for one")
     with tempfile.TemporaryDirectory(prefix="nnprof-") as folder:
         prepared, done = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
         # Shapes only: what fuses is for the runtime to say, and names must stay.
-        quant_pre_process(
-            _plain(model),
-            prepared,
-            skip_optimization=True,
-            skip_symbolic_shape=True,
-        )
+        shapes_only = {"skip_optimization": True, "skip_symbolic_shape": True}
+        quant_pre_process(_plain(model), prepared, **shapes_only)
         quantization.quantize_static(
             prepared,
             done,
@@ -196,6 +187,20 @@ def _quantised(model: Model, calibration: Calibration, form: Form) -> onnx.Model
             extra_options={"ActivationSymmetric": not form.unsigned, "WeightSymmetric": True},
         )
         return onnx.load(done)
+
+
+def _chunks(model: Model, calibration: Calibration) -> Iterator[dict[str, NDArray[Any]]]:
+    """All tiles as inputs of the model, `at_once` at a time, or as many as its fixed batch.
+
+    The first tiles come again where the last chunk would not be full.
+    """
+    size = model.fixed_batch or calibration.at_once
+    count = -(-len(calibration.tiles) // size) * size
+    tiles = np.resize(calibration.tiles, (count, *calibration.tiles.shape[1:]))
+    name, dtype = model.inputs[0].name, model.inputs[0].dtype
+    axis = model.axes.get(name)
+    for at in range(0, count, size):
+        yield {name: back(tiles[at : at + size], axis).astype(dtype)}
 
 
 @contextmanager

@@ -7,25 +7,21 @@ not a second network that should be the same.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from nnprof.errors import BadFile, Unavailable
 from nnprof.exporters import identity, plain
+from nnprof.exporters.torch_ops import FUNCTIONS, MODULES, Refused
 
 if TYPE_CHECKING:
     import torch
     from torch import fx
-
-Attributes = Mapping[str, Any]
-Constants = Mapping[int, NDArray[Any]]  # of a node, by position among its inputs
 
 
 class Rebuilt(NamedTuple):
@@ -38,10 +34,6 @@ class Rebuilt(NamedTuple):
 
     module: fx.GraphModule
     steps: tuple[tuple[str, fx.Node], ...]
-
-
-class _Refused(Exception):
-    """What of a node cannot be had in torch."""
 
 
 def rebuild(path: Path) -> Rebuilt:
@@ -62,35 +54,43 @@ def rebuild(path: Path) -> Rebuilt:
     plain.make_dense(model)
     graph = model.graph
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    fixed = [value.name for value in graph.output if value.name in weights]
-    if fixed:
-        raise BadFile(
-            f"The torch backend cannot run {path.name}: its output '{fixed[0]}' is a constant.",
-            "Choose another --backend, or export the network without it.",
-        )
     root, program = torch.nn.Module(), fx.Graph()
     values = {
         value.name: program.placeholder(f"input{index}")
         for index, value in enumerate(graph.input)
         if value.name not in weights
     }
+    try:
+        fixed = [value.name for value in graph.output if value.name in weights]
+        if fixed:
+            raise Refused(f"its output '{fixed[0]}' is a constant")
+        steps = _steps(graph, root, program, values, weights)
+    except Refused as refusal:
+        raise BadFile(
+            f"The torch backend cannot run {path.name}: {refusal}.",
+            "Choose another --backend, or export the network without it.",
+        ) from refusal
+    program.output(tuple(values[value.name] for value in graph.output))
+    return Rebuilt(fx.GraphModule(root, program).eval(), steps)
+
+
+def _steps(
+    graph: onnx.GraphProto,
+    root: torch.nn.Module,
+    program: fx.Graph,
+    values: dict[str, fx.Node],
+    weights: dict[str, NDArray[Any]],
+) -> tuple[tuple[str, fx.Node], ...]:
+    """Each node's name and its call, in order; `values` and `weights` take what the nodes give."""
     steps = []
     for index, node in enumerate(graph.node):
         if node.op_type == "Constant":
             weights[node.output[0]] = _constant(node)
             continue
-        try:
-            step = _step(node, f"step{index}", root, program, values, weights)
-        except _Refused as refusal:
-            raise BadFile(
-                f"The torch backend cannot run {path.name}: {refusal}.",
-                "Choose another --backend, or export the network without it.",
-            ) from refusal
+        step = _step(node, f"step{index}", root, program, values, weights)
         values[node.output[0]] = step
         steps.append((node.name or node.output[0], step))
-    program.output(tuple(values[value.name] for value in graph.output))
-    module = fx.GraphModule(root, program).eval()
-    return Rebuilt(module, tuple(steps))
+    return tuple(steps)
 
 
 def _constant(node: onnx.NodeProto) -> NDArray[Any]:
@@ -112,17 +112,17 @@ def _step(
     import torch
 
     if node.domain not in ("", "ai.onnx") or any(node.output[1:]):
-        raise _Refused(f"op '{node.op_type}' is not one of plain ONNX with one output")
+        raise Refused(f"op '{node.op_type}' is not one of plain ONNX with one output")
     attributes = {one.name: helper.get_attribute_value(one) for one in node.attribute}
     constants = {at: weights[name] for at, name in enumerate(node.input) if name in weights}
     flowing = [values[name] for name in node.input if name in values]
-    if node.op_type in _MODULES:
-        module = _MODULES[node.op_type](attributes, constants)
+    if node.op_type in MODULES:
+        module = MODULES[node.op_type](attributes, constants)
         root.add_module(name, module.requires_grad_(False))
         return program.call_module(name, tuple(flowing))
-    if node.op_type not in _FUNCTIONS:
-        raise _Refused(f"op '{node.op_type}' is not known to it")
-    function, reads = _FUNCTIONS[node.op_type](attributes, constants)
+    if node.op_type not in FUNCTIONS:
+        raise Refused(f"op '{node.op_type}' is not known to it")
+    function, reads = FUNCTIONS[node.op_type](attributes, constants)
     arguments: list[Any] = []
     for at, source in enumerate(node.input):
         if source in values:
@@ -131,284 +131,3 @@ def _step(
             root.register_buffer(f"{name}_{at}", torch.tensor(constants[at]))
             arguments.append(program.get_attr(f"{name}_{at}"))
     return program.call_function(function, tuple(arguments))
-
-
-# --- modules --------------------------------------------------------------------------------------
-
-Maker = Callable[[Attributes, Constants], "torch.nn.Module"]
-
-
-def _window(attributes: Attributes, rank: int) -> tuple[list[int], tuple[int, ...] | None]:
-    """Padding in ONNX's order and, where torch can pad so by itself, one number per axis."""
-    if attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-        raise _Refused("it pads by 'auto_pad'")
-    pads = list(attributes.get("pads", [0] * 2 * rank))
-    before, after = pads[:rank], pads[rank:]
-    return pads, tuple(before) if before == after else None
-
-
-def _padding(pads: Sequence[int], fill: float) -> torch.nn.Module:
-    """ONNX says all beginnings, then all ends; torch says both of the last axis first."""
-    from torch import nn
-
-    rank = len(pads) // 2
-    sides = [pads[at + half] for at in reversed(range(rank)) for half in (0, rank)]
-    makers: tuple[Any, ...] = (nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d)
-    padding: torch.nn.Module = makers[rank - 1](tuple(sides), fill)
-    return padding
-
-
-def _conv(attributes: Attributes, constants: Constants) -> torch.nn.Module:
-    import torch
-    from torch import nn
-
-    if 1 not in constants:
-        raise _Refused("the weights of a convolution flow in")
-    weight = constants[1]
-    rank = weight.ndim - 2
-    pads, even = _window(attributes, rank)
-    group = attributes.get("group", 1)
-    makers: tuple[Any, ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    conv: torch.nn.Module = makers[rank - 1](
-        weight.shape[1] * group,
-        weight.shape[0],
-        weight.shape[2:],
-        tuple(attributes.get("strides", [1] * rank)),
-        even or 0,
-        tuple(attributes.get("dilations", [1] * rank)),
-        group,
-        bias=2 in constants,
-    )
-    conv.weight = nn.Parameter(torch.tensor(weight))
-    if 2 in constants:
-        conv.bias = nn.Parameter(torch.tensor(constants[2]))
-    return conv if even else nn.Sequential(_padding(pads, 0.0), conv)
-
-
-def _gemm(attributes: Attributes, constants: Constants) -> torch.nn.Module:
-    import torch
-    from torch import nn
-
-    if 1 not in constants or attributes.get("transA") or 0 in constants:
-        raise _Refused("a Gemm of it is no fully connected layer")
-    weight = constants[1] if attributes.get("transB") else constants[1].T
-    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=2 in constants)
-    scaled = weight * weight.dtype.type(attributes.get("alpha", 1.0))
-    linear.weight = nn.Parameter(torch.tensor(scaled))
-    if 2 in constants:
-        bias = np.broadcast_to(constants[2].reshape(-1), len(weight))
-        linear.bias = nn.Parameter(torch.tensor(bias * bias.dtype.type(attributes.get("beta", 1))))
-    return linear
-
-
-def _max_pool(attributes: Attributes, _: Constants) -> torch.nn.Module:
-    from torch import nn
-
-    rank = len(attributes["kernel_shape"])
-    pads, even = _window(attributes, rank)
-    if even is None:
-        raise _Refused(f"a pool of it pads unevenly ({pads})")
-    makers: tuple[Any, ...] = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
-    pool: torch.nn.Module = makers[rank - 1](
-        tuple(attributes["kernel_shape"]),
-        tuple(attributes.get("strides", [1] * rank)),
-        even,
-        tuple(attributes.get("dilations", [1] * rank)),
-        ceil_mode=bool(attributes.get("ceil_mode", 0)),
-    )
-    return pool
-
-
-def _average_pool(attributes: Attributes, _: Constants) -> torch.nn.Module:
-    from torch import nn
-
-    rank = len(attributes["kernel_shape"])
-    pads, even = _window(attributes, rank)
-    if even is None or any(one != 1 for one in attributes.get("dilations", [])):
-        raise _Refused(f"a pool of it pads unevenly ({pads}) or is dilated")
-    makers: tuple[Any, ...] = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
-    pool: torch.nn.Module = makers[rank - 1](
-        tuple(attributes["kernel_shape"]),
-        tuple(attributes.get("strides", [1] * rank)),
-        even,
-        ceil_mode=bool(attributes.get("ceil_mode", 0)),
-        count_include_pad=bool(attributes.get("count_include_pad", 0)),
-    )
-    return pool
-
-
-def _batch_norm(attributes: Attributes, constants: Constants) -> torch.nn.Module:
-    import torch
-    from torch import nn
-
-    if set(constants) != {1, 2, 3, 4} or attributes.get("training_mode"):
-        raise _Refused("a batch normalisation of it is one for training")
-    scale, shift, mean, variance = (torch.tensor(constants[at]) for at in (1, 2, 3, 4))
-
-    class Norm(nn.modules.batchnorm._BatchNorm):
-        """Over axis 1, whatever the rank."""
-
-        def _check_input_dim(self, input: torch.Tensor) -> None:
-            pass
-
-    norm = Norm(len(scale), eps=attributes.get("epsilon", 1e-5))
-    norm.weight, norm.bias = nn.Parameter(scale), nn.Parameter(shift)
-    norm.running_mean, norm.running_var = mean, variance
-    return norm
-
-
-def _plain(name: str, **renamed: tuple[str, Any]) -> Maker:
-    """`torch.nn.NAME`, with arguments taken from attributes: argument=(attribute, default)."""
-
-    def make(attributes: Attributes, _: Constants) -> torch.nn.Module:
-        from torch import nn
-
-        arguments = {word: attributes.get(*source) for word, source in renamed.items()}
-        module: torch.nn.Module = getattr(nn, name)(**arguments)
-        return module
-
-    return make
-
-
-_MODULES: dict[str, Maker] = {
-    "Conv": _conv,
-    "Gemm": _gemm,
-    "MaxPool": _max_pool,
-    "AveragePool": _average_pool,
-    "BatchNormalization": _batch_norm,
-    "Relu": _plain("ReLU"),
-    "Tanh": _plain("Tanh"),
-    "Sigmoid": _plain("Sigmoid"),
-    "Softsign": _plain("Softsign"),
-    "LeakyRelu": _plain("LeakyReLU", negative_slope=("alpha", 0.01)),
-    "Elu": _plain("ELU", alpha=("alpha", 1.0)),
-    "Softmax": _plain("Softmax", dim=("axis", -1)),
-    "LogSoftmax": _plain("LogSoftmax", dim=("axis", -1)),
-}
-
-
-# --- functions ------------------------------------------------------------------------------------
-
-# A function of those inputs that flow in and those constants whose positions stand beside it.
-Bound = tuple[Callable[..., Any], tuple[int, ...]]
-
-
-def _named(name: str) -> Callable[[Attributes, Constants], Bound]:
-    """`torch.NAME` of one or two tensors."""
-
-    def bind(_: Attributes, __: Constants) -> Bound:
-        import torch
-
-        return getattr(torch, name), (0, 1)
-
-    return bind
-
-
-def _reshape(attributes: Attributes, constants: Constants) -> Bound:
-    if 1 not in constants:
-        raise _Refused("the shape of a Reshape flows in")
-    asked = [int(side) for side in constants[1]]
-
-    if 0 in asked and not attributes.get("allowzero"):
-
-        def keep(tensor: torch.Tensor) -> torch.Tensor:
-            """A zero stands for the side that was there."""
-            return tensor.reshape([side or tensor.shape[at] for at, side in enumerate(asked)])
-
-        return keep, ()
-
-    def reshape(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.reshape(asked)
-
-    return reshape, ()
-
-
-def _flatten(attributes: Attributes, _: Constants) -> Bound:
-    axis = attributes.get("axis", 1)
-    if axis != 1:
-        raise _Refused("it flattens from another axis than 1")
-
-    def flatten(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.flatten(1)
-
-    return flatten, ()
-
-
-def _transpose(attributes: Attributes, _: Constants) -> Bound:
-    order = attributes.get("perm")
-
-    def transpose(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.permute(order or list(reversed(range(tensor.ndim))))
-
-    return transpose, ()
-
-
-def _concat(attributes: Attributes, _: Constants) -> Bound:
-    import torch
-
-    axis = attributes["axis"]
-
-    def concat(*tensors: torch.Tensor) -> torch.Tensor:
-        return torch.cat(tensors, axis)
-
-    return concat, tuple(range(64))
-
-
-def _clip(_: Attributes, constants: Constants) -> Bound:
-    low, high = (constants[at].item() if at in constants else None for at in (1, 2))
-
-    def clip(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.clamp(low, high)
-
-    return clip, ()
-
-
-def _pad(attributes: Attributes, constants: Constants) -> Bound:
-    if 1 not in constants or attributes.get("mode", b"constant") != b"constant" or 3 in constants:
-        raise _Refused("it pads with other than a constant")
-    from torch.nn import functional
-
-    pads = [int(side) for side in constants[1]]
-    rank = len(pads) // 2
-    sides = [pads[at + half] for at in reversed(range(rank)) for half in (0, rank)]
-    fill = constants[2].item() if 2 in constants else 0.0
-
-    def pad(tensor: torch.Tensor) -> torch.Tensor:
-        return functional.pad(tensor, sides, value=fill)
-
-    return pad, ()
-
-
-def _global_average(_: Attributes, __: Constants) -> Bound:
-    def mean(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.mean(dim=tuple(range(2, tensor.ndim)), keepdim=True)
-
-    return mean, ()
-
-
-def _cast(attributes: Attributes, _: Constants) -> Bound:
-    import torch
-
-    wanted = torch.from_numpy(np.zeros(0, helper.tensor_dtype_to_np_dtype(attributes["to"]))).dtype
-
-    def cast(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.to(wanted)
-
-    return cast, ()
-
-
-_FUNCTIONS: dict[str, Callable[[Attributes, Constants], Bound]] = {
-    **{op: _named(op.lower()) for op in ("Abs", "Neg", "Exp", "Log", "Sqrt", "Erf")},
-    **{op: _named(op.lower()) for op in ("Sub", "Mul", "Div", "MatMul")},
-    # A copy, as other runtimes make of it, so that the floor of a call is the same question.
-    "Identity": _named("clone"),
-    "Add": lambda *_: (operator.add, (0, 1)),
-    "Reshape": _reshape,
-    "Flatten": _flatten,
-    "Transpose": _transpose,
-    "Concat": _concat,
-    "Clip": _clip,
-    "Pad": _pad,
-    "GlobalAveragePool": _global_average,
-    "Cast": _cast,
-}

@@ -8,7 +8,8 @@ from pathlib import Path
 import onnx
 
 from nnprof.errors import BadFile
-from nnprof.exporters.identity import Found, bring_in, outside, parts
+from nnprof.exporters.beside import outside, parts
+from nnprof.exporters.identity import Found, bring_in
 
 _NO_VERSION = 1 << 31
 _REMEDY = "Export the model again, by its exporter's latest version."

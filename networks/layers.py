@@ -3,10 +3,10 @@
 A new layer is a class here, in `Layer` and `KINDS`, and an entry in each of:
 
 * `networks/build.py`, `_layer`: its torch module;
-* `profiler/costmodel`, the lowering of a NetworkSpec: its ops;
+* `profiler/costmodel/lowering.py`: its ops;
 * the table in the docstring of `networks/spec.py`: its word;
 
-and, where its ONNX op is new, in `exporters/torch.py` (`_MODULES`) and `profiler/graph/counts.py`.
+and, where its ONNX op is new, in `exporters/torch_ops.py` and `profiler/graph/counts.py`.
 """
 
 from __future__ import annotations

@@ -92,8 +92,9 @@ def train(
     with progress.shown():
         from nnprof.networks import datasets
         from nnprof.networks import train as training
+        from nnprof.networks.settings import TrainingSettings
 
-        settings = training.TrainingSettings(
+        settings = TrainingSettings(
             epochs=epochs,
             batch=batch,
             learning_rate=learning_rate,

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, Unavailable, UsageError
-from nnprof.exporters import identity
+from nnprof.exporters import beside, identity
 from nnprof.exporters.int8 import Form, on_processor
 from nnprof.profiler import inputs, ports
 from nnprof.profiler.backends.refusals import translated
@@ -120,7 +120,7 @@ class OpenVinoSession:
                 raise BadFile(
                     f"OpenVINO does not follow links out of the folder of a model: '{one.name}' "
                     f"of {self._workload.model.name} leads to '{one.real}'.",
-                    identity.copying(path.parent),
+                    beside.copying(path.parent),
                 )
 
     def _bind(self, compiled: Any) -> Any:

@@ -12,6 +12,7 @@ from onnx.external_data_helper import set_external_data
 
 from nnprof.errors import BadFile, NnprofError, OutOfMemory
 from nnprof.exporters import identity, precision
+from nnprof.exporters.beside import Beside
 from nnprof.exporters.models import load_model
 from nnprof.exporters.torch import rebuild
 from nnprof.profiler.backends.onnxruntime import BACKEND as ONNXRUNTIME
@@ -485,7 +486,7 @@ def test_weights_larger_than_the_memory_are_a_failure_of_their_cells(tmp_path: P
     """The worker refuses them by name, and the other models of a Run go on."""
     path = beside(tmp_path)
     with pytest.raises(NnprofError, match="weights of net take"):
-        identity.require_memory((identity.Beside("d", path, path, 1 << 60),), "net")
+        identity.require_memory((Beside("d", path, path, 1 << 60),), "net")
 
 
 def test_openvino_names_the_link_that_it_does_not_follow(tmp_path: Path) -> None:

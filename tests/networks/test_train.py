@@ -15,9 +15,11 @@ from processes import ended, until
 from nnprof.errors import BadFile, BadShape, UsageError
 from nnprof.networks import build, datasets
 from nnprof.networks import train as training
+from nnprof.networks.checkpoint import load_checkpoint
 from nnprof.networks.datasets import Dataset
+from nnprof.networks.settings import TrainingSettings
 from nnprof.networks.spec import parse
-from nnprof.networks.train import TrainingSettings, load_checkpoint, train
+from nnprof.networks.train import train
 
 SPEC = parse("1x28x28 conv4k5s2 pool2 dropout0.2 fc16 fc10")
 SETTINGS = TrainingSettings(epochs=4, batch=32, momentum=0.9)
@@ -99,7 +101,8 @@ from pathlib import Path
 from msgspec.json import decode
 from nnprof.networks import datasets
 from nnprof.networks.spec import parse
-from nnprof.networks.train import TrainingSettings, train
+from nnprof.networks.settings import TrainingSettings
+from nnprof.networks.train import train
 settings = decode(sys.argv[3], type=TrainingSettings)
 train(parse(sys.argv[2]), datasets.digits(), settings, Path(sys.argv[1]))
 """

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from nnprof.errors import UsageError
-from nnprof.types import Model, Tensor
+from nnprof.types import BatchFrom, Model, Tensor
 
 UNNAMED = "?"
 ALL = ""  # instead of an input's name: no input has a batch
@@ -42,7 +42,7 @@ class Found(NamedTuple):
     """By input the axis of the batch, and "declared", "guessed" or "none"."""
 
     axes: dict[str, int]
-    how: str
+    how: BatchFrom
 
 
 def find(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Found:

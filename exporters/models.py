@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -15,7 +16,7 @@ import onnx
 from nnprof.errors import BadFile
 from nnprof.exporters import axes, identity, valid
 from nnprof.files import AnyPath, foreign
-from nnprof.types import Model, Tensor
+from nnprof.types import Model, Normalisation, Precision, Tensor
 
 METADATA = "nnprof."
 _STANDARD = ("", "ai.onnx")  # names of the domain of ONNX's own ops
@@ -47,13 +48,28 @@ def load_model(path: AnyPath) -> Model:
         outputs=outputs,
         network=own.get("network"),
         weights=own.get("weights", "file"),
-        normalisation=own.get("normalisation", "none"),
+        normalisation=_word(path, own, "normalisation", Normalisation, "none"),
         dataset=own.get("dataset", ""),
-        precision=own.get("precision", "fp32"),
+        precision=_word(path, own, "precision", Precision, "fp32"),
         conversion=own.get("conversion", ""),
         batch_axes=batch.axes,
         batch_from=batch.how,
     )
+
+
+def _word(path: Path, own: dict[str, str], key: str, words: Any, otherwise: str) -> Any:
+    """What the file says of itself under the key, one of `words`, or `otherwise`.
+
+    Raises:
+        BadFile: the file says something else.
+    """
+    said = own.get(key, otherwise)
+    if said not in get_args(words):
+        raise BadFile(
+            f"{path} says that its {key} is '{said}', none of {', '.join(get_args(words))}.",
+            f"Remove nnprof.{key} from the file's metadata.",
+        )
+    return said
 
 
 def facts(proto: onnx.ModelProto) -> dict[str, str]:

@@ -6,7 +6,8 @@ from them (`nnprof.profiler.stats`). Building a value touches no file, device or
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -22,6 +23,25 @@ MOST_THREADS = 2**16
 LOCAL = "local"  # the host of a Target that is here
 MOST_TIME_S = 1e9  # that a measurement states: thirty years
 MOST_S = 1e6  # eleven days; a wait of 2^31 ms or more overflows in the kernel's interface
+
+# The words that a Run may use. Names of backends, devices, op types and checks are no such list:
+# other distributions add their own.
+Precision: TypeAlias = Literal[  # nnprof makes the first three; others' times may be of any
+    "fp32", "fp16", "int8", "tf32", "bf16", "fp8", "int4", "unknown"
+]
+Normalisation: TypeAlias = Literal["folded", "op", "none", "unknown"]
+BatchFrom: TypeAlias = Literal["declared", "guessed", "given", "none", ""]
+OpMethod: TypeAlias = Literal["combined", "runtime", "none"]  # what a plan asks for
+Protocol: TypeAlias = Literal["rounds", "loop"]
+Kind: TypeAlias = Literal[
+    "conv", "gemm", "pool", "elementwise", "softmax", "recurrent", "memory", "other"
+]
+Method: TypeAlias = Literal[  # what gave an op's time
+    "runtime", "isolated", "differential", "combined", "floor", "imported", "smallest", "largest"
+]
+State: TypeAlias = Literal["steady", "drifting", "bimodal", "not_reached"]
+Clock: TypeAlias = Literal["perf_counter", "cuda_event", "recorded", "fake", "unknown"]
+Stopped: TypeAlias = Literal["", "interval", "processes", "time", "budget", "failure", "imported"]
 
 
 class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,12 +106,12 @@ class Model(_Value, frozen=True, kw_only=True):
     outputs: tuple[Tensor, ...]
     network: str | None = None
     weights: str = "file"
-    normalisation: str = "none"
+    normalisation: Normalisation = "none"
     dataset: str = ""
-    precision: str = "fp32"
+    precision: Precision = "fp32"
     conversion: str = ""
     batch_axes: dict[str, int] | None = None
-    batch_from: str = ""
+    batch_from: BatchFrom = ""
 
     def __post_init__(self) -> None:
         """Refuse a file without inputs or outputs, and a batch on an axis that is not there."""
@@ -137,7 +157,7 @@ class Workload(_Value, frozen=True, kw_only=True):
 
     model: Model
     batch: int
-    precision: str = "fp32"
+    precision: Precision = "fp32"
     data: str = "generated"
     seed: int = 0
     dims: dict[str, int] = {}
@@ -219,13 +239,13 @@ class Plan(_Value, frozen=True, kw_only=True):
     min_samples: int = 5
     cell_limit_s: float = 60.0
     process_limit_s: float = 180.0
-    op_method: str = "combined"
+    op_method: OpMethod = "combined"
     op_processes: int = 3
     op_s: float = 0.3
     idle_s: tuple[float, ...] = ()
     telemetry_s: float = 0.0
     energy_s: float = 0.0
-    protocol: str = "rounds"
+    protocol: Protocol = "rounds"
     seed: int = 0
     budget_s: float = 0.0
 
@@ -234,16 +254,16 @@ class Plan(_Value, frozen=True, kw_only=True):
         for name in self.__struct_fields__:
             value = getattr(self, name)
             for one in value if isinstance(value, tuple) else (value,):
-                if not isinstance(one, str) and name != "seed":
-                    _require(0 <= one <= MOST_S, f"{name} must be from 0 to {MOST_S:g}, not {one}")
+                most = math.inf if name == "seed" else MOST_S
+                if not isinstance(one, str):
+                    _require(
+                        0 <= one <= most and one < math.inf,
+                        f"{name} must be from 0 to {most:g}, not {one}",
+                    )
         _require(self.processes >= 1, "processes must be at least 1")
         _require(self.max_processes >= self.processes, "max_processes must be at least processes")
         _require(self.min_samples >= 1, "min_samples must be at least 1")
         _require(self.fresh == 0 or self.fresh >= 3, "fresh must be 0, or at least 3")
-        methods = {"combined", "runtime", "none"}
-        _require(self.op_method in methods, f"no op method '{self.op_method}'")
-        _require(self.protocol in {"rounds", "loop"}, f"no protocol '{self.protocol}'")
-        _require(self.seed >= 0, "seed cannot be negative")
 
 
 class OpTime(_Value, frozen=True, kw_only=True):
@@ -274,14 +294,14 @@ class OpTime(_Value, frozen=True, kw_only=True):
     index: int
     node: str
     op: str
-    kind: str
+    kind: Kind
     inputs: tuple[tuple[int, ...], ...]
     outputs: tuple[tuple[int, ...], ...]
     origin: tuple[str, ...]
     kernel: str
     seconds: float
     runs: int
-    method: str
+    method: Method
     low_s: float | None = None
     high_s: float | None = None
     key: str = ""
@@ -309,7 +329,7 @@ class OpPass(_Value, frozen=True, kw_only=True):
         timed_s: seconds of inference that it took.
     """
 
-    method: str
+    method: Method
     latency_s: float
     ops: tuple[OpTime, ...]
     process: int = 0
@@ -395,6 +415,13 @@ class Energy(_Value, frozen=True, kw_only=True):
     update_s: float | None = None
     unknown: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse powers and times that no sensor and no clock can have given."""
+        watts = (*self.busy_w.values(), *self.idle_w.values())
+        _require(all(map(math.isfinite, watts)), "busy_w and idle_w must be numbers")
+        _require(0 <= self.busy_s <= MOST_TIME_S, f"busy_s must be a time, not {self.busy_s}")
+        _require(min(self.tiles, self.readings) >= 0, "tiles and readings cannot be negative")
+
 
 class Lost(_Value, frozen=True, kw_only=True):
     """Something that a process did not bring home after its clean pass, which it did.
@@ -436,7 +463,7 @@ class Process(_Value, frozen=True, kw_only=True):
     round: int
     processors: tuple[int, ...]
     loops: int
-    state: str
+    state: State
     floor_s: float
     open_s: float
     timed_s: float
@@ -486,7 +513,7 @@ class Measurement(_Value, frozen=True, kw_only=True):
     workload: Workload
     target: Target
     plan: Plan
-    clock: str
+    clock: Clock
     samples_s: tuple[tuple[float, ...], ...]
     warmups_s: tuple[tuple[float, ...], ...]
     processes: tuple[Process, ...]
@@ -495,7 +522,7 @@ class Measurement(_Value, frozen=True, kw_only=True):
     idle: tuple[IdlePass, ...] = ()
     facts: dict[str, Any] = {}
     checks: tuple[Check, ...] = ()
-    stopped: str = ""
+    stopped: Stopped = ""
 
     def __post_init__(self) -> None:
         """Refuse samples that no clock can have given, and processes that do not match them."""
@@ -602,11 +629,16 @@ class Accuracy(_Value, frozen=True, kw_only=True):
 
     sha256: str
     network: str
-    precision: str
+    precision: Precision
     top1: float | None = None
     tiles: int = 0
     data: str = ""
     reason: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a share that is none."""
+        _require(self.top1 is None or 0 <= self.top1 <= 1, f"top1 must be a share, not {self.top1}")
+        _require(self.tiles >= 0, "tiles cannot be negative")
 
 
 class Run(_Value, frozen=True, kw_only=True):

@@ -13,16 +13,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from nnprof.errors import UnknownName, UsageError
 from nnprof.profiler import stats
-from nnprof.types import Cell, Failure, Measurement, Run, Workload
+from nnprof.types import Cell, Failure, Measurement, Precision, Run, Workload
 
 TOLERANCE = 0.01
 SAME = 0.03
 ERROR = 0.05  # of calling any cell of a comparison FASTER or SLOWER when none is
+
+Verdict: TypeAlias = Literal["SAME", "FASTER", "SLOWER", "AMBIGUOUS"]
 
 
 class CellComparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,13 +43,13 @@ class CellComparison(msgspec.Struct, frozen=True, kw_only=True):
 
     network: str
     batch: int
-    precision: str = "fp32"
+    precision: Precision = "fp32"
     before_s: float
     after_s: float
     ratio: float
     low: float | None
     high: float | None
-    verdict: str
+    verdict: Verdict
     reason: str = ""
     edited: bool = False
 
@@ -377,7 +380,7 @@ def _cell(
     )
 
 
-def _verdict(change: _Change | None, ratio: float, sure: bool) -> str:
+def _verdict(change: _Change | None, ratio: float, sure: bool) -> Verdict:
     if change is None:
         return "AMBIGUOUS"
     if sure:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from nnprof.types import OpPass, OpTime, Reading, Target, Workload
+from nnprof.types import Clock, Kind, Method, OpPass, OpTime, Reading, Target, Workload
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -21,7 +21,7 @@ class OpNode(msgspec.Struct, frozen=True, kw_only=True):
 
     node: str
     op: str
-    kind: str
+    kind: Kind
     origin: tuple[str, ...] = ()
     key: str = ""
     inputs: tuple[tuple[int, ...], ...] = ()
@@ -53,7 +53,7 @@ class Session(Part, Protocol):
         facts: what a reader needs to judge the numbers: whether transfers are inside, threads, …
     """
 
-    clock: str
+    clock: Clock
     facts: dict[str, Any]
 
     def infer(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
@@ -205,7 +205,7 @@ def arrays_like(arrays: Arrays) -> dict[str, NDArray[Any]]:
 
 
 def timed(
-    node: OpNode, index: int, seconds: float, method: str, *, runs: int = 1, kernel: str = ""
+    node: OpNode, index: int, seconds: float, method: Method, *, runs: int = 1, kernel: str = ""
 ) -> OpTime:
     """A node with a time."""
     return OpTime(

@@ -13,7 +13,7 @@ from itertools import pairwise
 from statistics import fmean, median, stdev
 from typing import NamedTuple
 
-from nnprof.types import Measurement, Plan
+from nnprof.types import Measurement, Plan, State
 
 # Student's t, 97.5 %, for 1…30 degrees of freedom (Fisher & Yates, table III).
 # A table, because scipy takes longer to load than `nnprof show` may take in all.
@@ -74,7 +74,7 @@ def state(measurement: Measurement) -> str:
     if not measurement.processes:
         return "imported"
     states = [process.state for process in measurement.processes]
-    order = ("not_reached", "drifting", "bimodal", "steady")
+    order: tuple[State, ...] = ("not_reached", "drifting", "bimodal", "steady")
     return max(order, key=states.count)
 
 
@@ -202,7 +202,7 @@ def spread(samples: Sequence[float]) -> float:
     return 1.4826 * median(abs(value - middle) for value in samples) / middle
 
 
-def classify(samples: Sequence[float]) -> str:
+def classify(samples: Sequence[float]) -> State:
     """The state of one process from its samples in order: what they did, not what we hope.
 
     After Barrett et al. 2017 ("Virtual machine warmup blows hot and cold"): the series is cut where

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
+from nnprof import types
 from nnprof.errors import UsageError
 from nnprof.text import shell_word
 from nnprof.types import MOST_BATCH, MOST_THREADS
@@ -68,12 +69,16 @@ def import_(
     from nnprof.profiler.report import rows
     from nnprof.terminal import Console
 
+    if precision is not None and precision not in get_args(types.Precision):
+        raise UsageError(
+            f"No precision '{precision}'.", f"Known: {', '.join(get_args(types.Precision))}."
+        )
     told = Told(
         network=network,
         batch=batch,
         device=device,
         runtime=runtime,
-        precision=precision,
+        precision=cast("types.Precision | None", precision),
         threads=threads,
     )
     run = runs.run_from(files, told, onnx, sys.argv[1:], _pairs(rename or []))

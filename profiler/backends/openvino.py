@@ -30,7 +30,7 @@ from nnprof.profiler import inputs, ports
 from nnprof.profiler.backends.refusals import translated
 from nnprof.profiler.graph import opgraph
 from nnprof.profiler.ports import Arrays, OpNode, Part, arrays_like
-from nnprof.types import OpPass, Target, Workload
+from nnprof.types import Kind, OpPass, Target, Workload
 
 # What a node computes with where the workload's precision leaves it open. Left to itself the plugin
 # takes bfloat16 on processors that have it; int8 comes from the file, the rest of it stays float32.
@@ -307,7 +307,7 @@ def _describe(node: Any, makers: Mapping[str, OpNode], live: Collection[str]) ->
     )
 
 
-def _kind(layer: str, origins: tuple[OpNode, ...]) -> str:
+def _kind(layer: str, origins: tuple[OpNode, ...]) -> Kind:
     """That of the heaviest ONNX node inside, because a fused node has many a name."""
     if layer in _MEMORY or not origins:
         return "memory" if layer in _MEMORY else "other"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nnprof.profiler.ports import OpNode
+from nnprof.types import Kind
 
 if TYPE_CHECKING:
     from torch import fx
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 INFERENCE = "nnprof.inference"  # the label of an inference; with a number behind, of a node
 _COMPILED = "## Call CompiledFxGraph"
 # Words in the names of compiled kernels, the more telling first.
-_WORDS = {
+_WORDS: dict[str, Kind] = {
     "conv": "conv",
     "mm": "gemm",
     "linear": "gemm",

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -53,7 +53,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     tiles_per_ms: float
     low_tiles_per_ms: float | None
     high_tiles_per_ms: float | None
-    meets: str
+    meets: Literal["surely", "probably", "no"]
     extrapolates: bool
     weights: int
     largest: bool = False

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from nnprof.exporters import identity, plain
 from nnprof.profiler.graph import counts, cut
 from nnprof.profiler.ports import OpNode
+from nnprof.types import Kind
 
-_KINDS = {
+_KINDS: dict[Kind, str] = {
     "conv": "Conv FusedConv ConvTranspose ConvInteger QLinearConv NhwcConv NhwcFusedConv",
     "gemm": (
         "Gemm FusedGemm MatMul FusedMatMul MatMulInteger QLinearMatMul QGemm MatMulNBits "
@@ -44,7 +45,7 @@ _KIND_OF = {op: kind for kind, ops in _KINDS.items() for op in ops.split()}
 _BLOCKED = "_nchwc"
 
 
-def kind_of(op: str) -> str:
+def kind_of(op: str) -> Kind:
     """conv, gemm, pool, elementwise, softmax, recurrent, memory or other."""
     return _KIND_OF.get(op, "other")
 

@@ -15,7 +15,7 @@ from nnprof.exporters.models import load_model
 from nnprof.networks.families import parse_network
 from nnprof.profiler.graph import opgraph
 from nnprof.profiler.importers.importer import METHOD, NO_PLAN, UNKNOWN, Told
-from nnprof.types import Check, Measurement, Model, OpPass, Target, Workload
+from nnprof.types import Check, Clock, Measurement, Model, OpPass, Target, Workload
 
 _SUFFIXES = re.compile(r"(\.(json|csv|txt|log|gz))+$", re.IGNORECASE)
 
@@ -40,7 +40,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     stand_in: str | None
     ops: OpPass | None
     facts: dict[str, Any]
-    clock: str
+    clock: Clock
     checks: Sequence[Check] = ()
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -18,6 +18,7 @@ from nnprof.errors import BadFile, UsageError
 from nnprof.profiler.importers import sheets, sources
 from nnprof.profiler.importers.importer import UNKNOWN
 from nnprof.profiler.importers.shapes import Shape, Shapes
+from nnprof.types import Kind, Precision
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +29,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     batch: int
     seconds: float
     op: str | None = None
-    kind: str | None = None
+    kind: Kind | None = None
     node: str | None = None
     index: int | None = None
     repetition: int | None = None
@@ -44,7 +45,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     device: str | None = None
     runtime: str | None = None
     version: str | None = None
-    precision: str | None = None
+    precision: Precision | None = None
     threads: int | None = None
 
 
@@ -91,17 +92,19 @@ def _shapes(text: str) -> tuple[Shape, ...]:
 _shapes.__doc__ = "shapes such as 16x1x28x28, several apart by semicolons"
 
 
-def _kind(text: str) -> str:
-    if text not in _KINDS:
-        raise ValueError
-    return text
+def _one_of(words: tuple[str, ...]) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError
+        return text
+
+    parse.__doc__ = f"one of {', '.join(words)}"
+    return parse
 
 
 _SHAPES = re.compile(r"\d+(?:[xX×]\d+)*(?:;\d+(?:[xX×]\d+)*)*", re.ASCII)
 _MOST = 2**53  # up to here every whole number has a float of its own
 _LONGEST_S = 1e9  # thirty years
-_KINDS = ("conv", "gemm", "pool", "elementwise", "softmax", "recurrent", "memory", "other")
-_kind.__doc__ = f"one of {', '.join(_KINDS)}"
 
 _UNITS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 _TIMES = {
@@ -109,7 +112,7 @@ _TIMES = {
     for name, field in (("time", "seconds"), ("min", "min_s"), ("max", "max_s"))
     for unit, factor in _UNITS.items()
 }
-_TEXTS = ("network", "op", "node", "kernel", "device", "runtime", "version", "precision")
+_TEXTS = ("network", "op", "node", "kernel", "device", "runtime", "version")
 _COUNTS = ("batch", "repetitions", "cin", "h", "w", "cout", "hout", "wout", "k", "stride", "groups")
 _FROM_0 = (
     *("index", "repetition", "pad", "flops", "bytes_in", "bytes_out", "bytes_weights", "threads"),
@@ -122,7 +125,8 @@ _NUMBERS: dict[str, tuple[str, Callable[[float], Any]]] = {
 _WORDED: dict[str, tuple[str, Callable[[str], Any]]] = {
     **{name: (name, str) for name in _TEXTS},
     **{name: (name, _shapes) for name in ("input", "weights", "output")},
-    "kind": ("kind", _kind),
+    "kind": ("kind", _one_of(get_args(Kind))),
+    "precision": ("precision", _one_of(get_args(Precision))),
 }
 _COLUMNS = {*_NUMBERS, *_WORDED}
 _WHOLE_NETWORK = "network"

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
-from nnprof.types import Measurement, Plan
+from nnprof.types import Measurement, Plan, Precision
 
-UNKNOWN = "unknown"
-METHOD = "imported"
+UNKNOWN: Final = "unknown"
+METHOD: Final = "imported"
 # The plan of cells that another tool measured. None of its fields is true, and none is read.
 NO_PLAN = Plan(op_method="none")
 
@@ -38,7 +39,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     batch: int | None = None
     device: str | None = None
     runtime: str | None = None
-    precision: str | None = None
+    precision: Precision | None = None
     threads: int | None = None
 
 

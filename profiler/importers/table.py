@@ -30,7 +30,7 @@ from nnprof.profiler.importers.importer import (
     Told,
 )
 from nnprof.profiler.importers.shapes import Shape, tensors
-from nnprof.types import Check, Measurement, OpPass, OpTime, Target, Workload
+from nnprof.types import Check, Kind, Measurement, Method, OpPass, OpTime, Target, Workload
 
 # Words of other frameworks for ONNX's ops.
 _WORDS = {
@@ -42,7 +42,7 @@ _WORDS = {
     **{"concatenation": "Concat", "concat": "Concat", "batchnorm": "BatchNormalization"},
     **{"add": "Add", "eltwise": "Add", "lrn": "LRN", "dropout": "Dropout", "reshape": "Reshape"},
 }
-_KIND_OF = {"Pooling": "pool", "LRN": "elementwise", "Dropout": "memory"}
+_KIND_OF: dict[str, Kind] = {"Pooling": "pool", "LRN": "elementwise", "Dropout": "memory"}
 _SIZES = {"fp32": 4, "fp16": 2, "int8": 1}
 
 
@@ -157,13 +157,12 @@ def _ops(rows: Sequence[Row]) -> tuple[OpPass | None, tuple[OpPass, ...]]:
                 "Give each op an index of its own, or number its repetitions.",
             )
     ops = tuple(_op(group, index) for index, group in enumerate(groups))
+    extremes: dict[Method, list[float | None]] = {
+        "smallest": [_extreme(group, min, "min_s") for group in groups],
+        "largest": [_extreme(group, max, "max_s") for group in groups],
+    }
     passes = [
-        _pass(name, ops, seconds)
-        for name, seconds in (
-            ("smallest", [_extreme(group, min, "min_s") for group in groups]),
-            ("largest", [_extreme(group, max, "max_s") for group in groups]),
-        )
-        if None not in seconds
+        _pass(name, ops, seconds) for name, seconds in extremes.items() if None not in seconds
     ]
     return _pass(METHOD, ops, [op.seconds for op in ops]), tuple(passes)
 
@@ -175,7 +174,7 @@ def _extreme(group: Sequence[Row], pick: Callable[..., float], column: str) -> f
     return given[0] if given else None
 
 
-def _pass(method: str, ops: Sequence[OpTime], seconds: Sequence[float | None]) -> OpPass:
+def _pass(method: Method, ops: Sequence[OpTime], seconds: Sequence[float | None]) -> OpPass:
     timed = tuple(
         msgspec.structs.replace(op, seconds=value, method=method)
         for op, value in zip(ops, seconds, strict=True)

@@ -22,7 +22,7 @@ from nnprof.profiler import ports
 from nnprof.profiler.graph import counts, opgraph
 from nnprof.profiler.importers.trtexec_json import Profile, json_of, no_file_of
 from nnprof.profiler.ports import OpNode
-from nnprof.types import OpTime
+from nnprof.types import Kind, OpTime
 
 Shape = tuple[int, ...]
 
@@ -155,7 +155,12 @@ _OPS = (
 )
 _MOVES = {"Reformat", "Reshape", "Slice", "Concat", "Gather", "Cast", "Constant"}
 _WEIGHTLESS = {"MaxPool", "AveragePool", "Pool", "Softmax", "Elementwise"}
-_KINDS = {"Reformat": "memory", "Constant": "memory", "Elementwise": "elementwise", "Pool": "pool"}
+_KINDS: dict[str, Kind] = {
+    "Reformat": "memory",
+    "Constant": "memory",
+    "Elementwise": "elementwise",
+    "Pool": "pool",
+}
 _RANK = ("conv", "gemm", "recurrent", "pool", "softmax", "elementwise", "other", "memory")
 _ORIGIN = re.compile(r"\[ONNX Layer: ([^\]|]+?)\s*(?:\|[^\]]*)?\]")
 _PROFILE_SUFFIX = re.compile(r"\[profile +\d+\]")

@@ -26,7 +26,7 @@ from nnprof.profiler.importers.cell import (
 )
 from nnprof.profiler.importers.importer import File, Found, Importer, Told
 from nnprof.profiler.importers.trtexec_json import RUNTIME, LayerTime, Profile
-from nnprof.types import Measurement, OpPass
+from nnprof.types import Measurement, OpPass, Precision
 
 Version = tuple[int, ...]
 Shape = tuple[int, ...]
@@ -77,7 +77,7 @@ class Log(msgspec.Struct, frozen=True, kw_only=True):
     implicit_batch: int | None
     network: str | None
     device: str | None
-    precision: str | None
+    precision: Precision | None
 
 
 def version_of(said: str) -> Version | None:
@@ -236,12 +236,14 @@ def _batch(command: Mapping[str, str]) -> int | None:
     return int(text) if re.fullmatch(r"[1-9]\d{0,8}", text, re.ASCII) else None
 
 
-def _precision(command: Mapping[str, str], version: Version | None) -> str | None:
+def _precision(command: Mapping[str, str], version: Version | None) -> Precision | None:
     """Of an engine that was built in this run: int8 may fall back to fp16, as nnprof's own does."""
     open_ = {"best", "fp8", "bf16", "int4", "stronglyTyped", "layerPrecisions", "loadEngine"}
     if version is None or version >= (11,) or "onnx" not in command or open_ & set(command):
         return None
-    return next((name for name in ("int8", "fp16") if name in command), "fp32")
+    if "int8" in command:
+        return "int8"
+    return "fp16" if "fp16" in command else "fp32"
 
 
 def batch_of(log: Log) -> int | None:

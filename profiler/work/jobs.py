@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from nnprof.errors import NnprofError
 from nnprof.exporters import identity
-from nnprof.types import Energy, Lost, Model, OpPass, Plan, Reading, Target, Workload
+from nnprof.types import Clock, Energy, Lost, Model, OpPass, Plan, Reading, State, Target, Workload
 
 CHAIN = 9  # nodes of the graph whose time over that of one node tells what a node costs
 _SUFFIXES = (".onnx", ".npy", ".npz")  # the rest of a file's name stays here
@@ -88,12 +88,12 @@ class Measured(Reply, frozen=True, kw_only=True, tag="measured"):
     lost if a later pass ends the worker. `pending` names the passes still to come.
     """
 
-    clock: str
+    clock: Clock
     facts: dict[str, Any]
     samples_s: tuple[float, ...]
     warmups_s: tuple[float, ...]
     loops: int
-    state: str
+    state: State
     floor_s: float
     open_s: float
     timed_s: float
@@ -162,7 +162,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True, tag="measure"):
 class Looped(Reply, frozen=True, kw_only=True, tag="looped"):
     """The answer to a Loop: per turn and workload seconds of each call; readings around turns."""
 
-    clock: str
+    clock: Clock
     facts: dict[str, Any]
     samples_s: tuple[tuple[tuple[float, ...], ...], ...]
     open_s: tuple[tuple[float, ...], ...]

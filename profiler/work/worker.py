@@ -48,7 +48,7 @@ from nnprof.profiler.work.jobs import (
     Scored,
     Tell,
 )
-from nnprof.types import LOCAL, Energy, Lost, Model, OpPass, Reading, Target, Workload
+from nnprof.types import LOCAL, Clock, Energy, Lost, Model, OpPass, Reading, Target, Workload
 
 
 def do(job: Job, tell: Tell) -> Answer:
@@ -181,7 +181,8 @@ def _loop(job: Loop, device: Device, backend: Backend) -> Looped:
     samples: list[tuple[tuple[float, ...], ...]] = []
     opens: list[tuple[float, ...]] = []
     readings = [device.read(processors)]
-    clock, facts = "", {}
+    clock: Clock = "unknown"
+    facts: dict[str, Any] = {}
     for _ in range(job.turns):
         turn, open_s = [], []
         for workload in job.workloads:

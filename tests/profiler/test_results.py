@@ -213,6 +213,41 @@ def test_impossible_samples_are_refused(tmp_path: Path) -> None:
         results.load(path)
 
 
+@pytest.mark.parametrize(
+    ("word", "other"),
+    [
+        ('"state": "steady"', '"state": "banana"'),
+        ('"stopped": "processes"', '"stopped": "bored"'),
+        ('"clock": "fake"', '"clock": "sundial"'),
+        ('"op_method": "combined"', '"op_method": "guess"'),
+        ('"kind": "conv"', '"kind": "konv"'),
+        ('"method": "isolated"', '"method": "alone"'),
+        ('"precision": "fp32"', '"precision": "fp31"'),
+        ('"protocol": "rounds"', '"protocol": "squares"'),
+    ],
+)
+def test_words_of_no_list_are_refused(word: str, other: str, tmp_path: Path) -> None:
+    """A Run whose state, clock, kind and so on is no word of nnprof's is refused, and named."""
+    text = SECOND.read_text(encoding="utf-8")
+    assert word in text
+    path = tmp_path / "run.json"
+    path.write_text(text.replace(word, other, 1), encoding="utf-8")
+    with pytest.raises(BadFile, match=json.loads(f"{{{other}}}").popitem()[1]):
+        results.load(path)
+
+
+@given(
+    name=st.sampled_from(
+        [one for one in Plan.__struct_fields__ if one not in ("op_method", "protocol", "idle_s")]
+    ),
+    wrong=st.sampled_from([float("nan"), float("inf"), -float("inf"), -1]),
+)
+def test_a_plan_is_valid_from_birth(name: str, wrong: float) -> None:
+    """No number of a plan is below 0, endless, or no number at all."""
+    with pytest.raises(ValueError, match=name):
+        replace(Plan(), **{name: wrong})
+
+
 def test_missing_file(tmp_path: Path) -> None:
     """A file that is not there is named."""
     with pytest.raises(BadFile, match=r"Cannot read .*none\.json: No such file"):

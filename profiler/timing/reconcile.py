@@ -12,27 +12,28 @@ Three methods see the same op, each with an error of its own:
   to leave pays for all of them.
 
 The estimate is their mean weighted by 1/error² (the minimum-variance mean), where the error is the
-spread over processes and the method's own doubt, below, together. Doubts are relative to one value
-for all methods; relative to each one's own they would favour whichever came out smallest.
+spread over processes and the method's own doubt, below, together. The relative doubt of a method m
+is rel_m · (median over methods), one level for all: with rel_m · (its own time) the method that
+came out smallest would weigh most.
 
-Where the methods are farther apart than their errors allow, the errors are not what we take them
-for: the interval is widened by the Birge ratio √(χ²/(n-1)), if that is above 1 (Birge 1932, Phys.
-Rev. 40, 207; the scale factor of the Particle Data Group). Beyond `DISAGREE` one of the methods is
-wrong, and nothing tells which: the interval then holds what each of them says, and a check tells.
+Where the methods are farther apart than their errors allow, the errors are too small: the interval
+is widened by the Birge ratio √(χ²/(n-1)), if that is above 1 (Birge 1932, Phys. Rev. 40, 207; the
+scale factor of the Particle Data Group). Beyond `DISAGREE` one of the methods is wrong, and nothing
+tells which: the interval then holds what each of them says, and a check tells.
 
-A difference that noise made negative says that the op takes about nothing, and that this is off by
-at least as much as it is negative.
+A difference that noise made negative counts as 0 s, with an error of at least its size.
 
 Nothing is scaled to fit: the sum of the estimates may differ from the clean time, and the residual
-says by how much. The clean time serves in one way: a pass in which the whole network took longer or
-shorter than that is doubted by as much (the profiler's, if its ops do not add up to it either).
+says by how much. The clean time serves in one way: a pass whose whole network took x % more or less
+than the clean time is doubted by x % (the profiler's pass only if its ops do not add up to the
+clean time either).
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median, stdev
 from typing import NamedTuple
 
@@ -41,11 +42,12 @@ from msgspec.structs import replace
 from nnprof.profiler.graph import counts
 from nnprof.types import OpPass, OpTime
 
-# Doubts: relative to the op's time, and absolute.
+# Doubts of a method: relative to the op's time, and absolute in seconds.
 _RUNTIME = (0.02, 2e-6)  # its unit is 1 µs, and 2 µs is what it reads for any small node
-_RUNTIME_LESS_COST_S = 1e-6  # where that cost is known and taken off
-_SMALL_S = 10e-6  # ops that take less alone tell it
+_RUNTIME_LESS_COST_S = 1e-6  # the absolute doubt where the profiler's cost is known and taken off
+_SMALL_S = 10e-6  # ops that take less alone tell the profiler's cost
 _ISOLATED = (0.10, 1e-7)
+_FLOOR_S = 1e-9  # measured on its own, thousands of calls
 # In a network that overflows a core's own cache, weights are cold when their turn comes again.
 # Where they were warmer, or colder, than there, their share in an op's bytes adds to the doubt.
 _COLD_WEIGHTS = 0.5
@@ -75,16 +77,7 @@ def combine(
     """
     if all(one.method == "floor" for one in passes):  # what a call costs is no op
         return None
-    # By place: names of nodes that the runtime inserts differ from session to session.
-    by_place: dict[int, dict[str, list[OpTime]]] = defaultdict(lambda: defaultdict(list))
-    reach_s: dict[int, float] = {}
-    for one in passes:
-        so_far = 0.0
-        for op in one.ops:
-            by_place[op.index][op.method].append(op)
-            so_far += op.seconds
-            if one.method == "differential":
-                reach_s[op.index] = so_far
+    by_place, reach_s = _by_place(passes)
     if not by_place:
         return None
     cost_s = _profiler_cost_s(by_place.values())
@@ -98,13 +91,38 @@ def combine(
         for method in _WHOLE
         if any(one.method == method for one in passes)
     }
-    runtime = (_RUNTIME[0], _RUNTIME_LESS_COST_S) if cost_s else _RUNTIME
     ops = tuple(
-        _estimate(by_place[index], reach_s.get(index, 0.0), warmth.get(index, _ALIKE), off, runtime)
+        _estimate(
+            by_place[index],
+            reach_s.get(index, 0.0),
+            warmth.get(index, _ALIKE),
+            off,
+            cost_known=cost_s > 0,
+        )
         for index in sorted(by_place)
     )
     ops = _bounded_views(ops, by_place)
     return OpPass(method="combined", latency_s=sum(op.seconds for op in ops), ops=ops)
+
+
+_Places = dict[int, dict[str, list[OpTime]]]  # ops by place in the order of execution, and method
+
+
+def _by_place(passes: Sequence[OpPass]) -> tuple[_Places, dict[int, float]]:
+    """All times of each op, and seconds of the network up to and with it, by differences.
+
+    By place, not by name: names of nodes that the runtime inserts differ from session to session.
+    """
+    by_place: _Places = defaultdict(lambda: defaultdict(list))
+    reach_s: dict[int, float] = {}
+    for one in passes:
+        so_far = 0.0
+        for op in one.ops:
+            by_place[op.index][op.method].append(op)
+            so_far += op.seconds
+            if one.method == "differential":
+                reach_s[op.index] = so_far
+    return by_place, reach_s
 
 
 def _bounded_views(
@@ -206,7 +224,8 @@ def _estimate(
     reach_s: float,
     warmth: _Warmth,
     off: Mapping[str, float],
-    runtime: tuple[float, float],
+    *,
+    cost_known: bool,
 ) -> OpTime:
     """One op from all methods.
 
@@ -215,17 +234,16 @@ def _estimate(
         reach_s: the network's time up to and with it.
         warmth: of its weights, there and here.
         off: by method, how far the whole network was from the clean time in its passes.
-        runtime: the doubt of the runtime's profiler, relative and absolute.
+        cost_known: whether the cost of the runtime's profiler has been taken off.
     """
     told = {method: median(op.seconds for op in ops) for method, ops in found.items()}
     centres = {method: max(seconds, 0.0) for method, seconds in told.items()}
     level_s = median(centres.values())
+    rotated = "isolated" in found and bool(found["isolated"][0].rotated_bytes)
+    seen = _Seen(level_s, reach_s, warmth, rotated=rotated, cost_known=cost_known)
     weights = []
     for method, ops in found.items():
-        if method == "runtime":
-            doubt = math.hypot(runtime[0] * level_s, runtime[1])
-        else:
-            doubt = _doubt(method, level_s, reach_s, warmth, rotated=bool(ops[0].rotated_bytes))
+        doubt = _DOUBTS_S[method](seen)
         negative = min(told[method], 0.0)
         spread = _spread([op.seconds for op in ops])
         weights.append(1 / math.hypot(spread, doubt, off.get(method, 0.0) * level_s, negative) ** 2)
@@ -273,19 +291,57 @@ def _spread(seconds: Sequence[float]) -> float:
     return stdev(seconds) / math.sqrt(len(seconds))
 
 
-def _doubt(method: str, seconds: float, reach_s: float, warmth: _Warmth, *, rotated: bool) -> float:
-    if method == "isolated":
-        apart = warmth.share * abs(warmth.gone - rotated)
-        relative = _ISOLATED[0] + _COLD_WEIGHTS * apart
-        return math.hypot(relative * seconds, _ISOLATED[1])
-    if method == "differential":
-        before_s = max(reach_s - seconds, 0.0)
-        noise = _PREFIX_NOISE * math.hypot(reach_s, before_s)
-        warmer = seconds * warmth.share * (warmth.gone - warmth.upto)
-        leaving = before_s * warmth.share_before * (warmth.upto - warmth.before)
-        state = _COLD_WEIGHTS * math.hypot(warmer, leaving)
-        return math.hypot(_DIFFERENTIAL[0] * seconds, _DIFFERENTIAL[1], noise, state)
-    return 1e-9  # the floor: measured on its own, thousands of calls
+class _Seen(NamedTuple):
+    """What the doubts about an op's time depend on.
+
+    Attributes:
+        level_s: the op's seconds, the median over methods.
+        reach_s: the network's seconds up to and with the op.
+        warmth: of its weights, in the network and in its beginnings.
+        rotated: whether it ran alone on cold weights.
+        cost_known: whether the cost of the runtime's profiler has been taken off.
+    """
+
+    level_s: float
+    reach_s: float
+    warmth: _Warmth
+    rotated: bool
+    cost_known: bool
+
+
+def _runtime_doubt_s(seen: _Seen) -> float:
+    relative, absolute_s = _RUNTIME
+    return math.hypot(
+        relative * seen.level_s, _RUNTIME_LESS_COST_S if seen.cost_known else absolute_s
+    )
+
+
+def _isolated_doubt_s(seen: _Seen) -> float:
+    """More where weights were warmer, or colder, alone than in the network."""
+    relative, absolute_s = _ISOLATED
+    apart = seen.warmth.share * abs(seen.warmth.gone - seen.rotated)
+    relative += _COLD_WEIGHTS * apart
+    return math.hypot(relative * seen.level_s, absolute_s)
+
+
+def _differential_doubt_s(seen: _Seen) -> float:
+    """Also the noise of both times, weights warmer than in the network, and weights that leave."""
+    relative, absolute_s = _DIFFERENTIAL
+    warmth = seen.warmth
+    before_s = max(seen.reach_s - seen.level_s, 0.0)
+    noise = _PREFIX_NOISE * math.hypot(seen.reach_s, before_s)
+    warmer = seen.level_s * warmth.share * (warmth.gone - warmth.upto)
+    leaving = before_s * warmth.share_before * (warmth.upto - warmth.before)
+    state = _COLD_WEIGHTS * math.hypot(warmer, leaving)
+    return math.hypot(relative * seen.level_s, absolute_s, noise, state)
+
+
+_DOUBTS_S: dict[str, Callable[[_Seen], float]] = {
+    "runtime": _runtime_doubt_s,
+    "isolated": _isolated_doubt_s,
+    "differential": _differential_doubt_s,
+    "floor": lambda _: _FLOOR_S,
+}
 
 
 __all__ = ["CALL", "DISAGREE", "combine"]

@@ -13,10 +13,8 @@ import resource
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from pathlib import Path
-from subprocess import CompletedProcess
 from typing import IO, Any
 
 import msgspec
@@ -36,6 +34,7 @@ from nnprof.profiler.place import boards, environment, lifeline, shells
 from nnprof.profiler.place.boards import Board
 from nnprof.profiler.place.ssh import Link
 from nnprof.profiler.ports import Device, Shell
+from nnprof.profiler.work.connections import BoardShell, Connections
 from nnprof.profiler.work.jobs import Answer, Asking, Fault, Kind_co, Reply
 from nnprof.types import LOCAL, MOST_THREADS, Target
 
@@ -53,8 +52,7 @@ _STARTERS = ("setpriv:", "timeout:", "nnprof:")  # who says so, where the progra
 
 _LONGEST_WORDS = 1000  # that are repeated of what a worker said
 
-_links: dict[str, Link] = {}
-_gone: dict[str, NnprofError] = {}
+connections = Connections()  # of this process
 
 
 def run(job: Asking[Kind_co], limit_s: float) -> Kind_co:
@@ -79,17 +77,17 @@ def _done(job: Asking[Kind_co], limit_s: float) -> Kind_co:
     if job.target.host == LOCAL:
         return run_local(job, limit_s)
     board = boards.find(job.target.host)
-    link = _link(board)
+    link = connections.to(board)
     driven = shells.is_driven(job.target, registry.find("backend", job.target.backend))
     try:
         if driven:
             return run_local(job, limit_s, shells.way_to(link.shell))
         return _run_remote(job, limit_s, board, link)
     except ConnectionLost as error:
-        raise _explained(error, board, link).after(error.told) from error
+        raise connections.explained(error, board, link).after(error.told) from error
     except (WorkerTimeout, WorkerCrashed):
         if driven:
-            _drop(board)  # with the connection ends what that worker had started there
+            connections.drop(board)  # with the connection ends what that worker had started there
         raise
 
 
@@ -108,7 +106,7 @@ def target(device: str, backend: str | None, threads: int, options: Mapping[str,
     backend = backend or (board.backend if board else "")
     if backend and backend not in registry.names("backend"):
         raise UnknownName("backend", backend, registry.names("backend"))
-    kind = device if board is None else board.device or _link(board).kind
+    kind = device if board is None else board.device or connections.to(board).kind
     found: Device = registry.find("device", kind)
     return Target(
         backend=backend or found.backend or Target().backend,
@@ -125,72 +123,15 @@ def shell(host: str) -> Shell:
     Raises:
         UsageError: there is no such board, or it cannot be reached.
     """
-    return shells.LocalShell() if host == LOCAL else _Board(host)
-
-
-class _Board:
-    """A shell that outlives a broken connection: each call takes the one that holds now."""
-
-    def __init__(self, host: str) -> None:
-        self._board = boards.find(host)
-
-    def run(
-        self, argv: Sequence[str], *, stdin: bytes | None = None, timeout_s: float
-    ) -> CompletedProcess[bytes]:
-        return _link(self._board).shell.run(argv, stdin=stdin, timeout_s=timeout_s)
-
-    def path(self, name: str) -> str:
-        return _link(self._board).shell.path(name)
-
-    def put(self, local: Path, name: str) -> str:
-        return _link(self._board).shell.put(local, name)
-
-    def get(self, remote: str) -> bytes:
-        return _link(self._board).shell.get(remote)
+    return shells.LocalShell() if host == LOCAL else BoardShell(connections, boards.find(host))
 
 
 def release() -> None:
     """Close all connections; boards are free for others."""
-    while _links:
-        _links.popitem()[1].close()
-    _gone.clear()
+    connections.close()
 
 
 atexit.register(release)
-
-
-def _link(board: Board) -> Link:
-    if board.name in _gone:
-        # Each of the remaining cells would wait for the same answer.
-        raise _gone[board.name]
-    if board.name not in _links:
-        _links[board.name] = Link(board)
-    return _links[board.name]
-
-
-def _drop(board: Board) -> None:
-    if board.name in _links:
-        _links.pop(board.name).close()
-
-
-def _explained(error: ConnectionLost, board: Board, link: Link) -> NnprofError:
-    """What became of a board whose connection broke: one look, no more."""
-    _drop(board)
-    try:
-        again = _link(board)
-    except NnprofError as reason:
-        _gone[board.name] = reason
-        return ConnectionLost(
-            f"{error.reason} {reason.reason}", "Once it is back, go on with --resume."
-        )
-    if again.boot != link.boot:
-        return ConnectionLost(
-            f"{board.name} was restarted while it measured.",
-            "Look at its power supply and temperature, then measure again with --resume.",
-        )
-    return ConnectionLost(
-        f"{error.reason} The board can be reached again.", "Measure this cell with --resume."
-    )
 
 
 def run_local(

@@ -232,7 +232,7 @@ def test_restart_is_told(board: SshBoard, cells: tuple[Cell, ...]) -> None:
     """A board that comes back with another boot id was restarted, and the sentence says so."""
     target = board.cells(cells[:1])[0].target
     hosts.run(Probe(target=target), 60)
-    hosts._links["board"].boot = "before"  # nothing here can be restarted
+    hosts.connections.to(boards.find("board")).boot = "before"  # nothing here can be restarted
     board.kill_sessions()
     with pytest.raises(hosts.ConnectionLost, match=r"restarted while it measured.*power supply"):
         hosts.run(Probe(target=target), 60)
@@ -243,7 +243,7 @@ def test_killed_worker_costs_one_cell(
 ) -> None:
     """A worker that somebody kills fails its cell alone, and the connection stays."""
     run, path = _sweep(board, cells, short, tmp_path)
-    link = hosts._links["board"]
+    link = hosts.connections.to(boards.find("board"))
     for number, _ in enumerate(sweep.sweep(run, path)):
         if number == 2:  # the first round is done
             board.break_in_work(lambda: [worker.kill() for worker in board.workers()])
@@ -251,7 +251,7 @@ def test_killed_worker_costs_one_cell(
     (failure,) = run.failures
     assert failure.error == "WorkerCrashed"
     assert "killed from outside (signal 9)" in failure.reason
-    assert hosts._links["board"] is link
+    assert hosts.connections.to(boards.find("board")) is link
     again = _resumed(path)
     assert not again.failures
     assert _all_kept(run, again)

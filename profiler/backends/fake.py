@@ -1,7 +1,7 @@
 """A runtime that computes nothing and keeps perfect time: for tests, documents and trying things.
 
-Every inference takes what a simple sum over the model's nodes says, on a clock that only this file
-moves. Options (`--option NAME=VALUE`), all off by default:
+Every inference takes a simple sum over the model's nodes, on a clock that only this file moves.
+Options (`--option NAME=VALUE`), all off by default:
 
 =============  ==================================================================
 `noise`        relative standard deviation of one sample (log-normal)

@@ -1,9 +1,11 @@
 """ONNX Runtime on the CPU or a CUDA device, with inputs and outputs bound once.
 
 On `--device cuda` the option `provider` says whose kernels: `cuda` (default) or `tensorrt`, where
-CUDA takes what TensorRT leaves. A listed provider proves nothing: the runtime falls back to the CPU
-without a word. So there one inference is profiled when the model is opened, the facts say how many
-nodes ran where, and a model of which a computing node ran on the CPU is refused.
+CUDA takes what TensorRT leaves. A provider may be listed and not run: the runtime falls back to the
+CPU without a word. So on a GPU one inference is profiled when the model is opened. The facts say
+how many nodes ran where, and a model is refused if a computing node of it ran on the CPU.
+
+The session is in `ort_session`.
 """
 
 from __future__ import annotations

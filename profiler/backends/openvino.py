@@ -1,12 +1,12 @@
 """OpenVINO on the CPU: one stream, one request, synchronous calls on bound tensors.
 
-The runtime compiles the whole network at once: it fuses, picks layouts, and for small batches makes
-several layers one kernel. So its ops are those of its runtime model, timed by its own counters, and
-no op can be run alone as it ran inside: a part cut out of the ONNX file would be compiled to other
-kernels, with reorders at its borders.
+OpenVINO compiles the whole network at once: it fuses, picks layouts, and for small batches makes
+several layers one kernel. Its ops are the nodes of its runtime model, timed by its own counters. No
+op is timed alone: a part cut out of the ONNX file would be compiled to other kernels, with reorders
+at its borders.
 
-The counters are whole microseconds, cut off for each run of a node (openvino
-src/plugins/intel_cpu/src/perf_count.h): a node shorter than that reads zero.
+The counters are whole microseconds, rounded down for each run of a node (openvino
+src/plugins/intel_cpu/src/perf_count.h): a node below one microsecond reads zero.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from nnprof.profiler.graph import opgraph
 from nnprof.profiler.ports import Arrays, OpNode, Part, arrays_like
 from nnprof.types import Kind, OpPass, Target, Workload
 
-# What a node computes with where the workload's precision leaves it open. Left to itself the plugin
-# takes bfloat16 on processors that have it; int8 comes from the file, the rest of it stays float32.
+# Precision of a workload → the type that nodes compute with. Without this hint the plugin takes
+# bfloat16 on processors that have it. int8 comes from the file; its other nodes stay float32.
 _HINTS = {"fp32": "f32", "fp16": "f16", "int8": "f32"}
 _OUTSIDE = ("Input", "Output", "Const")
 _MEMORY = (
@@ -57,7 +57,7 @@ def _runtime() -> Any:
 
 
 def _translated(workload: Workload) -> AbstractContextManager[None]:
-    """The runtime's errors as ours. Its last line is the one that says what is wrong."""
+    """OpenVINO's errors as ours; the last line of one says what is wrong."""
     return translated("OpenVINO", workload, words=_last_line)
 
 
@@ -308,7 +308,7 @@ def _describe(node: Any, makers: Mapping[str, OpNode], live: Collection[str]) ->
 
 
 def _kind(layer: str, origins: tuple[OpNode, ...]) -> Kind:
-    """That of the heaviest ONNX node inside, because a fused node has many a name."""
+    """The kind of the heaviest ONNX node inside, because a fused node has several."""
     if layer in _MEMORY or not origins:
         return "memory" if layer in _MEMORY else "other"
     return max(origins, key=lambda one: one.flops or 0).kind

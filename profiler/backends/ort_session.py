@@ -81,7 +81,7 @@ def _translated(workload: Workload) -> AbstractContextManager[None]:
 
 
 def _words(said: str) -> str:
-    """What is wrong, without the error's number, the model's path and the place in the code."""
+    """The reason in an error's text: without number, path of the model, and place in the code."""
     line = first_line(said)
     for front in _FRONTS:
         line = front.sub("", line)
@@ -89,7 +89,7 @@ def _words(said: str) -> str:
 
 
 def _named_twice(path: Path) -> str:
-    """The name of two nodes of one graph, which this runtime alone does not allow; or ""."""
+    """A name that two nodes of one graph share, which only ONNX Runtime refuses; "" without."""
     import onnx
 
     graph = onnx.load(path, load_external_data=False).graph
@@ -133,7 +133,7 @@ class _Bound:
 
 
 def _synchronised(session: Any, binding: Any) -> Callable[[Any], None]:
-    """The call of one inference that is over when it returns."""
+    """A call that runs one inference and returns after its end."""
     run: Callable[[Any], None] = session.run_with_iobinding
     if all(value.device_name() == "cpu" for value in binding.get_outputs()):
         return run
@@ -298,7 +298,7 @@ class OrtSession(_Bound):
             return _Bound(session, self._bind(session, whole.tensors), self._workload)
 
     def op_times(self, budget_s: float) -> OpPass:
-        """ONNX Runtime's own profile: integer microseconds, distorting, in a session of its own."""
+        """ONNX Runtime's own profile in whole microseconds, distorted; in a session of its own."""
         try:
             nodes = self.graph()
         except BadFile:  # a graph that cannot be cut can still be profiled
@@ -356,7 +356,7 @@ class OrtSession(_Bound):
 
 
 def _freed(path: str) -> bytes:
-    """The model with what is declared as 0 left free, which this runtime takes literally."""
+    """The model with sides declared as 0 left free; ONNX Runtime takes 0 literally."""
     import onnx
 
     proto = onnx.load(path)

@@ -1,7 +1,7 @@
-"""What a runtime raises, as errors of ours: one place for all runtimes.
+"""Whatever a runtime raises, as errors of ours; for all runtimes.
 
-Bindings raise types of their own, plain RuntimeErrors, ValueErrors and others besides: none of them
-may end a worker, because what a runtime has against a model is for the user to read.
+Bindings raise RuntimeError, ValueError and types of their own. None may end a worker: the user has
+to read why the runtime refuses the model.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def translated(
 
     Args:
         runtime: its name, as people write it.
-        workload: what it was asked to run.
-        words: the part of what it said that says what is wrong.
-        remedy: what to do, asked when something was refused; "" where it knows nothing better.
+        workload: what the runtime was asked to run.
+        words: an error's text → the part that says what is wrong.
+        remedy: what to do about a refusal; "" for the usual advice.
 
     Raises:
-        OutOfMemory: it asked for more memory than there is.
-        BadFile: it refused for any other reason.
+        OutOfMemory: the runtime asked for more memory than there is.
+        BadFile: the runtime refused for any other reason.
     """
     try:
         yield

@@ -99,7 +99,7 @@ class TensorrtSession:
         return engine
 
     def _open_context(self) -> trt.IExecutionContext:
-        """A context for the batch, bound to the buffers, which are made for the first one."""
+        """A context for the batch, bound to the buffers; the first call makes the buffers."""
         import tensorrt as trt
 
         engine, batch = self._engine, self._workload.batch
@@ -138,7 +138,7 @@ class TensorrtSession:
                 ok(cuda.cudaMemcpyAsync(*ends, host.nbytes, kind, self._stream))
 
     def _fill(self, arrays: Arrays) -> None:
-        """The tiles on the device, and waited for."""
+        """Copy the tiles to the device, and wait."""
         for name, array in arrays.items():
             if name in self._buffers:  # an input that nothing reads is not in the engine
                 self._buffers[name].host[...] = array
@@ -154,7 +154,7 @@ class TensorrtSession:
         return CellError(f"TensorRT could not run: {said}.", "Try the same cell alone.")
 
     def _launcher(self) -> Callable[[], None]:
-        """How an inference is started: enqueued, or as a CUDA graph of that."""
+        """The call that starts an inference: an enqueue, or the launch of a CUDA graph of one."""
         if not self._choices.cuda_graph:
             return self._enqueue
         cuda, stream = runtime(), self._stream
@@ -251,11 +251,11 @@ class TensorrtSession:
         return trtexec_layers.read_engine(text.encode(), "The engine inspector's answer")
 
     def alone(self, copies: Mapping[str, int]) -> Iterator[tuple[str, Part]]:  # noqa: ARG002
-        """Not to be had."""
+        """Not offered."""
         raise Unavailable(NO_PARTS)
 
     def beginnings(self) -> Iterator[Part]:
-        """Not to be had."""
+        """Not offered."""
         raise Unavailable(NO_PARTS)
 
     def close(self) -> None:
@@ -288,7 +288,7 @@ def collector(rows: list[list[tuple[str, float]]]) -> Any:
 
 
 def profile_of(rows: Sequence[Sequence[tuple[str, float]]]) -> Profile:
-    """What the profiler said in each inference, as one profile; equal names are told by order."""
+    """Layer times of several inferences as one profile; equal names are matched in order."""
     seconds: dict[tuple[str, int], list[float]] = {}
     for row in rows:
         seen: Counter[str] = Counter()

@@ -63,10 +63,10 @@ def batches_of(text: str | None, batch: int) -> tuple[int, ...]:
 
 
 def on_gpu(target: Target) -> Target:
-    """The target, if it says that a GPU is meant: else its Run would tell of the wrong device.
+    """The target, if its device is a GPU: a Run must not name the wrong device.
 
     Raises:
-        Unavailable: it says "cpu".
+        Unavailable: the device is "cpu".
     """
     if target.device == "cpu":
         raise Unavailable(

@@ -29,7 +29,7 @@ _WORDS: dict[str, Kind] = {
 
 
 def beginning(module: fx.GraphModule, last: fx.Node) -> fx.GraphModule:
-    """The module up to and with node `last`; what would have flowed on is what it gives."""
+    """The module up to and with node `last`; its outputs are the tensors that later nodes read."""
     from torch import fx
 
     program = fx.Graph()
@@ -97,7 +97,7 @@ def kernels_of(event: Any) -> list[list[Any]]:
 
 
 def kernel_of(events: Sequence[Any]) -> str:
-    """The last call of an op that does not call another: what did the work, most often."""
+    """The name under which most time was spent: a kernel of the device, or a call on the CPU."""
     by_length: dict[str, float] = defaultdict(float)
     front = list(events)
     while front:

@@ -9,16 +9,16 @@ Options (`--option NAME=VALUE`):
 `transfers`     `inside` or `outside` (outside): copies to and from the device
 ==============  ==================================================================
 
-trtexec times a whole run by itself and writes the times of all its inferences. So a session runs it
-once, without warm-up, when the first sample is asked for, and hands out the inferences one after
-the other, the cold ones first; it runs again when they are used up. The clock is called "recorded":
-CUDA events, read while it ran, not while they were handed out.
+trtexec times a whole run and writes the times of all its inferences. So a session runs trtexec
+once, without warm-up, when the first sample is asked for. It hands out the inferences in order, the
+cold ones first, and runs trtexec again when none is left. The clock is called "recorded": CUDA
+events that were read before the sample was asked for.
 
-The defaults of trtexec mean different things in its versions, and none is a synchronous call: it
-enqueues one inference ahead. The pinned flags (`pinned`) make 8 to 11 give the same quantity: the
-time from just before an inference is enqueued on an idle stream to its end, the next one enqueued
-only then. Sources: NVIDIA/TensorRT samples/common at v8.6.1, v10.3.0 and v11.1 (sampleOptions.cpp,
-sampleInference.cpp: `mDepth`).
+The defaults of trtexec differ between versions, and each enqueues one inference ahead. The flags of
+`pinned` make versions 8 to 11 give the same quantity: the time from just before an inference is
+enqueued on an idle stream to its end; the next inference is enqueued only then. Sources:
+NVIDIA/TensorRT samples/common at v8.6.1, v10.3.0 and v11.1 (sampleOptions.cpp, sampleInference.cpp:
+`mDepth`).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _FACT = re.compile(r"\[I\] (Selected Device|Compute Capability): (.*\S)")
 
 
 def pinned(version: Version, *, cuda_graph: bool, transfers: bool) -> list[str]:
-    """Flags that decide what a latency is. None is left to a default: those changed in 11."""
+    """Flags that decide what a latency is. All are given, because the defaults changed in 11."""
     flags = ["--exposeDMA"]  # the one way to have an inference waited for before the next
     if version >= (11,):
         flags += [] if cuda_graph else ["--noCudaGraph"]
@@ -82,7 +82,7 @@ def pinned(version: Version, *, cuda_graph: bool, transfers: bool) -> list[str]:
 
 
 def build_flags(version: Version, precision: str) -> list[str]:
-    """Flags of a build alone: the precision, everything known of each layer, no inference."""
+    """Flags of a build without an inference: the precision, and all details of each layer."""
     flags = ["--profilingVerbosity=detailed"]
     flags.append("--skipInference" if version >= (8, 6) else "--buildOnly")
     if version < engines.STRONGLY_TYPED:
@@ -110,7 +110,7 @@ def _quoted(name: str) -> str:
 
 
 class Program:
-    """trtexec somewhere: where it is, its version, and what it said last about the GPU."""
+    """trtexec on a machine: its path, its version, and its last words about the GPU."""
 
     def __init__(self, shell: Shell, path: str, version: Version) -> None:
         self._shell, self.path, self.version = shell, path, version
@@ -293,7 +293,7 @@ class TrtexecSession:
         return ",".join(pairs)
 
     def _more(self, least: int, seconds: float, gap_s: float = 0.0) -> list[float]:
-        """Seconds of at least so many inferences, and of at least so many seconds, in order."""
+        """Seconds of each inference, in order: at least so many, for at least so long."""
         # Only the first run of all shall be cold; trtexec does not pause while it warms up.
         warm_ms = _AGAIN_WARM_MS if self._runs or gap_s else 0
         flags = [f"--warmUp={warm_ms}", f"--iterations={least}", f"--duration={seconds:g}"]
@@ -304,7 +304,7 @@ class TrtexecSession:
         return [query.latency_s for query in trtexec_json.read_times(times, "trtexec's answer")]
 
     def sample(self, loops: int) -> float:
-        """Seconds of the next `loops` inferences that trtexec timed; those after a pause."""
+        """Seconds of the next `loops` inferences of trtexec, with the asked pause before each."""
         if self._gap_s:
             queue = self._gaps_s.setdefault(self._gap_s, deque())
             seconds, gap_s, self._gap_s = 0.0, self._gap_s, 0.0
@@ -339,7 +339,7 @@ class TrtexecSession:
         return tuple(node_of(op) for op in self._profiled(0.0).ops)
 
     def op_times(self, budget_s: float) -> OpPass:
-        """TensorRT's own profiler, in a run of its own: it waits after every layer."""
+        """TensorRT's own profiler, in a run of its own, because it waits after every layer."""
         self._profile = None
         return self._profiled(budget_s)
 
@@ -362,11 +362,11 @@ class TrtexecSession:
         return self._profile
 
     def alone(self, copies: Mapping[str, int]) -> Iterator[tuple[str, Part]]:  # noqa: ARG002
-        """Not to be had."""
+        """Not offered."""
         raise Unavailable(NO_PARTS)
 
     def beginnings(self) -> Iterator[Part]:
-        """Not to be had."""
+        """Not offered."""
         raise Unavailable(NO_PARTS)
 
     def _clean(self) -> None:

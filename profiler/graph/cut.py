@@ -1,7 +1,7 @@
-"""Cutting an optimised ONNX graph: each op as a model of its own, and every beginning of it.
+"""An optimised ONNX graph, cut: each op as a model of its own, and the graph up to each op.
 
-Pure: ONNX in, ONNX out; running is the backend's. What is cut is the graph as it stands after
-fusion and layout changes, so what runs alone is what ran inside, weights and input values included.
+Pure: ONNX in, ONNX out; backends run the parts. The graph is cut after fusion and layout changes,
+so an op runs alone with the same code, weights and input values as inside.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
 
 
 def key_of(node: onnx.NodeProto, tensors: Arrays, weights: Arrays) -> str:
-    """The same for two ops that do the same work: type, attributes, shapes and types of tensors.
+    """A digest of type, attributes, shapes and types: equal for two ops that do the same work.
 
-    Values count only for integers, which say what is to be done (a shape, an axis).
+    Values count only for integer weights, which say what is to be done (a shape, an axis).
     """
     attributes = sorted(node.attribute, key=lambda one: one.name)
     parts: list[str] = [node.domain, node.op_type]
@@ -60,10 +60,10 @@ def key_of(node: onnx.NodeProto, tensors: Arrays, weights: Arrays) -> str:
 
 
 def carve(model: onnx.ModelProto, index: int, tensors: Arrays, copies: int = 1) -> onnx.ModelProto:
-    """Node `index` as a model of its own; what flowed into it becomes its input.
+    """Node `index` as a model of its own; the tensors that flowed into it become inputs.
 
-    With several copies they all read that input, but each has weights and outputs of its own. The
-    weights are the same values in another order: ONNX Runtime packs equal ones once for all.
+    Several copies read the same inputs, but each has weights and outputs of its own. The weights of
+    a copy are the same values in another order: ONNX Runtime would pack equal weights only once.
     """
     node = model.graph.node[index]
     alone = _cut(model, [node], [name for name in node.output if name], tensors)
@@ -88,7 +88,7 @@ def carve(model: onnx.ModelProto, index: int, tensors: Arrays, copies: int = 1) 
 
 
 def _rolled(weights: onnx.TensorProto, places: int) -> onnx.TensorProto:
-    """The same values so many places on; those that say what is to be done (a shape) stay."""
+    """The values shifted by so many places; tensors of one side (a shape, a bias) stay."""
     if len(weights.dims) < 2:
         return weights
     values = numpy_helper.to_array(weights)
@@ -96,7 +96,7 @@ def _rolled(weights: onnx.TensorProto, places: int) -> onnx.TensorProto:
 
 
 def beginning(model: onnx.ModelProto, last: int, tensors: Arrays) -> onnx.ModelProto:
-    """The model up to and with node `last`; what would have flowed on becomes its output."""
+    """The model up to and with node `last`; its outputs are the tensors that later nodes read."""
     nodes = list(model.graph.node[: last + 1])
     made = [name for node in nodes for name in node.output if name]
     later = {name for node in model.graph.node[last + 1 :] for name in _reads(node)}

@@ -61,12 +61,12 @@ def in_blocks(node: str) -> bool:
 
 
 def read(optimised: Any, original: Path, tensors: Mapping[str, NDArray[Any]]) -> tuple[OpNode, ...]:
-    """The nodes of an optimised model, with what each did and the original nodes it was made from.
+    """The nodes of an optimised model, with the work of each and the original nodes in it.
 
     Args:
         optimised: the ONNX model as the runtime left it.
-        original: the file that it was made from.
-        tensors: what flowed between the nodes, by name, weights left out.
+        original: the file that the runtime optimised.
+        tensors: the tensors between the nodes, by name, without weights.
     """
     import onnx
 
@@ -82,8 +82,7 @@ def read(optimised: Any, original: Path, tensors: Mapping[str, NDArray[Any]]) ->
 def asked(path: Path, tiles: Mapping[str, NDArray[Any]]) -> tuple[OpNode, ...]:
     """The nodes of an ONNX file as they stand, for inputs of the shapes of `tiles`.
 
-    Shapes are those that ONNX infers; a node with a tensor of unknown shape has its name, type and
-    kind only.
+    ONNX infers the shapes. A node with a tensor of unknown shape has name, type and kind only.
     """
     import onnx
 

@@ -50,7 +50,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Table(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows, and the columns that were not read, because their names say nothing to us."""
+    """Rows, and the names of columns that nnprof does not know and did not read."""
 
     rows: tuple[Row, ...]
     ignored: tuple[str, ...]
@@ -139,7 +139,7 @@ def read(path: Path, rename: Mapping[str, str] = MappingProxyType({})) -> Table:
     """The rows of a .csv file, packed or not; `rename` gives columns other names first.
 
     Raises:
-        BadFile: it cannot be read, or a row is wrong; says which row and column.
+        BadFile: the file cannot be read, or a row is wrong; says which row and column.
     """
     return parse(sources.text_of(sources.read(path), str(path)), str(path), rename)
 
@@ -148,7 +148,7 @@ def parse(text: str, source: str, rename: Mapping[str, str] = MappingProxyType({
     """The rows of a table's text, as any spreadsheet saves it (`sheets`). `source` is for errors.
 
     Raises:
-        UsageError: a column to rename is not there, or is to have a name that says nothing to us.
+        UsageError: a column to rename is not there, or its new name is none of ours.
         BadFile: there is no header, no row, or a row is wrong; says which row and column.
     """
     sheet = sheets.read(text, source)
@@ -231,5 +231,5 @@ def _row(cells: dict[str, str], line: int, where: str, *, comma: bool) -> Row:
 
 
 def is_network(row: Row) -> bool:
-    """Whether the row times a whole network, not an op: it says so, or the table has no ops."""
+    """Whether the row times a whole network: its op is "network", or the table has no ops."""
     return row.op is None or row.op.lower() == _WHOLE_NETWORK

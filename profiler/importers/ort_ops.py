@@ -28,9 +28,9 @@ _BATCHED = frozenset(
 
 
 def alike(found: Sequence[Inference]) -> tuple[Inference, ...]:
-    """Those that ran the same nodes in the same order, as most did.
+    """The inferences that ran the nodes that most inferences ran, in the usual order.
 
-    Threads that take nodes as they come change the order; then a node is known by its name.
+    Parallel threads change the order. Then nodes are matched by name, if all names differ.
     """
     usual, _ = Counter(one.order for one in found).most_common(1)[0]
     ranks = {pair: at for at, pair in enumerate(usual)}
@@ -50,9 +50,9 @@ def op_times(found: Sequence[Inference], nodes: Sequence[OpNode]) -> tuple[OpTim
 
     Args:
         found: at least one.
-        nodes: what is known of the graph, in order; what is not is described from the profile.
-            They are found by their place, since every session gives other names to the reorders
-            that it inserts; by name only where the runtime took another order.
+        nodes: of the graph, in order; a node that is not among them is described by its event. They
+            are matched by place, because each session names the reorders that it inserts anew; by
+            name only where the runtime took another order.
     """
     first = found[0].nodes
     in_order = [node.op for node in first] == [node.op for node in nodes]
@@ -77,7 +77,7 @@ def op_times(found: Sequence[Inference], nodes: Sequence[OpNode]) -> tuple[OpTim
 def batch_of(found: Inference) -> int | None:
     """The batch, where ops whose first axis it is by definition agree, and the first input has it.
 
-    Anything else that begins with the same number may be a weight, a sequence or an image.
+    Other shapes that begin with the same number may be a weight, a sequence or an image.
     """
     batches = {
         node.inputs[0][0]

@@ -1,8 +1,8 @@
 """ONNX Runtime's profile: Chrome's trace format, read as inferences and the nodes of each.
 
 Pure. A node's event is called `<node>_kernel_time`, a whole inference `model_run`; `ts` and `dur`
-are in whole microseconds, and an event is written when it ends, so that what happened inside stands
-before it (onnxruntime/core/common/profiler.h, core/framework/sequential_executor.cc). Names of
+are in whole microseconds. An event is written when it ends, so the events inside stand before it
+(onnxruntime/core/common/profiler.h, core/framework/sequential_executor.cc). Names of
 nodes may be empty or equal: a node is known by its place in the inference.
 
 On a GPU a node's event times the launch. The work is in events of category `Kernel`, which only
@@ -65,9 +65,9 @@ class Inference(msgspec.Struct, frozen=True, kw_only=True):
     """One inference.
 
     Attributes:
-        seconds: of the whole, while the profiler watched; None where nothing says.
-        nodes: of the model's own graph, in order of execution. What ran inside of an If, a Loop
-            or a Scan is not among them: the time of that node has it, every pass of it.
+        seconds: of the whole inference, under the profiler; None where no event tells.
+        nodes: of the model's own graph, in order of execution. Nodes inside an If, a Loop or a
+            Scan are left out: the time of the outer node contains theirs.
         launched: the provider whose nodes only launched work that nothing here times, or "".
         overlap: whether some of its nodes ran at the same time.
     """
@@ -120,7 +120,7 @@ class _Event(msgspec.Struct):
 
 
 def is_profile(start: str) -> bool:
-    """Whether this is how such a file begins, as the runtime or Chrome's tools write it."""
+    """Whether a file that begins so is a profile, as the runtime or Chrome's tools write it."""
     is_trace = start.startswith("[") or '"traceEvents"' in start
     return is_trace and bool(_EVENT.search(start))
 
@@ -129,7 +129,7 @@ def read(text: str, source: str) -> tuple[Inference, ...]:
     """The inferences of a profile, in order, the first and cold one too; `source` is for errors.
 
     Raises:
-        BadFile: it is no such file, is cut off, no node of it ran, or its runs cannot be told.
+        BadFile: no such file, or cut off; no node of it ran; or its runs cannot be told apart.
     """
     events = sources.json_of(text, source, _AGAIN)
     if isinstance(events, dict):
@@ -158,7 +158,7 @@ def inferences(events: Any, source: str) -> tuple[Inference, ...]:
 
 
 def _events(events: Any, source: str) -> list[_Event]:
-    """Those that last, with times that can be."""
+    """The events that have a duration; refuses impossible times."""
     try:
         rows = msgspec.convert(events, list[_Event])
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
@@ -262,7 +262,7 @@ def _ran(row: _Event, kernels_us: float | None) -> Ran:
 
 
 def _outermost(nodes: Sequence[_Event]) -> list[int]:
-    """For each node the one of the model's own graph that it ran in, itself mostly."""
+    """For each node the place of the outermost node that it ran in; mostly its own place."""
     outer = list(range(len(nodes)))
     threads: dict[Any, list[int]] = defaultdict(list)
     for at, row in enumerate(nodes):

@@ -1,9 +1,8 @@
 """Tables as spreadsheets of any locale save them: rows of text, and numbers as Python reads them.
 
-Pure. Where semicolons part the columns every comma is a decimal one, as in German, French and many
-other locales. With other separators it may also part thousands: then the numbers have to tell, and
-where they do not, that is said. The line `sep=;` is Excel's own; saved again it has empty cells
-behind.
+Pure. Where semicolons part the columns, every comma is a decimal one, as in German, French and many
+other locales. With other separators a comma may also part thousands: a table whose numbers leave
+that open is refused. The line `sep=;` is Excel's own; saved again it has empty cells behind.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ def read(text: str, source: str) -> Sheet:
 
 
 def _separator(text: str) -> str:
-    """The one that parts the header into most columns."""
+    """The character that parts the header into most columns."""
     header = next((line for line in text.split("\n", 50)[:50] if line.strip()), "")
 
     def columns(separator: str) -> int:
@@ -105,7 +104,7 @@ def has_decimal_commas(numbers: Sequence[str], separator: str, source: str) -> b
     """Whether a comma in these cells is a decimal one.
 
     Raises:
-        BadFile: some of them have a point, or commas part thousands, or may do so.
+        BadFile: some numbers have a point, or commas part thousands, or may do so.
     """
     numbers = [text.strip() for text in numbers]
     commas = [text for text in numbers if "," in text]
@@ -129,7 +128,7 @@ def number(text: str, *, decimal_comma: bool) -> float:
     """A cell's number.
 
     Raises:
-        ValueError: it is none. Words such as nan are none, nor are digits of other scripts.
+        ValueError: the cell is no number; nor is `nan`, nor digits of other scripts.
     """
     text = text.strip()
     if _GROUPED.fullmatch(text):

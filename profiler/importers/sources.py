@@ -1,7 +1,7 @@
-"""Files of other tools as text: read, unpacked and decoded within bounds; what cannot be is told.
+"""Files of other tools as text: read, unpacked and decoded, within bounds.
 
-Tables come from spreadsheets of any locale, logs from shells of any platform. So a byte order mark,
-UTF-16 without one, and text that is not UTF-8 (then it is Windows' code page 1252) are all read.
+Tables come from spreadsheets of any locale, logs from shells of any platform. So UTF-8 and UTF-16
+are read with and without a byte order mark; other text is taken for Windows' code page 1252.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def read(path: Path) -> bytes:
     """Content of a file of at most `MOST_BYTES`.
 
     Raises:
-        BadFile: it cannot be read, is a folder, or is larger.
+        BadFile: the file cannot be read, is a folder, or is larger.
     """
     try:
         if path.is_dir():
@@ -62,10 +62,10 @@ def read(path: Path) -> bytes:
 
 
 def text_of(data: bytes, source: str) -> str:
-    """What a file says, unpacked if need be, without a mark; `source` is for errors.
+    """The text of a file, unpacked, without a byte order mark; `source` is for errors.
 
     Raises:
-        BadFile: it is empty, damaged, too large, or no text.
+        BadFile: the file is empty, damaged, too large, or no text.
     """
     if data.startswith(_GZIP):
         data = _unpacked(data, source)
@@ -93,10 +93,10 @@ def json_of(text: str, source: str, remedy: str) -> Any:
     Args:
         text: of the whole file.
         source: for errors.
-        remedy: what has to be done for the program to write it whole.
+        remedy: how to get a whole file.
 
     Raises:
-        BadFile: it is cut off, or damaged; says where.
+        BadFile: the file is cut off or damaged; the message says where.
     """
     try:
         return json.loads(text, strict=False)
@@ -141,7 +141,7 @@ def _unpacked(data: bytes, source: str) -> bytes:
 
 
 def _decoded(data: bytes) -> str | None:
-    """None where it is in no encoding that we know."""
+    """The text; None in an encoding that we do not know."""
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return _as(encoding, data[len(mark) :])

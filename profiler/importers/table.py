@@ -50,10 +50,10 @@ _SIZES = {"fp32": 4, "fp16": 2, "int8": 1}
 
 
 def chosen(rows: Iterable[Row], told: Told) -> tuple[Row, ...]:
-    """The rows that the user's words pick, with those words where a row has none.
+    """The rows that match what the user told, which also fills their empty cells.
 
     Raises:
-        UsageError: none is left, or they are of several devices or runtimes.
+        UsageError: no row is left, or rows are of several devices, runtimes or versions.
     """
     kept = list(rows)
     for name in ("network", "batch", "device", "runtime", "precision", "threads"):
@@ -85,7 +85,7 @@ def chosen(rows: Iterable[Row], told: Told) -> tuple[Row, ...]:
 def measurements(rows: Iterable[Row]) -> tuple[Measurement, ...]:
     """One measurement per network, batch, precision and number of threads, in order of first row.
 
-    Where only ops were timed their sum stands in for the latency, with a check that says so.
+    Without a row of the whole network the latency is the sum of its ops, and a check says so.
     """
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in rows:
@@ -132,7 +132,7 @@ def _measurement(rows: Sequence[Row]) -> Measurement:
 
 
 def _samples(rows: Sequence[Row]) -> tuple[tuple[float, ...], dict[str, Any]]:
-    """Times of one whole network: a row each, or one row with what is known of its repetitions."""
+    """Samples of a whole network, one a row; and the facts of a single row's repetitions."""
     facts: dict[str, Any] = {}
     if len(rows) == 1:
         known = {"repetitions": rows[0].repetitions, "min_s": rows[0].min_s, "max_s": rows[0].max_s}

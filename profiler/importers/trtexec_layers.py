@@ -262,7 +262,7 @@ def _pool(layer: _EngineLayer) -> str:
 def _weights_shape(
     layer: _EngineLayer, op: str, inputs: Sequence[Shape], outputs: Sequence[Shape]
 ) -> Shape | None:
-    """As ONNX has them: depth × channels/groups × kernel, or the two sides of a product."""
+    """In ONNX's order: depth × channels/groups × kernel, or the two sides of a product."""
     kernel = layer.kernel or layer.conv_kernel
     if op in {"Conv", "ConvTranspose"} and kernel and inputs and len(inputs[0]) > 1:
         groups = max(layer.groups, layer.conv_groups)
@@ -309,7 +309,7 @@ def _weight_bytes(layer: _EngineLayer, op: str, shape: Shape | None) -> int | No
 
 
 def _sum(sizes: Any) -> int | None:
-    """None if one of them is."""
+    """The sum; None if a size is None."""
     every = list(sizes)
     return None if None in every else sum(every)
 
@@ -364,9 +364,9 @@ def op_times(
 ) -> tuple[OpTime, ...]:
     """The layers of a profile as ops, with what the engine and the ONNX file say of them.
 
-    Layers are matched by name, equal names in order. What the engine does not list keeps its name
-    and is of kind "other". Seconds are the median where there is one. A layer that took no time by
-    TensorRT's clock keeps its 0: that was measured.
+    Layers are matched by name, equal names in order. A layer that the engine does not list keeps
+    its name and is of kind "other". Seconds are the median, or the mean where the profile has no
+    median. A layer that took no time by TensorRT's clock keeps its measured 0.
     """
     known: dict[tuple[str, int], EngineLayer] = {}
     seen: Counter[str] = Counter()
@@ -394,7 +394,7 @@ def op_times(
 def batch_of(engine: Engine) -> int | None:
     """The batch that an engine ran, where convolutions and pools, whose first axis it is, agree.
 
-    And one of its inputs has to begin with it: else something inside may have joined two axes.
+    An input of the engine has to begin with it, too: a layer inside may have joined two axes.
     """
     batches = {
         layer.node.inputs[0][0]

@@ -1,6 +1,6 @@
-"""What trtexec says while it runs (TensorRT 8 to 11), read for what it states.
+"""Logs of trtexec (TensorRT 8 to 11), and their importer.
 
-Pure. The summary at the end has one line per quantity, in milliseconds (samples/common/
+The summary at the end has one line per quantity, in milliseconds (samples/common/
 sampleReporting.cpp, `printPerformanceReport`); `--dumpProfile` adds a table of layers (`print` of
 the same file), in 8.0 to 8.3 with the name first. The first and last lines hold the version, the
 command and how it ended (samples/common/logger.cpp).
@@ -53,19 +53,19 @@ _NAME_FIRST = re.compile(rf"\s*(.+?)\s+({_NUMBER})\s+({_NUMBER})\s+({_NUMBER})\s
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True):
-    """What one run of trtexec stated; seconds, and None or nothing where it did not.
+    """What the log of one run of trtexec states; times in seconds; None or {} for what it does not.
 
     Attributes:
         version: of TensorRT.
         compute: statistics of GPU compute time by their names: min, max, mean, median, …
         facts: what else was timed: copies, enqueueing, latency with the copies.
-        queries: how many inferences that was.
+        queries: number of timed inferences.
         profile: the layers, where they were dumped.
         inputs: shapes of the inputs as they ran, or as the command has them.
         implicit_batch: of `--batch`, which TensorRT 9 and before had.
         network: stem of the ONNX file.
         device: name of the GPU.
-        precision: as the flags of the build say; None where they leave it open.
+        precision: by the flags of the build; None where they leave it open.
     """
 
     version: Version | None
@@ -81,7 +81,7 @@ class Log(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def version_of(said: str) -> Version | None:
-    """From the first line of any run: v8601 → (8, 6, 1), v100300 → (10, 3, 0); None if not there.
+    """The version in the first line of a run: v8601 → (8, 6, 1), v100300 → (10, 3, 0); or None.
 
     Up to 9 the number is major·1000 + minor·100 + patch, since 10 it is major·10000 + …
     """
@@ -99,7 +99,7 @@ def dotted(version: Version | None) -> str | None:
 
 
 def is_log(text: str) -> bool:
-    """Whether this is what trtexec says, by what stands in it."""
+    """Whether a text is a log of trtexec, from anywhere in it: other lines may stand first."""
     return bool(_LOG.search(text))
 
 
@@ -107,7 +107,7 @@ def read(text: str, source: str) -> Log:
     """What a log states; `source` is for errors.
 
     Raises:
-        BadFile: trtexec failed, or had not ended, or timed nothing; or these are several runs.
+        BadFile: trtexec failed, had not ended, or timed nothing; or the log is of several runs.
     """
     ends = _ENDS.findall(text)
     if sum(word != "RUNNING" for word, _ in ends) > 1:
@@ -218,7 +218,7 @@ def _words(command: str) -> dict[str, str]:
 
 
 def _inputs(text: str, command: Mapping[str, str]) -> dict[str, Shape]:
-    """As the bindings were made; else as the command says, where `--optShapes` run by default."""
+    """Shapes of the bindings; else of the command: `--shapes`, or `--optShapes`, which then run."""
     bound = dict(_BINDING.findall(text))
     if not bound:
         spec = command.get("shapes") or command.get("optShapes") or ""
@@ -273,7 +273,7 @@ def _logs(files: Sequence[File], told: Told, onnx: Path | None, _: Mapping[str, 
 
 
 def _logged(file: File, log: Log, told: Told, onnx: Path | None) -> Measurement:
-    """The median that trtexec gives, as it gives it; layers where it dumped them."""
+    """The median that trtexec states is the one sample; layers, if they were dumped."""
     told = msgspec.structs.replace(
         told,
         network=told.network or (None if onnx else log.network),

@@ -1,14 +1,14 @@
 """Where a model's batch lies, from the sides that its inputs and outputs declare. Pure.
 
-Nothing in ONNX says which side counts tiles. In this order it is taken to be
+Nothing in ONNX says which side counts tiles. The batch is the first of these that a model has:
 
 1. a free side that is called batch (or N, B), wherever it stands, on every input that has it;
 2. a free side that inputs share and outputs begin with, or else the first side, where that is free
    and not called after something else (time, sequence, height, points, …);
 3. a fixed first side: 1, or a number that the outputs have, too.
 
-An image (3, H, W), a signal (16000,) and a table of 300 anchors have none. What more than one
-reading of the file allows is called guessed, and people are told.
+An image (3, H, W), a signal (16000,) and a table of 300 anchors have no batch. A batch is called
+guessed, and people are told, where the file allows more than one reading.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _COLOURS = (3, 4)
 
 
 class Found(NamedTuple):
-    """By input the axis of the batch, and "declared", "guessed" or "none"."""
+    """Axis of the batch by input, and how it was found: "declared", "guessed" or "none"."""
 
     axes: dict[str, int]
     how: BatchFrom
 
 
 def find(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Found:
-    """The batch axis of each input that has one."""
+    """The batch axis of each input that has a batch."""
     return _called(inputs) or _free(inputs, outputs) or _fixed(inputs, outputs) or Found({}, "none")
 
 
@@ -67,7 +67,7 @@ def _called(inputs: Sequence[Tensor]) -> Found | None:
 
 
 def _free(inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Found | None:
-    """Free sides of other names, or of none."""
+    """Free sides that no name calls a batch."""
     own = {name for one in inputs for name in _named(one) if _plausible(name)}
     begun = own & {one.shape[0] for one in outputs if one.shape}
     names: set[str] = {str(name) for name in begun} if len(begun) == 1 else set()
@@ -151,7 +151,7 @@ def _axes_of(inputs: Sequence[Tensor], names: set[str]) -> dict[str, int]:
 
 
 def _first_free(tensor: Tensor) -> int | None:
-    """The first free side that may be a batch; before it come only free ones that are not."""
+    """The first free side that may be a batch, unless a fixed side comes before it."""
     for axis, side in enumerate(tensor.shape):
         if _plausible(side):
             return axis
@@ -181,11 +181,11 @@ def given(model: Model, axes: Mapping[str, int | None]) -> Model:
 
     Args:
         model: any.
-        axes: by input the axis, from the end where negative, None for none; inputs that the model
-            does not have are left out. `ALL` → None: no input has a batch.
+        axes: axis by input, from the end where negative; None: that input has no batch. Inputs that
+            the model does not have are left out. `ALL` → None: no input has a batch.
 
     Raises:
-        UsageError: an input has no such axis, or they do not agree on a fixed batch.
+        UsageError: an input has no such axis, or the inputs do not agree on a fixed batch.
     """
     own = {one.name: one for one in model.inputs}
     told = {name: _axis(own[name], axis) for name, axis in axes.items() if name in own}
@@ -199,7 +199,7 @@ def given(model: Model, axes: Mapping[str, int | None]) -> Model:
     names = {side for side in sides if isinstance(side, str) and not _made_up(side)}
     kept = _axes_of(others, names)
     if not names:
-        # Without a name to follow, what was found stays where it does not contradict.
+        # Without a name to follow, an axis that was found stays where it does not contradict.
         kept = {
             one.name: model.axes[one.name]
             for one in others

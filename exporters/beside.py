@@ -39,10 +39,10 @@ class Beside(NamedTuple):
     """A file that holds weights of a model.
 
     Attributes:
-        name: from the folder of the model, as a plain path.
-        path: where it is opened; may be a link.
+        name: path from the folder of the model.
+        path: where the file is opened; may be a link.
         real: the file itself, links followed.
-        bytes: of it that the model's tensors take.
+        bytes: how much of the file the model's tensors take.
     """
 
     name: str
@@ -91,14 +91,14 @@ def find(path: Path, data: bytes, proto: onnx.ModelProto) -> tuple[Beside, ...]:
 
 
 def span_of(path: Path, tensor: onnx.TensorProto) -> Span:
-    """What a tensor says of its values.
+    """Where a tensor says that its values are.
 
     Raises:
-        BadFile: that is not clear, or does not fit its shape.
+        BadFile: the tensor contradicts itself, or its shape.
     """
     said: dict[str, str] = {}
     for entry in tensor.external_data:
-        # Of two, runtimes may take one or the other.
+        # Of two entries with one key runtimes take one or the other.
         if entry.key in said and entry.key in ("location", "offset", "length"):
             raise _bad(path, tensor.name, f"states the {entry.key} of its values twice")
         said[entry.key] = entry.value
@@ -117,12 +117,12 @@ def span_of(path: Path, tensor: onnx.TensorProto) -> Span:
 
 
 def outside(message: Any) -> Iterator[onnx.TensorProto]:
-    """Every tensor with its values in another file, wherever in a model or part of it it stands."""
+    """Every tensor with its values in another file, anywhere in a model or a part of a model."""
     return (one for one in parts(message, "TensorProto") if one.data_location == one.EXTERNAL)
 
 
 def parts(message: Any, kind: str) -> Iterator[Any]:
-    """Every message of that type within a model, wherever it stands."""
+    """Every message of type `kind` anywhere in a model."""
     for field, value in message.ListFields():
         if field.message_type is None or field.message_type.name in _LEAVES:
             continue

@@ -13,7 +13,7 @@ from nnprof.errors import Disagreement, Unavailable
 from nnprof.types import Model
 
 MAX_DIFFERENCE = 1e-4
-# Two classes whose outputs are this close (relative to 1 or the largest output) are a tie.
+# Two classes tie when their outputs differ by at most TIE · max(1, |largest output|).
 TIE = 1e-6
 _CHUNK = 500
 
@@ -25,8 +25,8 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
         max_difference: largest difference of two outputs; for outputs that are not probabilities
             relative to the largest output of all, where that is above 1.
         top1_agreement: share of the tiles that get the same class, ties allowed.
-        tiles: how many were compared.
-        runtime: what ran the ONNX file: "onnxruntime" or "onnx.reference".
+        tiles: number of tiles compared.
+        runtime: the program that ran the ONNX file: "onnxruntime" or "onnx.reference".
     """
 
     max_difference: float
@@ -36,7 +36,7 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_against_torch(model: Model, module: Any, tiles: NDArray[Any]) -> Agreement:
-    """Run the file and the torch module on the same raw tiles (N, …), 0…255; how they agree.
+    """How the file and the torch module agree on the same raw tiles (N, …), 0…255.
 
     Raises:
         Unavailable: torch is not installed.
@@ -72,7 +72,7 @@ def require_agreement(model: Model, agreement: Agreement) -> None:
     Raises:
         Disagreement: outputs differ by more than 1e-4, are not numbers, or a class differs.
     """
-    # Written so that a difference that is not a number is refused, too.
+    # Written as what is allowed, so that NaN is refused, too.
     if agreement.max_difference <= MAX_DIFFERENCE and agreement.top1_agreement == 1:
         return
     raise Disagreement(
@@ -84,9 +84,9 @@ def require_agreement(model: Model, agreement: Agreement) -> None:
 
 
 def same_class(expected: NDArray[np.float32], actual: NDArray[np.float32]) -> int:
-    """How many rows have the same largest output, where a tie of the expected ones may go to any.
+    """Number of rows with the same largest output; of classes that tie in `expected` any will do.
 
-    Rows hold more than one dimension where a network ends in a convolution; they are flattened.
+    Outputs of a network that ends in a convolution are flattened to rows.
     """
     expected = expected.reshape(len(expected), -1)
     chosen = actual.reshape(len(actual), -1).argmax(axis=1)

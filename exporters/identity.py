@@ -52,9 +52,9 @@ def read(path: Path) -> Found:
     """The file and its identity; the values in files beside it are hashed and not kept.
 
     Raises:
-        BadFile: it, or a file that it needs, is missing, no regular file, cut off, or outside of
-            its folder.
-        OutOfMemory: it would take more memory than is free.
+        BadFile: the file, or a file beside it, is missing, no regular file, cut off, or outside of
+            the model's folder.
+        OutOfMemory: reading takes more memory than is free.
     """
     data = _bytes(path)
     proto = _parsed(path, data)
@@ -74,7 +74,7 @@ def files_beside(path: Path) -> tuple[Beside, ...]:
 
 
 def identity(path: Path) -> str:
-    """What `Model.sha256` holds of this file now. Without files beside it, its plain SHA-256.
+    """What `Model.sha256` would be of this file now; without files beside it the plain SHA-256.
 
     Raises:
         BadFile, OutOfMemory: as `read`.
@@ -86,10 +86,10 @@ def identity(path: Path) -> str:
 def require_same(model: Model) -> None:
     """Refuse a model that is not on disk as it was read.
 
-    Reads all that belongs to it, at the speed of SHA-256 (about a second for 1 GB).
+    Reads every file of the model, at the speed of SHA-256 (about a second for 1 GB).
 
     Raises:
-        BadFile: its file, or one with weights of it, changed or went.
+        BadFile: its file, or a file with its weights, changed or is gone.
     """
     path = Path(model.path)
     try:
@@ -105,11 +105,11 @@ def require_same(model: Model) -> None:
 
 
 def send(model: Model, put: Callable[[Path, str], str]) -> str:
-    """Put all files of a model elsewhere, under its identity; where its own file is then.
+    """Copy all files of a model elsewhere, under its identity; the new place of its own file.
 
     Args:
         model: on disk.
-        put: a file and the name that it shall have there → where it is.
+        put: (file, name there) → place there.
 
     Raises:
         BadFile, OutOfMemory: as `read`.
@@ -127,7 +127,7 @@ def whole(path: Path) -> onnx.ModelProto:
 
     Raises:
         BadFile: as `read`.
-        OutOfMemory: they would take more memory than is free.
+        OutOfMemory: the weights take more memory than is free.
     """
     found = read(path)
     require_memory(found.beside, path.name)
@@ -137,7 +137,7 @@ def whole(path: Path) -> onnx.ModelProto:
 
 
 def bring_in(path: Path, tensor: onnx.TensorProto) -> None:
-    """Give a tensor of that model its values, which are in another file that was found good.
+    """Read a tensor's values, which are in another file that `read` has accepted, into the tensor.
 
     Raises:
         OutOfMemory: they are larger than the free memory.
@@ -152,10 +152,10 @@ def bring_in(path: Path, tensor: onnx.TensorProto) -> None:
 
 
 def require_memory(beside: tuple[Beside, ...], name: str) -> None:
-    """Refuse weights that are larger than the memory that is free.
+    """Refuse weights that are larger than the free memory.
 
     Raises:
-        OutOfMemory: they are.
+        OutOfMemory: the weights are larger.
     """
     _require_memory(sum(one.bytes for one in beside), name)
 
@@ -171,10 +171,10 @@ def _require_memory(needed: int, name: str) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Of a regular file, in blocks.
+    """SHA-256 of a regular file, read in blocks.
 
     Raises:
-        BadFile: it cannot be read, or is of another kind.
+        BadFile: the file cannot be read, or is no regular file.
     """
     digest = hashlib.sha256()
     with _opened(path) as file:

@@ -1,4 +1,4 @@
-"""An ONNX model in a plainer form that means the same, for tools that know no other."""
+"""An ONNX model in a plainer form that means the same, for tools that know only the plain form."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from onnx import numpy_helper
 
 
 def keep_inputs(model: onnx.ModelProto, asked: Collection[str]) -> None:
-    """Take out the inputs that nobody gives.
+    """Take out every input whose name is not among `asked`.
 
-    Before IR version 4 each initialiser is declared as an input, too, and may be left out; a
-    runtime that merges or folds some leaves their inputs behind, now without a value. From version
-    4 on a constant need not be declared so.
+    Before IR version 4 each initialiser is declared as an input, too. A runtime that folds an
+    initialiser leaves its input behind, now without a value. From version 4 on no initialiser need
+    be declared as an input.
     """
     model.ir_version = max(model.ir_version, 4)
     kept = [value for value in model.graph.input if value.name in asked]
@@ -23,7 +23,7 @@ def keep_inputs(model: onnx.ModelProto, asked: Collection[str]) -> None:
 
 
 def free_empty_sides(model: onnx.ModelProto) -> None:
-    """Leave free what is declared as 0, as old converters write it; ONNX Runtime takes it as 0."""
+    """Free each side declared as 0: old converters mean a free side, ONNX Runtime reads 0."""
     graph = model.graph
     for value in (*graph.input, *graph.output, *graph.value_info):
         for side in value.type.tensor_type.shape.dim:

@@ -6,8 +6,8 @@ int8: QuantizeLinear and DequantizeLinear nodes (QDQ) around each op that can co
 numbers, in the form that the target runs right (`int8.Form`); the ranges of the activations are
 those seen on the calibration tiles.
 
-How fast a converted file is, and how right, is the runtime's business: one that has no kernel of
-that precision computes in another, and says so in the session's facts where it can.
+A runtime without a kernel of a precision computes in another, and says so in the session's facts
+where it can.
 """
 
 from __future__ import annotations
@@ -41,17 +41,20 @@ _CHUNK = 64
 
 
 def chunk(batch: int) -> int:
-    """So many tiles at a time go through a network that is asked for at this batch.
+    """Tiles per calibration step of a network that is measured at `batch`.
 
-    A whole number of batches, since a network may run at such alone; or 64, which divides it.
+    64 where 64 divides the batch; else a whole number of batches, since a network may run only so.
     """
     return _CHUNK if batch % _CHUNK == 0 else batch * max(1, _CHUNK // batch)
 
 
 class Calibration(NamedTuple):
-    """Tiles (N, …), the batch in front whatever the model has there; what they are, for people.
+    """Tiles whose activations set the ranges of int8.
 
-    The model gets `at_once` of them at a time, unless it is bound to a batch.
+    Attributes:
+        tiles: (N, …), the batch in front, wherever the model has its batch.
+        source: what the tiles are, for people.
+        at_once: tiles per step, unless the model has a fixed batch.
     """
 
     tiles: NDArray[Any]
@@ -60,10 +63,10 @@ class Calibration(NamedTuple):
 
 
 def convert(model: Model, precision: str, calibration: Calibration, form: Form = ANYWHERE) -> Model:
-    """The model in that precision, from the cache where it is there; fp32 is the model itself.
+    """The model in a precision, from the cache where it is there; fp32 gives the model itself.
 
-    `form` is that of int8. The converted file remembers the network, the weights and how it was
-    converted.
+    `form` counts for int8 only. The converted file names the network, the weights and the
+    conversion.
 
     Raises:
         UsageError: no such precision, a model that is converted already, or one that the tools
@@ -88,7 +91,7 @@ def convert(model: Model, precision: str, calibration: Calibration, form: Form =
 
 
 def _converted(model: Model, precision: str, calibration: Calibration, form: Form) -> bytes:
-    """The file's bytes; whatever the tools raise, as ours."""
+    """The file's bytes; every error of the tools becomes an error of nnprof."""
     try:
         with _tools():
             proto = _half(model) if precision == "fp16" else _quantised(model, calibration, form)
@@ -101,7 +104,7 @@ def _converted(model: Model, precision: str, calibration: Calibration, form: For
         ) from error
     except NnprofError:
         raise
-    # The converters raise whatever comes up; the user's file is not theirs to trip over.
+    # The converters raise errors of any type; each becomes a sentence about the user's file.
     except Exception as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         if isinstance(error, EncodeError):  # which does not say why
@@ -122,7 +125,7 @@ def _key(model: Model, precision: str, calibration: Calibration, form: Form) -> 
 def _finished(
     proto: onnx.ModelProto, model: Model, precision: str, calibration: Calibration, form: Form
 ) -> bytes:
-    """Bytes of the file, with the original's words about itself."""
+    """Bytes of the file, with the metadata of the original."""
     how = "float16 inside"
     if precision == "int8":
         how = f"int8 QDQ, {form}, calibrated on {len(calibration.tiles)} {calibration.source}"

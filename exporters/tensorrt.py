@@ -1,13 +1,13 @@
 """ONNX files → TensorRT engines, for TensorRT 8.6, 10 and 11.
 
-An engine is good for one version of TensorRT on one kind of GPU, and it is one draw of a lottery:
-the builder times kernels and takes the fastest, so two builds may run different ones. So an engine
-file carries a stamp, is refused elsewhere, and a folder may hold several of the same recipe, which
-fresh processes take in turn.
+An engine is good for one version of TensorRT on one kind of GPU: its file carries a stamp, and is
+refused elsewhere. An engine is also one draw of a lottery: the builder times kernels and takes the
+fastest, so two builds may run different kernels. So a folder may hold several engines of one
+recipe, which fresh processes take in turn.
 
-The precision comes from the ONNX graph: since version 10 the network is built strongly typed, which
-is the only way in version 11. Version 8.6 knows no such networks; there the precision of the recipe
-is allowed to the builder besides float32. TF32 is left on, as everywhere, for float32.
+The precision comes from the ONNX graph: from version 10 on the network is built strongly typed, the
+only way in version 11. Version 8.6 has no strongly typed networks; there the builder may use the
+recipe's precision besides float32. TF32 stays on for float32, TensorRT's default.
 
 Only `build` needs TensorRT.
 """
@@ -51,9 +51,10 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         batches: each has an optimisation profile of its own, in this order.
         precision: of the workload.
         version: of TensorRT, such as "10.3.0".
-        device: name of the GPU, or of the host that it is in.
+        device: name of the GPU, or of its host.
         compute: compute capability, such as "8.7"; "" where it is not known.
-        shapes: for each batch that of each input; () where only first axes are free, and are it.
+        shapes: for each batch the shape of each input; () where only first axes are free, and are
+            the batch.
     """
 
     model: str
@@ -68,13 +69,13 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     def key(self) -> str:
         """The same for the same recipe."""
         parts = msgspec.structs.asdict(self)
-        if not self.shapes:  # as before there were any, so that engines at hand are found
+        if not self.shapes:  # the key from before `shapes` came, so that old engines are found
             del parts["shapes"]
         return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:_KEY_DIGITS]
 
 
 class Stamp(msgspec.Struct, frozen=True, kw_only=True):
-    """What an engine file is, kept beside it as `NAME.plan.json`. `index` counts its draws."""
+    """What an engine file is, beside the file as `NAME.plan.json`; `index` counts the draws."""
 
     recipe: Recipe
     index: int
@@ -93,7 +94,7 @@ def library() -> Any:
     """The module `tensorrt`.
 
     Raises:
-        Unavailable: it is not installed, or its own libraries are not.
+        Unavailable: TensorRT, or a shared library that it needs, is not installed.
     """
     try:
         import tensorrt
@@ -120,11 +121,11 @@ def default_folder() -> Path:
 def next_index(built: Sequence[int], count: int) -> int:
     """Which of `count` engines a fresh process takes: one not built yet, else the longest unused.
 
-    So processes take turns, also over several runs, and each engine is used about equally often.
+    So each engine is used about equally often, also over several runs.
 
     Args:
         built: indices of the engines at hand, the longest unused first.
-        count: how many there shall be.
+        count: number of engines wanted.
     """
     missing = [index for index in range(count) if index not in built]
     return missing[0] if missing else next(index for index in built if index < count)
@@ -134,8 +135,8 @@ def take(model: Model, recipe: Recipe, count: int, folder: Path) -> Engine:
     """The engine whose turn it is, built first if there are fewer than `count`.
 
     Raises:
-        BadFile: TensorRT refuses the model, or the file is not what its stamp says.
-        OutOfMemory: there is not enough to build it.
+        BadFile: TensorRT refuses the model, or the engine file is not what its stamp says.
+        OutOfMemory: too little memory to build the engine.
     """
     names = {index: folder / f"{recipe.key}-{index}{SUFFIX}" for index in range(count)}
     at_hand = [index for index, path in names.items() if path.is_file()]
@@ -145,7 +146,7 @@ def take(model: Model, recipe: Recipe, count: int, folder: Path) -> Engine:
     if index in at_hand:
         _used_now(path)
         return Engine(*load(path, recipe), fresh=False)
-    # Engines of one index share what was timed, those of another do not: else all would be alike.
+    # A timing cache per index: with one cache for all, all engines would be alike.
     cache = folder / f"timing-{recipe.version}-{recipe.device}-{index}.cache".replace(" ", "_")
     plan, timings = build(model, recipe, cache.read_bytes() if cache.is_file() else b"")
     require_same(model)  # or the folder would keep another model's engine under its key
@@ -167,11 +168,11 @@ def load(path: Path, here: Recipe) -> tuple[bytes, Stamp]:
 
     Args:
         path: of the engine.
-        here: what is wanted, with the version and the GPU that are here.
+        here: the wanted recipe, with this machine's version and GPU.
 
     Raises:
-        BadFile: it has no stamp, is not what its stamp says, or is of another version, GPU, model,
-            batch or precision.
+        BadFile: the file has no stamp, is not what its stamp says, or is of another version, GPU,
+            model, batch or precision.
     """
     again = f"Delete it; it will be built again: {path}"
     try:
@@ -214,13 +215,12 @@ def _stamp_path(path: Path) -> Path:
 
 
 def build(model: Model, recipe: Recipe, timings: bytes) -> tuple[bytes, bytes]:
-    """An engine, and the timing cache as it is afterwards.
+    """An engine, and the timing cache after the build.
 
-    Layers keep all that is known of them (detailed verbosity), so that each can be traced to the
-    ONNX nodes it was made of.
+    Detailed verbosity, so that each layer can be traced to the ONNX nodes that it was made of.
 
     Args:
-        model: free where the recipe has a size for it, or bound to the one batch of the recipe.
+        model: with sides free where the recipe has a size, or bound to the recipe's one batch.
         recipe: for this TensorRT on this GPU.
         timings: a timing cache of this version and GPU, b"" for a new one.
 

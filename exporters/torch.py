@@ -1,8 +1,8 @@
 """ONNX files → torch modules: the same graph, the same weights, the layers a torch user writes.
 
 The module is a `torch.fx.GraphModule`, plain Python inside: each ONNX node is one call of an
-`nn.Module` or of a function, in the file's order. So what is timed is the file with its sha256, and
-not a second network that should be the same.
+`nn.Module` or of a function, in the file's order. So the file with its sha256 is timed, and not a
+second network that should be the same.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Rebuilt(NamedTuple):
 
     Attributes:
         module: takes the inputs in the file's order, gives a tuple of the outputs.
-        steps: for each ONNX node that computes something its name and the fx node that does it.
+        steps: (name, fx node) of each ONNX node that computes something.
     """
 
     module: fx.GraphModule
@@ -40,7 +40,7 @@ def rebuild(path: Path) -> Rebuilt:
     """The file as a torch module on the CPU, in evaluation mode.
 
     Raises:
-        BadFile: it holds an op, or an attribute of one, that is not among those known here.
+        BadFile: the file has an op, or an attribute of an op, that `torch_ops` does not know.
         Unavailable: torch is not installed.
     """
     try:

@@ -21,7 +21,7 @@ Constants = Mapping[int, NDArray[Any]]  # of a node, by position among its input
 
 
 class Refused(Exception):
-    """What of a node cannot be had in torch."""
+    """Says which part of a node torch does not have."""
 
 
 # --- modules --------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ MODULES: dict[str, Maker] = {
 
 # --- functions ------------------------------------------------------------------------------------
 
-# A function of those inputs that flow in and those constants whose positions stand beside it.
+# A function, and positions of constants that it takes beside the inputs that flow in.
 Bound = tuple[Callable[..., Any], tuple[int, ...]]
 
 
@@ -291,7 +291,7 @@ def _cast(attributes: Attributes, _: Constants) -> Bound:
 FUNCTIONS: dict[str, Callable[[Attributes, Constants], Bound]] = {
     **{op: _named(op.lower()) for op in ("Abs", "Neg", "Exp", "Log", "Sqrt", "Erf")},
     **{op: _named(op.lower()) for op in ("Sub", "Mul", "Div", "MatMul")},
-    # A copy, as other runtimes make of it, so that the floor of a call is the same question.
+    # A copy, as in other runtimes, so that the floor of a call means the same in all.
     "Identity": _named("clone"),
     "Add": lambda *_: (operator.add, (0, 1)),
     "Reshape": _reshape,

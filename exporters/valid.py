@@ -1,4 +1,4 @@
-"""Whether an ONNX file is a valid model, and if not, why: asked before any runtime sees it."""
+"""Refuses an ONNX file that is no valid model, and says why, before any runtime sees the file."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _without_values(path: Path, found: Found) -> onnx.ModelProto:
 
 
 def _unknown_op(proto: onnx.ModelProto) -> str:
-    """An op of a domain of ONNX that is not there, or not yet in the version asked for."""
+    """An op of an ONNX domain that onnx does not have, or not in the stated version; "" if none."""
     own = {(_domain(one), one.name) for one in proto.functions}
     known = {_domain(schema) for schema in onnx.defs.get_all_schemas()}
     for part in (proto, *proto.functions):

@@ -1,1 +1,5 @@
-"""What is measured: network descriptions, their data, their training."""
+"""What is measured: networks as values and as text, the data that they read, and their training.
+
+Imports only what lies in `nnprof/` itself (errors, files, registry, types). A new layer goes into
+`layers`, a new family or study into `families`, a new data set into `datasets`.
+"""

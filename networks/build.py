@@ -64,7 +64,7 @@ def build(spec: NetworkSpec) -> nn.Sequential:
 
 
 def _require_size(spec: NetworkSpec) -> None:
-    """Count the weights where none takes memory."""
+    """Refuse more than `MOST_WEIGHTS`; the meta device counts weights without their memory."""
     try:
         with torch.device("meta"):
             count = sum(one.numel() for _, part in _modules(spec) for one in part.parameters())
@@ -81,10 +81,10 @@ def _require_size(spec: NetworkSpec) -> None:
 def restore(
     spec: NetworkSpec, weights: Mapping[str, NDArray[np.generic]], source: str
 ) -> nn.Sequential:
-    """The network with the given weights. `source` names where they are from, for the error.
+    """The network with the given weights; an error names their `source`.
 
     Raises:
-        BadFile: they are not the weights of this network.
+        BadFile: these are not the weights of this network.
     """
     network = build(spec)
     try:
@@ -109,6 +109,7 @@ def logits(network: nn.Sequential) -> nn.Sequential:
 
 
 def _network(source: Source) -> nn.Sequential:
+    """The network in evaluation mode, for normalised tiles."""
     if source.checkpoint:
         name = f"the checkpoint of '{source.spec.notation}'"
         return restore(source.spec, source.checkpoint.weights, name).eval()
@@ -116,7 +117,7 @@ def _network(source: Source) -> nn.Sequential:
 
 
 def explicit(source: Source) -> nn.Sequential:
-    """Raw tiles → outputs, the normalisation as a layer at the front."""
+    """Raw tiles → outputs: the normalisation (x - µ)/σ as a layer, then the network."""
 
     class Normalise(nn.Module):
         def __init__(self) -> None:
@@ -137,7 +138,7 @@ def explicit(source: Source) -> nn.Sequential:
 def folds(source: Source) -> bool:
     """Whether the first layer can take the normalisation in, exactly.
 
-    A convolution that pads cannot: its zeros stand for the mean after folding, not before.
+    A convolution that pads cannot: its zeros would stand for raw 0, not for the mean.
     """
     first = source.spec.layers[0]
     if isinstance(first, Dense):
@@ -156,12 +157,11 @@ def _pads_nothing(layer: Conv, shape: Shape) -> bool:
 
 
 def folded(source: Source) -> nn.Sequential:
-    """The network with W/σ and b - Σ W·µ/σ in its first layer: W·((x - µ)/σ) + b for raw x."""
+    """The network for raw x: W/σ and b - Σ W·µ/σ in its first layer give W·((x - µ)/σ) + b."""
     network = _network(source)
-
     first: Any = next(part for part in network if hasattr(part, "weight"))
     weight = first.weight.detach().double().numpy()
-    # Both as the first layer sees them: one value per channel, or per value after flattening.
+    # µ and σ in the first layer's shape: one per channel, or one per value after flattening.
     shape: Shape = source.spec.input_shape
     wanted: Shape = (-1,)
     if isinstance(source.spec.layers[0], Conv):

@@ -1,8 +1,8 @@
 """What training leaves behind: a folder with weights.safetensors and record.json. Never a pickle.
 
-While training goes on the folder also holds state.safetensors, the one file that resuming reads:
-weights, best weights, optimiser state and the record of the same epoch, so that a training that is
-killed between two writes cannot mix epochs.
+During training the folder also holds state.safetensors, the only file that resuming reads: weights,
+best weights, optimiser state and record of one epoch. So a training that is killed between two
+writes cannot mix epochs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         spec: the network.
         record: how it was trained.
-        weights: by their names in the state dict.
+        weights: by name in torch's state dict.
         mean, std: of the training tiles on the scale 0…255, float32, of shape (C, 1, 1), (C, H, W)
             or (features,): what the network takes is (tile - mean) / std.
         sha256: of the weights file, normalisation included.

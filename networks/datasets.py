@@ -1,7 +1,8 @@
 """Tiles to train and test with: MNIST, Fashion-MNIST, and the digits that need no download.
 
-A data set is a function without arguments in the entry-point group `nnprof.datasets`. MNIST's four
-files are looked for in `$NNPROF_DATA/mnist`, then in the user's cache, then on the mirrors.
+A new data set is a function here, without arguments, that returns a `Dataset`, and a line under
+`nnprof.datasets` in setup.cfg. MNIST's four files are looked for in `$NNPROF_DATA/mnist`, then in
+the user's cache, then on the mirrors.
 """
 
 from __future__ import annotations
@@ -98,7 +99,7 @@ def load(name: str) -> Dataset:
 
 
 def split(dataset: Dataset, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of the training tiles to train on, and of those (10 %) to validate with; seeded."""
+    """Indices of the training tiles to train with, and of the 10 % to validate with; seeded."""
     total = len(dataset.train_labels)
     order = np.random.default_rng([seed, 0]).permutation(total)
     held_out = max(1, round(total * VALIDATION_SHARE))
@@ -121,8 +122,8 @@ def fashion_mnist() -> Dataset:
 def digits() -> Dataset:
     """The 1,797 UCI digits of scikit-learn, laid out like MNIST; a fixed fifth is for testing.
 
-    8×8 tiles of 0…16 become 20×20 of 0…255 in a border of 4, since that is where MNIST has its
-    digits: a network trained on the one set then also reads the other.
+    8×8 tiles of 0…16 become 20×20 of 0…255 with a border of 4, where MNIST has its digits. So a
+    network trained on one set also reads the other.
 
     Raises:
         Unavailable: scikit-learn is not installed.
@@ -225,7 +226,7 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
 
 
 def download(name: str, files: Mapping[str, str], folder: Path, mirrors: Sequence[str]) -> Path:
-    """Fetch `files` (name → sha256) into `folder` from the first mirror that has all; the folder.
+    """Fetch `files` (name → sha256) from the first mirror that has all; returns `folder`.
 
     Files that are there already, with the right checksum, are left alone.
 

@@ -16,13 +16,13 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How to train.
 
     Attributes:
-        epochs: at most.
+        epochs: most epochs.
         batch: tiles per step.
         learning_rate: None for the optimiser's default: 0.03 for SGD, 0.001 for Adam.
         optimizer: "sgd" or "adam".
         momentum: of SGD.
         l2: β of equation 11; on weights, not on biases.
-        patience: epochs without a better validation accuracy before it ends.
+        patience: epochs without a better validation accuracy before training ends.
         normalisation: mean and deviation per "channel" or per "pixel".
         threads: of torch; part of what makes a training repeatable.
 

@@ -12,16 +12,16 @@ The notation is one line of words, the input shape first::
 `avgpool2`                     average pool
 `fc128`                        fully connected; flattens what comes in
 `relu tanh sigmoid softsign`   activation
-`linear`                       no activation, said out loud
+`linear`                       no activation
 `softmax`                      softmax over the features
 `bn`                           batch normalisation
 `dropout0.5`                   dropout of half the values, while training
 `seed7`                        last: the seed of untrained weights (0 if not given)
 =============================  ===================================================================
 
-`conv` and `fc` own the activation that follows them. Where none follows, it is ReLU; before `bn` it
-is linear; for an `fc` at the very end it is softmax. So the line above is the network of
-Mattsson 2016 with two ConvLayers, and `format_spec(parse(text))` is its shortest form.
+The activation word after a `conv` or `fc` belongs to that layer. Without the word the activation is
+linear before `bn`, softmax for an `fc` at the very end, else ReLU. So the line above is the network
+of Mattsson 2016 with two ConvLayers. `format_spec(parse(text))` is a text's shortest form.
 
 What a layer's word and shape are, and where else a new layer goes, says `networks/layers.py`.
 """
@@ -132,7 +132,7 @@ def infer_shapes(spec: NetworkSpec) -> tuple[Shape, ...]:
 
 
 def _shapes(spec: NetworkSpec) -> tuple[Shape, ...]:
-    """Without the places of layers, and from memory: families hold the same layers many times."""
+    """Shapes from a cache, since families hold the same layers many times; errors name no place."""
     shapes: list[Shape] = []
     shape = spec.input_shape
     for layer in spec.layers:

@@ -1,9 +1,9 @@
 """Training: minibatch SGD or Adam, L2, early termination, time to accuracy; repeatable, resumable.
 
 Follows Mattsson 2016, section 2: mean subtraction and normalisation (equations 1-3), cross-entropy
-on the logits (7-9), SGD (10), L2 (11), early termination on the validation set. One seed, that of
-the network, decides weights, split, order and dropout: the same seed and thread count give the
-same weights, bit by bit, also when the training was killed and resumed.
+on the logits (7-9), SGD (10), L2 (11), early termination on the validation set. The network's seed
+decides weights, split, order and dropout. The same seed and thread count give the same weights, bit
+by bit, also when the training was killed and resumed.
 """
 
 from __future__ import annotations
@@ -49,13 +49,14 @@ def train(
 ) -> TrainingRecord:
     """Train the network, keep the weights of the best epoch in `folder`, return the record.
 
-    After every epoch the folder is complete. With `resume`, a training that was cut off goes on
-    to the same result, and one that has ended is left as it is.
+    After every epoch the folder is complete. With `resume` a training that was cut off goes on to
+    the same result; a training that has ended is left as it is.
 
     Raises:
         BadShape: the network does not fit the tiles or the classes.
-        BadFile: what is to be resumed is missing or corrupt.
-        UsageError: it was started with other settings, or the folder holds a training already.
+        BadFile: the training to resume is missing or corrupt.
+        UsageError: the training was started with other settings, or, without `resume`, the folder
+            holds a training already.
     """
     _check_fit(spec, dataset)
     if resume and (folder / checkpoint.RECORD).is_file():
@@ -78,7 +79,7 @@ def train(
 def statistics(
     tiles: Tiles, kind: str, input_shape: tuple[int, ...]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation of the tiles (equations 1 and 2), where it is 0: 1.
+    """Mean and standard deviation of the tiles (equations 1 and 2); a deviation of 0 becomes 1.
 
     Of shape (C, 1, 1) per channel and (C, H, W) per pixel; flat for a network with flat input.
     """
@@ -100,7 +101,7 @@ def statistics(
 def accuracy(
     network: nn.Module, tiles: Tiles, labels: NDArray[np.int64], mean: Any, std: Any
 ) -> float:
-    """Share of the tiles (uint8, raw) whose top-1 class is the label. Leaves the mode as it was."""
+    """Share (0…1) of the raw uint8 tiles whose top-1 class is the label. Keeps the mode."""
     mode = network.training
     network.eval()
     right = 0
@@ -176,7 +177,7 @@ def _prepared(tiles: Tiles, mean: torch.Tensor, std: torch.Tensor) -> torch.Tens
 
 
 class _Training:
-    """One training on its way: everything that changes from epoch to epoch."""
+    """The state of one training, which changes from epoch to epoch."""
 
     def __init__(
         self, spec: NetworkSpec, dataset: Dataset, settings: TrainingSettings, folder: Path

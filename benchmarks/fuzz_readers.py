@@ -24,7 +24,7 @@ from nnprof.networks import bundled, checkpoint, datasets
 from nnprof.networks.families import parse_network
 from nnprof.profiler import compare, inputs, results, studies
 from nnprof.profiler.costmodel import gather, lowering, model, predict, search
-from nnprof.profiler.devices import jetson, linux, snapshot
+from nnprof.profiler.devices import jetpack, jetson, linux, snapshot
 from nnprof.profiler.importers import runs
 from nnprof.profiler.importers.importer import Told
 from nnprof.profiler.place import boards, kept, limits, ssh, watcher
@@ -415,7 +415,7 @@ def _snapshot() -> bytes:
 
 _SAID = {
     jetson.QUERY: "NV Power Mode: MAXN\n0",
-    jetson.PACKAGES: "libnvinfer10\t10.3.0.30-1+cuda12.5\nnvidia-l4t-core\t36.4.3-2025",
+    jetpack.PACKAGES: "libnvinfer10\t10.3.0.30-1+cuda12.5\nnvidia-l4t-core\t36.4.3-2025",
     jetson.CLOCKS: "EMC MinFreq=204000000 MaxFreq=2133000000 CurrentFreq=2133000000",
     jetson.STATS: "RAM 2500/7620MB GR3D_FREQ 12%@[1300,1300] cpu@52.9C VDD_IN 5139mW/5139mW",
 }

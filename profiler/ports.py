@@ -50,6 +50,7 @@ class Session(Part, Protocol):
     Attributes:
         clock: what times it: "perf_counter", "cuda_event", "fake", or "recorded" (the device's
             own times of a run that was over before they are handed out).
+            A session whose inferences are over before they are counted also says `live = False`.
         facts: what a reader needs to judge the numbers: whether transfers are inside, threads, …
     """
 

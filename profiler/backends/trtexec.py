@@ -181,6 +181,7 @@ class TrtexecSession:
     """One engine at one batch, run by trtexec as often as times are needed."""
 
     clock = "recorded"
+    live = False
 
     def __init__(self, workload: Workload, target: Target) -> None:
         self._workload = workload

@@ -15,7 +15,7 @@ import psutil
 from msgspec.structs import replace
 
 from nnprof.errors import Unavailable
-from nnprof.profiler.devices import linux, snapshot, tegrastats, topology
+from nnprof.profiler.devices import jetpack, linux, snapshot, tegrastats, topology
 from nnprof.profiler.devices.linux import named, number
 from nnprof.profiler.devices.snapshot import Texts
 from nnprof.types import Reading
@@ -23,7 +23,6 @@ from nnprof.types import Reading
 if TYPE_CHECKING:  # numpy comes with it, and telemetry starts often
     from nnprof.profiler.ports import Shell
 
-_TREE = ("/proc/device-tree", "/sys/firmware/devicetree/base")
 _POWER = (
     *("name", "update_interval", "samples"),
     *("in[1-3]_label", "in[1-3]_input", "curr[1-3]_input", "power1_input", "power1_label"),
@@ -48,63 +47,13 @@ READING = (
 FACTS = (
     *linux.FACTS,
     *READING,
-    *(f"{tree}/{name}" for tree in _TREE for name in ("model", "compatible")),
-    *(f"{tree}/nvidia,{name}" for tree in _TREE for name in ("boardids", "dtsfilename")),
-    "/etc/nv_tegra_release",
-    "/etc/nv_boot_control.conf",
-    "/usr/local/cuda/version.json",
+    *jetpack.FILES,
 )
-PACKAGES = "dpkg-query -W libnvinfer-bin libnvinfer8 libnvinfer10 libnvinfer11 nvidia-l4t-core"
 QUERY = "nvpmodel -q"
 CLOCKS = "jetson_clocks --show"  # answers root only
 STATS = "timeout 1.2 tegrastats --interval 500"  # where no rail is in sysfs
-COMMANDS = (*linux.COMMANDS, PACKAGES, QUERY, CLOCKS)
+COMMANDS = (*linux.COMMANDS, jetpack.PACKAGES, QUERY, CLOCKS)
 
-# Chip → (family, compute capability of its GPU).
-_CHIPS = {
-    "tegra210": ("Nano", "5.3"),
-    "tegra186": ("TX2", "6.2"),
-    "tegra194": ("Xavier", "7.2"),
-    "tegra234": ("Orin", "8.7"),
-    "tegra264": ("Thor", "11.0"),
-}
-# Part number → module (NVIDIA's compatible strings and data sheets).
-_MODULES = {
-    "p3767-0000": "Orin NX 16GB",
-    "p3767-0001": "Orin NX 8GB",
-    "p3767-0003": "Orin Nano 8GB",
-    "p3767-0004": "Orin Nano 4GB",
-    "p3767-0005": "Orin Nano 8GB (developer kit)",
-    "p3701-0000": "AGX Orin 32GB (developer kit)",
-    "p3701-0004": "AGX Orin 32GB",
-    "p3701-0005": "AGX Orin 64GB",
-    "p3701-0008": "AGX Orin Industrial",
-    "p3834-0000": "AGX Thor T5000",
-    "p3834-0008": "AGX Thor T5000 (developer kit)",
-    "p3668-0000": "Xavier NX (developer kit)",
-    "p3668-0001": "Xavier NX 8GB",
-    "p3668-0003": "Xavier NX 16GB",
-    "p2888": "AGX Xavier",
-    "p3448": "Nano",
-}
-# L4T → JetPack. Releases come faster than tables: the L4T itself is always kept.
-_JETPACKS = {
-    "39.2.0": "7.2",
-    "38.4.0": "7.1",
-    "38.2": "7.0",
-    "36.5.0": "6.2.2",
-    "36.4.7": "6.2.1",
-    "36.4.4": "6.2.1",
-    "36.4.3": "6.2",
-    "36.4.0": "6.1",
-    "36.3.0": "6.0",
-    "35.6.4": "5.1.6",
-    "35.4.1": "5.1.2",
-    "35.3.1": "5.1.1",
-    "35.2.1": "5.1",
-    "35.1.0": "5.0.2",
-    "32.7": "4.6",
-}
 # The rail that feeds the whole module, where there is one. Rails overlap: they are never added up.
 _TOTALS = ("VIN", "VDD_IN", "POM_5V_IN")
 _GPUS = ("gpu", "ga10b", "gb10b", "gv11b", "gp10b", "gpu-gpc-0")
@@ -114,13 +63,7 @@ _NO_CLOCK = "devfreq lists no GPU"
 
 def is_jetson(texts: Texts) -> bool:
     """Whether the device tree is that of a Tegra chip."""
-    return chip(texts) is not None
-
-
-def chip(texts: Texts) -> str | None:
-    """Such as "tegra234"."""
-    words = (_tree(texts, "compatible") or "").replace(",", " ").split()
-    return next((word for word in words if word.startswith("tegra")), None)
+    return jetpack.chip(texts) is not None
 
 
 def facts(texts: Texts, ours: Collection[int] = ()) -> dict[str, Any]:
@@ -128,21 +71,10 @@ def facts(texts: Texts, ours: Collection[int] = ()) -> dict[str, Any]:
 
     `ours` are the processors that may be used; see `linux.facts`.
     """
-    family, capability = _CHIPS.get(chip(texts) or "", (None, None))
-    l4t, mode, locked = _l4t(texts), power_mode(texts), clocks_locked(texts)
-    part = _part(texts)
+    mode, locked = power_mode(texts), clocks_locked(texts)
     own = linux.stated(
         {
-            "board": (_tree(texts, "model"), "the device tree names none, as in some containers"),
-            "module": (_module(part), f"part number {part} is not known" if part else "no part"),
-            "part": (part, "the device tree has none"),
-            "chip": (chip(texts), "the device tree names no Tegra chip"),
-            "family": (family, "the chip is not known"),
-            "compute_capability": (capability, "the chip is not known"),
-            "l4t": (l4t, "neither /etc/nv_tegra_release nor dpkg tells"),
-            "jetpack": (_jetpack(l4t), f"L4T {l4t} is in no table here" if l4t else "no L4T"),
-            "tensorrt_version": (_package(texts, "libnvinfer"), "dpkg lists no libnvinfer"),
-            "cuda_version": (_cuda(texts), "no /usr/local/cuda/version.json"),
+            **jetpack.known(texts),
             "power_mode": (mode and mode[1], "neither nvpmodel nor its status file tells"),
             "power_mode_id": (mode and mode[0], "neither nvpmodel nor its status file tells"),
             "power_modes": (power_modes(texts) or None, "/etc/nvpmodel.conf cannot be read"),
@@ -286,56 +218,6 @@ def power_mode(texts: Texts) -> tuple[int, str] | None:
 
 def _last(text: str) -> str:
     return text.splitlines()[-1] if text else ""
-
-
-def _tree(texts: Texts, name: str) -> str | None:
-    return next((text for tree in _TREE if (text := texts.get(f"{tree}/{name}"))), None)
-
-
-def _part(texts: Texts) -> str | None:
-    told = " ".join(
-        _tree(texts, name) or "" for name in ("compatible", "nvidia,boardids", "nvidia,dtsfilename")
-    )
-    told += " " + texts.get("/etc/nv_boot_control.conf", "")
-    parts = re.findall(r"p?(\d{4})-(\d{4})", told)
-    numbers = [f"p{board}-{sku}" for board, sku in parts]
-    known = [one for one in numbers if _module(one)]
-    return next(iter(known), None) or next(iter(numbers), None)
-
-
-def _module(part: str | None) -> str | None:
-    return _MODULES.get(part or "") or _MODULES.get((part or "").split("-")[0])
-
-
-_RELEASE = re.compile(r"R(\d+) \(release\), REVISION: ([\d.]+)")
-
-
-def _l4t(texts: Texts) -> str | None:
-    release = _RELEASE.search(texts.get("/etc/nv_tegra_release", ""))
-    if release:
-        return f"{release[1]}.{release[2]}"
-    version = _package(texts, "nvidia-l4t-core")
-    return version and version.split("-")[0]
-
-
-def _jetpack(l4t: str | None) -> str | None:
-    if l4t is None:
-        return None
-    return _JETPACKS.get(l4t) or _JETPACKS.get(l4t.rpartition(".")[0])
-
-
-def _package(texts: Texts, prefix: str) -> str | None:
-    """The version of the first package of that name, as `10.3.0.30` of `10.3.0.30-1+cuda12.5`."""
-    for line in texts.get(PACKAGES, "").splitlines():
-        name, _, version = line.partition("\t")
-        if name.startswith(prefix) and version[:1].isdigit():
-            return version.split("-")[0] if prefix != "nvidia-l4t-core" else version
-    return None
-
-
-def _cuda(texts: Texts) -> str | None:
-    found = re.search(r'"version"\s*:\s*"([\d.]+)"', texts.get("/usr/local/cuda/version.json", ""))
-    return found and found[1]
 
 
 def _sensors(texts: Texts) -> list[str]:

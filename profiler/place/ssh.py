@@ -37,6 +37,7 @@ from nnprof.errors import (
     WorkerTimeout,
 )
 from nnprof.exporters.identity import sha256_of
+from nnprof.profiler.place import far_end
 from nnprof.profiler.place.boards import Board
 
 _OPTIONS = {
@@ -57,55 +58,13 @@ _OPTIONS = {
 _CONNECT_LIMIT_S = 40.0
 _FILE_LIMIT_S = 600.0
 _GRACE_S = 10.0  # for the far end to end a program at its limit, before we call it silent
-# After so long without a heartbeat the board's lock is given back: before ServerAlive tells us that
-# the network is gone, so that we do not meet our own lock when we come again.
-_HEARTBEAT_S, _SILENCE_S = 10.0, 40
+_HEARTBEAT_S = 10.0  # well below `far_end.SILENCE_S`
 _BROKEN = 255  # what ssh answers when it, and not the program, failed
 _TIMED_OUT = (124, 137)  # of coreutils' timeout
 _GREETING = 5  # lines
 _LONGEST_GREETING = 1 << 16
 _SHORT = 60
 _AGAIN = "Go on with --resume once it can be reached."
-_MARK = "nnprof-board"
-_ENDED = f"{_MARK} ended with "
-_TOOLS = "flock setpriv timeout sha256sum mktemp dd"
-
-# Scripts are constants, and one line each, since a login shell may be anything; data are arguments.
-# The lock's file holds since when, and who. It is made with O_EXCL (set -C), and a link there
-# is refused: where it leads, nothing is made, read or cut. dd does not create: in a folder such as
-# /tmp the kernel refuses to open a file of somebody else's with O_CREAT (fs.protected_regular). The
-# last act is to end the sshd of this connection, and so everything that came through it.
-_LOCK = (
-    f'for tool in {_TOOLS}; do command -v "$tool" >/dev/null || '
-    f'{{ echo "{_MARK} lacks $tool"; exit; }}; done; '
-    'lock="${TMPDIR:-/tmp}/nnprof-board.lock"; '
-    'test -e "$lock" || test -L "$lock" || (umask 0; set -C; : >"$lock"); '
-    'if test -L "$lock" || { test -e "$lock" && ! test -f "$lock"; }; '
-    f'then echo "{_MARK} link $lock"; exit; fi; '
-    'exec 9<"$lock" || exit; '
-    f'flock -w 2 9 || {{ echo "{_MARK} busy $(date +%s) $(head -c 200 <&9)"; exit; }}; '
-    'printf "%s %s\\n" "$(date +%s)" "$1" | '
-    'dd of="$lock" conv=nocreat oflag=nofollow status=none; '
-    'folder="${XDG_CACHE_HOME:-$HOME/.cache}/nnprof/board"; mkdir -p -- "$folder" || exit; '
-    'kind=cpu; grep -aqs tegra "$NNPROF_ROOT/proc/device-tree/compatible" '
-    '"$NNPROF_ROOT/sys/firmware/devicetree/base/compatible" && kind=jetson; '
-    f'printf "%s\\n" "{_MARK} ready" "$kind" "$(cat /proc/sys/kernel/random/boot_id)" "$HOME" '
-    f'"$folder"; while read -r -t {_SILENCE_S} beat; do :; done; kill "$PPID"'
-)
-# A program ends at its limit, and with the connection; its end by a signal is told as 128 + signal.
-# 255 is left to ssh, so the true code is the last line of what it said.
-_RUN = (
-    'cd -- "$1" || exit 1; setpriv --pdeathsig KILL timeout -k 5 "$2" '
-    f'setpriv --pdeathsig KILL "${{@:3}}"; code=$?; printf "\\n{_ENDED}%d" "$code" >&2; '
-    "exit $((code == 255 ? 254 : code))"
-)
-_SUM = 'sha256sum -- "$1"'
-_PUT = (
-    'mkdir -p -- "${1%/*}" && draft=$(mktemp -- "$1.XXXXXX") || exit 1; '
-    'trap \'rm -f -- "$draft"\' EXIT; cat >"$draft" && '
-    'printf "%s  %s\\n" "$2" "$draft" | sha256sum -c --status && mv -f -- "$draft" "$1"'
-)
-_GET = 'cat -- "$1"'
 
 # What ssh says → what is wrong, and what to do: the board {0}, its host {1}, as ssh has it {2}.
 _REASONS = (
@@ -186,7 +145,7 @@ class SshShell:
             program = self.way.home + program[1:]
         begin = time.monotonic()
         done = self._session(
-            _RUN,
+            far_end.RUN,
             self.way.folder,
             f"{timeout_s}",
             program,
@@ -213,10 +172,12 @@ class SshShell:
         if name in self._sent:
             return there
         digest = sha256_of(local)
-        present = self._session(_SUM, there, limit_s=_FILE_LIMIT_S)
+        present = self._session(far_end.SUM, there, limit_s=_FILE_LIMIT_S)
         if present.stdout.split()[:1] != [digest.encode()]:
             with local.open("rb") as content:
-                done = self._session(_PUT, there, digest, stdin=content, limit_s=_FILE_LIMIT_S)
+                done = self._session(
+                    far_end.PUT, there, digest, stdin=content, limit_s=_FILE_LIMIT_S
+                )
             self._require_room(done)
         self._sent[name] = digest
         return there
@@ -237,7 +198,7 @@ class SshShell:
 
     def get(self, remote: str) -> bytes:
         """Read."""
-        done = self._session(_GET, remote, limit_s=_FILE_LIMIT_S)
+        done = self._session(far_end.GET, remote, limit_s=_FILE_LIMIT_S)
         said = done.stderr.decode(errors="replace")
         if "No such file" in said:
             raise FileNotFoundError(remote)
@@ -280,8 +241,8 @@ class SshShell:
 
 
 def _true_code(done: CompletedProcess[bytes]) -> None:
-    """What `_RUN` said last is the code; it is no part of what the program said."""
-    said, mark, code = done.stderr.rpartition(f"\n{_ENDED}".encode())
+    """What `far_end.RUN` said last is the code; it is no part of what the program said."""
+    said, mark, code = done.stderr.rpartition(f"\n{far_end.ENDED}".encode())
     if mark and code.strip().isdigit():
         done.returncode, done.stderr = int(code), said
 
@@ -308,7 +269,7 @@ class Link:
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  closed with the link
         control = str(self._folder / "control")
         self._master = subprocess.Popen(
-            [*_ssh(board, control, "-M"), _command(_LOCK, _who())],
+            [*_ssh(board, control, "-M"), _command(far_end.LOCK, _who())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
@@ -327,9 +288,9 @@ class Link:
         """What the board says of itself once the lock is ours."""
         lines = self._lines()
         word, _, rest = (
-            lines[0].removeprefix(_MARK).strip().partition(" ") if lines else ("", "", "")
+            lines[0].removeprefix(far_end.MARK).strip().partition(" ") if lines else ("", "", "")
         )
-        if lines and not lines[0].startswith(_MARK):
+        if lines and not lines[0].startswith(far_end.MARK):
             raise Unavailable(
                 f"The login on {self._board.name} prints '{lines[0]}' where only data may pass.",
                 "Let ~/.bashrc there print for people only: put [ -t 1 ] || return at its top.",

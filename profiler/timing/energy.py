@@ -62,8 +62,9 @@ def mean_w(points: Sequence[tuple[float, float]], span: Span) -> float | None:
 def summed(
     readings: Sequence[Reading], idle: tuple[Span, Span], busy: Span, tiles: int, update_s: float
 ) -> Energy:
-    """The energy of a pass from its readings; each span loses an update, which saw the one before.
+    """The energy of a pass from its readings.
 
+    The first `update_s` of a span is dropped: the sensor still averages the span before it.
     `at_s` of the readings and the spans are on one clock.
     """
     settle = update_s + _READ_S
@@ -114,7 +115,7 @@ def measure(
     if not rails:
         why = facts.get("why", {}).get("rails", "the device shows no power sensor")
         return Energy(unknown=f"no rail can be read: {why}")
-    if session.clock == "recorded":
+    if not getattr(session, "live", True):
         return Energy(unknown="the inferences were over before they were counted")
     if watch.why:
         return Energy(unknown=f"nobody could read the rails: {watch.why}")

@@ -2,6 +2,8 @@
 
 Times are seconds, sizes are bytes, clocks are hertz. Raw samples are kept; statistics are derived
 from them (`nnprof.profiler.stats`). Building a value touches no file, device or environment.
+
+This file is longer than 400 lines because it is the vocabulary: whoever reads a Run reads one file.
 """
 
 from __future__ import annotations
@@ -24,8 +26,8 @@ LOCAL = "local"  # the host of a Target that is here
 MOST_TIME_S = 1e9  # that a measurement states: thirty years
 MOST_S = 1e6  # eleven days; a wait of 2^31 ms or more overflows in the kernel's interface
 
-# The words that a Run may use. Names of backends, devices, op types and checks are no such list:
-# other distributions add their own.
+# The words that a Run may use. Backends, devices, op types and checks are not listed: other
+# distributions add their own. An error's class is not listed either: runtimes have their own.
 Precision: TypeAlias = Literal[  # nnprof makes the first three; others' times may be of any
     "fp32", "fp16", "int8", "tf32", "bf16", "fp8", "int4", "unknown"
 ]

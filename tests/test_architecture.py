@@ -59,7 +59,35 @@ BACKEND_NAME_HOMES = (
     "profiler/importers/ort_",
     "profiler/importers/trtexec_",
 )
-MOST_LINES = 50
+MOST_LINES = 40  # of a function
+MOST_TEST_LINES = 50  # of a test, which tells a story from its beginning to its end
+MOST_FILE_LINES = 400
+REASON = "longer than 400 lines because"  # in the docstring of a file that has more
+# What is longer still, to be shortened; nothing joins these two lists.
+LONG_FUNCTIONS = {
+    "nnprof/cli/bench.py bench",
+    "nnprof/cli/export.py export",
+    "nnprof/cli/import_.py import_",
+    "nnprof/cli/train.py train",
+    "profiler/costmodel/assemble.py _of_networks",
+    "profiler/costmodel/assemble.py model",
+    "profiler/costmodel/design.py _group",
+    "profiler/costmodel/gather.py gathered",
+    "profiler/report/costmodel.py check_lines",
+}
+LONG_FILES = {
+    "profiler/backends/ort_session.py",
+    "profiler/backends/trtexec.py",
+    "profiler/compare.py",
+    "profiler/costmodel/assemble.py",
+    "profiler/costmodel/design.py",
+    "profiler/costmodel/fit.py",
+    "profiler/devices/jetson.py",
+    "profiler/importers/trtexec_layers.py",
+    "profiler/place/ssh.py",
+    "profiler/report/rows.py",
+    "profiler/run/sweep.py",
+}
 
 
 def sources() -> list[Path]:
@@ -136,8 +164,7 @@ def test_no_circle() -> None:
 def test_rooms_say_what_they_hold() -> None:
     """Each room's docstring says what lives there, what it imports, and where a new thing goes."""
     for name, tree in parsed([path for path in sources() if path.name == "__init__.py"]):
-        rooms = ("exporters/__init__.py", "networks/__init__.py")
-        if name in rooms or (name.startswith("profiler/") and name.count("/") == 2):
+        if name != "nnprof/__init__.py" and name != "networks/bundled/__init__.py":
             said = ast.get_docstring(tree) or ""
             assert "mports" in said, name
             assert "new" in said, name
@@ -195,15 +222,32 @@ def test_the_core_never_asks_which_backend_it_has() -> None:
     assert not wrong
 
 
+def functions(paths: list[Path]) -> Iterator[tuple[str, int]]:
+    """Each function's file and name, and its lines."""
+    for name, tree in parsed(paths):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{name} {node.name}", (node.end_lineno or 0) - node.lineno + 1
+
+
 def test_functions_are_short() -> None:
-    """No function, of the package or of its tests, is longer than 50 lines."""
-    paths = [*sources(), *sorted((ROOT / "tests").rglob("*.py"))]
-    wrong = [
-        f"{name}:{node.lineno} {node.name} has {node.end_lineno - node.lineno + 1} lines"
-        for name, tree in parsed(paths)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.end_lineno is not None
-        and node.end_lineno - node.lineno >= MOST_LINES
-    ]
-    assert not wrong
+    """A function has at most 40 lines, a test 50."""
+    tests = sorted((ROOT / "tests").rglob("*.py"))
+    wrong = {name for name, lines in functions(sources()) if lines > MOST_LINES}
+    wrong |= {name for name, lines in functions(tests) if lines > MOST_TEST_LINES}
+    assert not wrong - LONG_FUNCTIONS
+
+
+def test_files_are_short() -> None:
+    """A file of the package has at most 400 lines, or its docstring says why it has more."""
+    for path in sources():
+        name, text = path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+        if len(text.splitlines()) > MOST_FILE_LINES and name not in LONG_FILES:
+            assert REASON in " ".join((ast.get_docstring(ast.parse(text)) or "").split()), name
+
+
+def test_commands_leave_rich_to_the_report() -> None:
+    """A command prints what `report` and `terminal` make; but for the bar of progress."""
+    for name, tree in parsed(sorted((ROOT / "nnprof" / "cli").glob("*.py"))):
+        if name != "nnprof/cli/progress.py":
+            assert not [target for _, target in imports(tree) if target.startswith("rich")], name

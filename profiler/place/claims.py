@@ -1,8 +1,8 @@
-"""What is measured on is ours alone: two of us on one processor would time each other.
+"""Locks on what is measured on: two nnprofs on one processor would time each other.
 
-One lock a processor, in a folder that all users of this machine share, and one for a device that is
-not its processors. The threads of one core are locked together. Who measures on other processors is
-let be, and told: caches, memory and the clock's budget are shared all the same.
+There is one lock for each processor, and one for a device such as a GPU, in a folder that all users
+of this machine share. The threads of one core are locked together. Another nnprof on other
+processors goes on and is named in the Run: caches, memory and the clocks' budget are shared.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def folder() -> Path:
 
 @contextmanager
 def held(target: Target, wait: Callable[[str], None] | None = None) -> Iterator[tuple[str, ...]]:
-    """Have for ourselves what the workers of a target here are pinned to; others that measure.
+    """Lock the processors of a target here; yields who measures on others at this moment.
 
-    A board has a lock of its own (`ssh`), and what computes nothing needs none.
+    A board has a lock of its own (`ssh`). A backend that computes nothing needs no lock.
 
     Raises:
         Busy: another nnprof measures there, and `wait` is None (see `nnprof.locks.held`).

@@ -1,4 +1,4 @@
-"""What a Run must say about the place it was measured in, to be read a year later."""
+"""The facts of a place that a Run states, so that it can be judged a year later."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _TIMING = (
 
 
 def passed(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables of ours that a worker is given: a known list, so that no other can act."""
+    """The variables that a worker is given: a known list, so that no other variable can act."""
     return _matching(environ, (*_PLAIN, *_TIMING))
 
 
 def timing(environ: Mapping[str, str]) -> dict[str, str]:
-    """Those of a worker's variables that may change how fast a network runs, for the Run."""
+    """The variables of a worker that may change how fast a network runs, for the Run."""
     return _matching(environ, _TIMING)
 
 

@@ -1,7 +1,7 @@
 """Processes of ours that end when the one that started them ends, whenever that is.
 
-The kernel is told so (Linux) before anything else is imported; who had died by then is noticed by
-its pid. This file imports nothing slow: until `begin` has run, nothing else holds a child to us.
+On Linux the kernel is told so before anything else is imported; a parent that had died by then is
+noticed by its pid. This file imports nothing slow: until `begin` has run, a child could outlive us.
 """
 
 from __future__ import annotations

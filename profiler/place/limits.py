@@ -3,7 +3,7 @@
 An op can be no faster than its work at the peak, its bytes at the bandwidth of the cache they fit
 into, or a launch (the roofline of Williams, Waterman & Patterson 2009, with caches and launches).
 The limits are measured with matrix products in each precision and with a stream of several sizes,
-by the same workers as everything else, and kept by the machine and its state (`kept`).
+by the same workers as everything else (`run.machine`), and kept by machine and state (`kept`).
 """
 
 from __future__ import annotations

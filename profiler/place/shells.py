@@ -1,4 +1,4 @@
-"""Where programs run that are not ours: here, or on a board. See `nnprof.profiler.ports.Shell`."""
+"""Shells: how programs such as trtexec run here or on a board (`nnprof.profiler.ports.Shell`)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _LAST_SIGNAL = 64
 def plain_code(code: int) -> int:
     """The code of a program as Python has it, minus the signal, from that of an interpreter.
 
-    What is above all signals is a program's own: -1 in C is 255.
+    A code above 128 + the last signal is the program's own: -1 in C is 255.
     """
     number = code - _BY_SIGNAL
     return -number if 0 < number <= _LAST_SIGNAL else code

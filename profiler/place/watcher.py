@@ -1,7 +1,7 @@
 """What watching costs: the latency with telemetry over that without, in pairs of fresh processes.
 
-Measured once per machine and state, and kept as its limits are
-(`nnprof devices --measure`); every Run on that machine then carries it.
+`nnprof devices --measure` measures it once per machine and state; every Run in that state then
+carries it.
 """
 
 from __future__ import annotations

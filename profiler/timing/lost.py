@@ -1,4 +1,4 @@
-"""What a process did not manage after its clean pass: noted, so that the clean time is kept."""
+"""A pass that fails after the clean pass is noted as Lost, so that the clean time is kept."""
 
 from __future__ import annotations
 

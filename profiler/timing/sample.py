@@ -1,4 +1,4 @@
-"""Warm up, sample, stop. Knows no backend: a session times itself."""
+"""The clean pass: warm up, sample, stop; and parts of a network alone. A session times itself."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """The device while it is measured, read by a process of its own that keeps off the worker's cores.
 
 The worker tells it when to begin and when to end, and meets it nowhere in between: nothing of this
-runs in a timed path. What its mere presence costs is measured by `effect` and kept, as the limits
-of the machine are.
+runs in a timed path. What telemetry costs is measured by `run.machine` and kept in `place.watcher`.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ if TYPE_CHECKING:  # numpy comes with it, and this process starts often
 
 
 class Sampler(msgspec.Struct, frozen=True, kw_only=True):
-    """Which processors' state is read, and which to run on."""
+    """The sampler's job: a device and processors to read, and processors to run on (`home`)."""
 
     device: str
     processors: tuple[int, ...]

@@ -1,6 +1,6 @@
 """The layers of the notation: each class holds its word, its shape, and nothing of other layers.
 
-A new layer is a class here, in `Layer` and `KINDS`, and an entry in each of:
+A new layer is a class here, its name in `Layer`, and an entry in each of:
 
 * `networks/build.py`, `_layer`: its torch module;
 * `profiler/costmodel/lowering.py`: its ops;

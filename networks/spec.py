@@ -164,6 +164,7 @@ def _shapes_or_place(spec: NetworkSpec) -> tuple[Shape, ...]:
 
 _INPUT = re.compile(f"{N}(x{N}x{N})?")
 _SEED = re.compile(f"seed({N})")
+_STARTS = [start for kind in KINDS if kind is not Act for start in kind.FORMS or (kind.CALLED,)]
 _FORMS = {start: form for kind in KINDS for start, form in kind.FORMS.items()} | {"seed": "seed7"}
 
 
@@ -210,7 +211,7 @@ def _read(text: str, word: str, column: int) -> Layer | int:
         text,
         column,
         f"Unknown layer '{word}'",
-        f"Known: conv, pool, avgpool, fc, bn, dropout, {', '.join(ACTIVATIONS)}.",
+        f"Known: {', '.join(_STARTS)}, {', '.join(ACTIVATIONS)}.",
     )
 
 

@@ -117,7 +117,7 @@ def _imported(folder: Path, files: Files) -> None:
     """`import`, with and without what the files do not tell, and what it prints."""
     paths = _written(folder, files)
     errors = [
-        _refusal(lambda told=told: _shown(runs.run_from(paths, told, None, ["import"])))
+        _refusal(lambda told=told: _shown(runs.import_run(paths, told, command=["import"])))
         for told in (Told(), Told(network="net", batch=16, device="d", runtime="r"))
     ]
     if all(errors):  # whatever is told

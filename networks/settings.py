@@ -63,3 +63,6 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True):
 def _require(condition: bool, sentence: str) -> None:
     if not condition:
         raise UsageError(f"These settings cannot train a network: {sentence}.")
+
+
+DEFAULTS = TrainingSettings()

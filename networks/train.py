@@ -20,9 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, BadShape, UsageError
+from nnprof.files import AnyPath
 from nnprof.networks import build, checkpoint, datasets
 from nnprof.networks.datasets import Dataset, Tiles
-from nnprof.networks.settings import TrainingSettings
+from nnprof.networks.families import parse_network
+from nnprof.networks.settings import DEFAULTS, TrainingSettings
 from nnprof.networks.spec import NetworkSpec
 from nnprof.types import Epoch, TrainingRecord
 
@@ -40,11 +42,11 @@ _MODEL, _BEST, _OPTIMISER = "model.", "best.", "optimiser."
 
 
 def train(
-    spec: NetworkSpec,
-    dataset: Dataset,
-    settings: TrainingSettings,
-    folder: Path,
+    network: NetworkSpec | str,
+    folder: AnyPath,
     *,
+    dataset: Dataset | str = "mnist",
+    settings: TrainingSettings = DEFAULTS,
     resume: bool = False,
 ) -> TrainingRecord:
     """Train the network, keep the weights of the best epoch in `folder`, return the record.
@@ -58,6 +60,9 @@ def train(
         UsageError: the training was started with other settings, or, without `resume`, the folder
             holds a training already.
     """
+    spec = parse_network(network) if isinstance(network, str) else network
+    dataset = datasets.load(dataset) if isinstance(dataset, str) else dataset
+    folder = Path(folder)
     _check_fit(spec, dataset)
     if resume and (folder / checkpoint.RECORD).is_file():
         record = checkpoint.load_record(folder)

@@ -1,66 +1,184 @@
 """nnprof: how fast a network classifies tiles, where the time goes, what the next one will cost.
 
-The public names load on first use, so that importing nnprof costs nothing.
+The commands call these functions; docs/api.md has an example of each. The public names load on
+first use, so that importing nnprof costs nothing. A new public name stands in three places: the
+imports, which only type checkers read; `_HOMES`, from which it loads; and `__all__`.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nnprof._version import __version__
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from nnprof.errors import NnprofError
+    from nnprof.exporters.export import export
+    from nnprof.exporters.models import load_model
+    from nnprof.networks.families import parse_network
+    from nnprof.networks.settings import TrainingSettings
+    from nnprof.networks.spec import NetworkSpec
+    from nnprof.networks.train import train
+    from nnprof.profiler.compare import CellComparison, Comparison, compare
+    from nnprof.profiler.costmodel.ask import Planned, fit_model, plan, predict, search
+    from nnprof.profiler.costmodel.model import CostModel, Peaks
+    from nnprof.profiler.costmodel.model import load as load_cost_model
+    from nnprof.profiler.costmodel.model import save as save_cost_model
+    from nnprof.profiler.costmodel.predict import Prediction
+    from nnprof.profiler.costmodel.search import Candidate, Found
+    from nnprof.profiler.importers.importer import Told
+    from nnprof.profiler.importers.runs import import_run
+    from nnprof.profiler.report.rows import rows
+    from nnprof.profiler.results import load, save, save_new
+    from nnprof.profiler.run.exported import Exported, export_file
+    from nnprof.profiler.run.sweep import Step, probe, resume, start, sweep
+    from nnprof.profiler.stats import interval_s, latency_s
+    from nnprof.profiler.studies import (
+        Sides,
+        StudyFile,
+        bundled_cells,
+        named_cells,
+        save_study,
+        study_cells,
+        study_name,
+    )
+    from nnprof.profiler.work.hosts import named_target
+    from nnprof.types import (
+        Cell,
+        Failure,
+        Measurement,
+        Model,
+        Plan,
+        Run,
+        Target,
+        TrainingRecord,
+        Workload,
+    )
+
+# Where each public name lives: module, or module:name where its name there is another.
 _HOMES = {
+    "Candidate": "nnprof.profiler.costmodel.search",
     "Cell": "nnprof.types",
+    "CellComparison": "nnprof.profiler.compare",
+    "Comparison": "nnprof.profiler.compare",
+    "CostModel": "nnprof.profiler.costmodel.model",
+    "Exported": "nnprof.profiler.run.exported",
     "Failure": "nnprof.types",
+    "Found": "nnprof.profiler.costmodel.search",
     "Measurement": "nnprof.types",
     "Model": "nnprof.types",
+    "NetworkSpec": "nnprof.networks.spec",
+    "NnprofError": "nnprof.errors",
+    "Peaks": "nnprof.profiler.costmodel.model",
     "Plan": "nnprof.types",
+    "Planned": "nnprof.profiler.costmodel.ask",
+    "Prediction": "nnprof.profiler.costmodel.predict",
     "Run": "nnprof.types",
+    "Sides": "nnprof.profiler.studies",
+    "Step": "nnprof.profiler.run.sweep",
+    "StudyFile": "nnprof.profiler.studies",
     "Target": "nnprof.types",
+    "Told": "nnprof.profiler.importers.importer",
+    "TrainingRecord": "nnprof.types",
+    "TrainingSettings": "nnprof.networks.settings",
     "Workload": "nnprof.types",
+    "bundled_cells": "nnprof.profiler.studies",
+    "compare": "nnprof.profiler.compare",
     "export": "nnprof.exporters.export",
+    "export_file": "nnprof.profiler.run.exported",
+    "fit_model": "nnprof.profiler.costmodel.ask",
+    "import_run": "nnprof.profiler.importers.runs",
     "interval_s": "nnprof.profiler.stats",
     "latency_s": "nnprof.profiler.stats",
     "load": "nnprof.profiler.results",
+    "load_cost_model": "nnprof.profiler.costmodel.model:load",
     "load_model": "nnprof.exporters.models",
     "named_cells": "nnprof.profiler.studies",
+    "named_target": "nnprof.profiler.work.hosts",
     "parse_network": "nnprof.networks.families",
+    "plan": "nnprof.profiler.costmodel.ask",
+    "predict": "nnprof.profiler.costmodel.ask",
+    "probe": "nnprof.profiler.run.sweep",
     "resume": "nnprof.profiler.run.sweep",
     "rows": "nnprof.profiler.report.rows",
     "save": "nnprof.profiler.results",
+    "save_cost_model": "nnprof.profiler.costmodel.model:save",
+    "save_new": "nnprof.profiler.results",
+    "save_study": "nnprof.profiler.studies",
+    "search": "nnprof.profiler.costmodel.ask",
     "start": "nnprof.profiler.run.sweep",
     "study_cells": "nnprof.profiler.studies",
+    "study_name": "nnprof.profiler.studies",
     "sweep": "nnprof.profiler.run.sweep",
+    "train": "nnprof.networks.train",
 }
 
 __all__ = [
+    "Candidate",
     "Cell",
+    "CellComparison",
+    "Comparison",
+    "CostModel",
+    "Exported",
     "Failure",
+    "Found",
     "Measurement",
     "Model",
+    "NetworkSpec",
+    "NnprofError",
+    "Peaks",
     "Plan",
+    "Planned",
+    "Prediction",
     "Run",
+    "Sides",
+    "Step",
+    "StudyFile",
     "Target",
+    "Told",
+    "TrainingRecord",
+    "TrainingSettings",
     "Workload",
     "__version__",
+    "bundled_cells",
+    "compare",
     "export",
+    "export_file",
+    "fit_model",
+    "import_run",
     "interval_s",
     "latency_s",
     "load",
+    "load_cost_model",
     "load_model",
     "named_cells",
+    "named_target",
     "parse_network",
+    "plan",
+    "predict",
+    "probe",
     "resume",
     "rows",
     "save",
+    "save_cost_model",
+    "save_new",
+    "save_study",
+    "search",
     "start",
     "study_cells",
+    "study_name",
     "sweep",
+    "train",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'nnprof' has no attribute '{name}'")
+if not TYPE_CHECKING:  # a checker that saw it would take any name for Any
+
+    def __getattr__(name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'nnprof' has no attribute '{name}'")
+        module, _, attribute = _HOMES[name].partition(":")
+        return getattr(import_module(module), attribute or name)

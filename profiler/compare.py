@@ -77,6 +77,11 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     failed_before: tuple[str, ...] = ()
     alike: dict[str, str] = {}
 
+    def is_worse(self, beyond: float, allow: Iterable[str] = ()) -> bool:
+        """Whether a cell regressed beyond a share, failed, or is gone without leave."""
+        gone = self.missing and MISSING not in allow
+        return bool(gone or self.failed or self.regressions(beyond))
+
     def regressions(self, beyond: float) -> tuple[CellComparison, ...]:
         """Cells called SLOWER whose ratio is above 1 + `beyond`."""
         return tuple(

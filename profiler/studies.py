@@ -136,13 +136,13 @@ class StudyFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 _DOCUMENT = Document(StudyFile, "a study", "Give a file that nnprof plan wrote.", STUDY_SCHEMA)
 
 
-def save_study(study: StudyFile, path: Path) -> None:
+def save_study(study: StudyFile, path: AnyPath) -> None:
     """Write a study file.
 
     Raises:
         UsageError: the folder cannot be written.
     """
-    write_atomically(path, msgspec.json.format(msgspec.json.encode(study), indent=1) + b"\n")
+    write_atomically(Path(path), msgspec.json.format(msgspec.json.encode(study), indent=1) + b"\n")
 
 
 def load_study(path: Path) -> StudyFile:

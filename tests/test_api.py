@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -23,6 +24,19 @@ def test_all_names_exist_and_are_sorted() -> None:
     assert set(nnprof.__all__) == {"__version__", *nnprof._HOMES}
     assert nnprof.__all__ == sorted(nnprof.__all__)
     assert all(getattr(nnprof, name) is not None for name in nnprof.__all__)
+
+
+def test_types_are_told() -> None:
+    """Type checkers are shown every public name, from the module that it loads from."""
+    tree = ast.parse(Path(nnprof.__file__).read_text(encoding="utf-8"))
+    (block, *_) = (node for node in tree.body if isinstance(node, ast.If))
+    told = {
+        name.asname or name.name: f"{node.module}:{name.name}" if name.asname else node.module
+        for node in block.body
+        if isinstance(node, ast.ImportFrom) and node.module != "typing"
+        for name in node.names
+    }
+    assert told == nnprof._HOMES
 
 
 def test_unknown_name() -> None:

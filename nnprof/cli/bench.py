@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import nnprof
 from nnprof.cli import numbers, progress, resumed
 from nnprof.cli.sides import BatchAxis, Dim, sides
 from nnprof.errors import UsageError
@@ -258,15 +259,13 @@ def _options(given: list[str] | None, engines: int | None) -> list[str]:
 
 def asked_target(backend: str | None, device: str, threads: int, options: list[str]) -> Target:
     """What --backend, --device, --threads and --option NAME=VALUE mean."""
-    from nnprof.profiler.work import hosts
-
     pairs = {}
     for text in options:
         name, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"--option {text} has no value.", "Write --option NAME=VALUE.")
         pairs[name] = value
-    return hosts.target(device, backend, threads, pairs)
+    return nnprof.named_target(device, backend=backend, threads=threads, options=pairs)
 
 
 def _plan(*, bundled: bool, quick: bool, rigorous: bool) -> Plan:

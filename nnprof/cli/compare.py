@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import nnprof
 from nnprof.cli.numbers import within
 
 if TYPE_CHECKING:
-    from nnprof.profiler.compare import Comparison
+    from nnprof import Comparison
 
 
 class Format(str, Enum):
@@ -46,12 +47,10 @@ def compare(
     output: Form = Format.table,
 ) -> None:
     """Compare two Runs cell by cell; exit code 1 if a cell regressed, failed or is gone."""
-    from nnprof.profiler import compare as comparing
-    from nnprof.profiler import results
     from nnprof.text import json_lines
 
     within("--fail-on", fail_on, 0, 1e6, "a percentage")
-    found = comparing.compare(results.load(before), results.load(after), allow or ())
+    found = nnprof.compare(nnprof.load(before), nnprof.load(after), allow or ())
     if output is Format.json:
         sys.stdout.write(json_lines(found) + "\n")
     elif output is Format.md:
@@ -60,8 +59,7 @@ def compare(
         sys.stdout.write(rows.comparison_markdown(found))
     else:
         _print(found)
-    gone = found.missing and comparing.MISSING not in (allow or ())
-    if gone or found.failed or found.regressions(fail_on / 100):
+    if found.is_worse(fail_on / 100, allow or ()):
         raise typer.Exit(1)
 
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import nnprof
 from nnprof.cli import progress
 from nnprof.cli.numbers import within
 from nnprof.text import shell_word, shown_json
 
 if TYPE_CHECKING:
-    from nnprof.profiler.costmodel.model import CostModel, Peaks
+    from nnprof import CostModel, Peaks
 
 
 class Format(str, Enum):
@@ -56,30 +57,25 @@ def fit_model(
     form: Form = Format.table,
 ) -> None:
     """Fit a cost model to Runs, check it, and print its equations."""
-    from nnprof.profiler.costmodel import assemble, gather, model
-
     peaks = _peaks(peak_gflops, peak_gbytes)
     with progress.shown():
-        source = model.load(prior) if prior else None
-        measured = gather.read(runs)
-        made = assemble.model(measured, name, peaks, source)
-        model.save(made, output)
+        source = nnprof.load_cost_model(prior) if prior else None
+        made = nnprof.fit_model(runs, name=name, peaks=peaks, prior=source)
+        nnprof.save_cost_model(made, output)
     if form is Format.json:
-        sys.stdout.write(shown_json(model.encode(made).decode()) + "\n")
+        sys.stdout.write(shown_json(output.read_text(encoding="utf-8")) + "\n")
         return
     show(made)
     sys.stdout.write(f"Model: {shell_word(output)}\n")
 
 
 def _peaks(gflops: float | None, gbytes: float | None) -> Peaks | None:
-    from nnprof.profiler.costmodel.model import Peaks
-
     for option, value in (("--peak-gflops", gflops), ("--peak-gbytes", gbytes)):
         if value is not None:
             within(option, value, 1e-9, 1e12, "a rate")
     if gflops is None and gbytes is None:
         return None
-    return Peaks(
+    return nnprof.Peaks(
         flops_per_s=gflops * 1e9 if gflops else None,
         bytes_per_s=gbytes * 1e9 if gbytes else None,
         source="as given",

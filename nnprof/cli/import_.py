@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
+import nnprof
 from nnprof import types
 from nnprof.errors import UsageError
 from nnprof.text import shell_word
@@ -62,18 +63,11 @@ def import_(
     rename: Rename = None,
 ) -> None:
     """Make a Run of times that another tool measured (columns of a table: docs/import.md)."""
-    from nnprof.cli.show import print_cells
-    from nnprof.profiler import results
-    from nnprof.profiler.importers import runs
-    from nnprof.profiler.importers.importer import Told
-    from nnprof.profiler.report import rows
-    from nnprof.terminal import Console
-
     if precision is not None and precision not in get_args(types.Precision):
         raise UsageError(
             f"No precision '{precision}'.", f"Known: {', '.join(get_args(types.Precision))}."
         )
-    told = Told(
+    told = nnprof.Told(
         network=network,
         batch=batch,
         device=device,
@@ -81,21 +75,35 @@ def import_(
         precision=cast("types.Precision | None", precision),
         threads=threads,
     )
-    run = runs.run_from(files, told, onnx, sys.argv[1:], _pairs(rename or []))
-    if out is not None and out.suffix != ".json":
-        raise UsageError(f"'{out}' is no name for a Run.", "Give one that ends in .json.")
+    run = nnprof.import_run(
+        files, told, onnx=onnx, rename=_pairs(rename or []), command=sys.argv[1:]
+    )
+    _print(run, _kept(run, out))
+
+
+def _kept(run: Run, out: Path | None) -> Path:
+    """Where the Run is: in the file that was named, or in one of a name of its own."""
     if out is None:
         device = run.measurements[0].target.device
-        out = results.save_new(run, Path("bench_results"), device)
-    else:
-        results.save(run, out)
+        return nnprof.save_new(run, Path("bench_results"), device)
+    if out.suffix != ".json":
+        raise UsageError(f"'{out}' is no name for a Run.", "Give one that ends in .json.")
+    nnprof.save(run, out)
+    return out
+
+
+def _print(run: Run, path: Path) -> None:
+    from nnprof.cli.show import print_cells
+    from nnprof.profiler.report import rows
+    from nnprof.terminal import Console
+
     print_cells(run)
     sys.stdout.write("\n")
     for line in rows.check_lines(run):
         Console().say(f"Note: {line}", "yellow")
     for line in _lines(run):
         Console().say(line)
-    sys.stdout.write(f"Run: {shell_word(out)}\n")
+    sys.stdout.write(f"Run: {shell_word(path)}\n")
 
 
 def _pairs(words: list[str]) -> dict[str, str]:

@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import nnprof
 from nnprof.cli import progress
 from nnprof.errors import UsageError
 from nnprof.text import plain, shell_word
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from nnprof.profiler.costmodel.design import Choice, Measured
-    from nnprof.profiler.costmodel.model import CostModel
-    from nnprof.profiler.studies import StudyFile
+    from nnprof import Planned
 
 Sources = Annotated[
     list[str] | None,
@@ -48,59 +45,23 @@ def plan(
 ) -> None:
     """Choose the ops that would teach a cost model most."""
     from nnprof.cli.numbers import batch_sizes
-    from nnprof.networks.spaces import parse_space
-    from nnprof.profiler import studies
-    from nnprof.profiler.costmodel import design, work
 
     if out.suffix != ".json":
         raise UsageError(f"'{out}' is no name for a study.", "Give one that ends in .json.")
     with progress.shown():
-        model, known, lowering = _known(sources or [])
-        space, batches = parse_space(family), batch_sizes(batch)
-        whole = design.whole(space, batches, lowering, budget, model, known)
-        left = budget - sum(choice.ops for choice in whole)
-        value_bytes = model.value_bytes if model else work.VALUE_BYTES
-        offered = design.candidates(space, batches, lowering, value_bytes)
-        chosen = (*whole, *design.plan(offered, left, model, known))
-    if not chosen:
-        raise UsageError("Nothing is left to measure.", "Widen the family or the batches.")
-    studies.save_study(_study(out.stem, chosen), out)
-    for line in _lines(chosen, len(known.works)):
+        batches = batch_sizes(batch)
+        found = nnprof.plan(sources or (), family=family, budget=budget, batches=batches)
+    nnprof.save_study(found.study(out.stem), out)
+    for line in _lines(found):
         sys.stdout.write(f"{plain(line)}\n")
     sys.stdout.write(f"Measure it with: nnprof bench --study {shell_word(out)}\n")
 
 
-def _known(sources: Sequence[str]) -> tuple[CostModel | None, Measured, str]:
-    """The model that was given, what the Runs measured, and how networks become ops there."""
-    from nnprof.profiler import results
-    from nnprof.profiler.costmodel import design
-    from nnprof.profiler.costmodel.model import load
-
-    runs = [Path(source) for source in sources if results.is_run(Path(source))]
-    models = [load(source) for source in sources if Path(source) not in runs]
-    if len(models) > 1:
-        raise UsageError("There are several cost models.", "Give one, and all the Runs.")
-    model = models[0] if models else None
-    known = design.known([results.load(path) for path in runs], model)
-    return model, known, model.lowering if model else known.lowering or "fused"
-
-
-def _study(name: str, chosen: Sequence[Choice]) -> StudyFile:
-    from nnprof.profiler.studies import Asked, StudyFile
-
-    return StudyFile(
-        name=name,
-        cells=tuple(
-            Asked(network=one.spec.name, batch=one.batch, why=f"{one.group}, {one.stage}")
-            for one in chosen
-        ),
-    )
-
-
-def _lines(chosen: Sequence[Choice], known: int) -> list[str]:
+def _lines(found: Planned) -> list[str]:
+    chosen = found.choices
     ops = sum(one.ops for one in chosen)
     counts = Counter((one.group, one.stage) for one in chosen)
-    lines = [f"{len(chosen)} cells, {ops} ops; {known} were measured already."]
+    lines = [f"{len(chosen)} cells, {ops} ops; {found.known} were measured already."]
     for group in dict.fromkeys(one.group for one in chosen):
         stages = [f"{count} {stage}" for (of, stage), count in counts.items() if of == group]
         lines.append(f"  {group}: {', '.join(stages)}")

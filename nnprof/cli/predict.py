@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import nnprof
 from nnprof.cli.sides import BatchAxis, Dim, sides
 from nnprof.text import json_lines
 
 if TYPE_CHECKING:
-    from nnprof.profiler.costmodel.model import CostModel
-    from nnprof.profiler.costmodel.predict import Prediction
+    from collections.abc import Sequence
+
+    from nnprof import CostModel, Prediction
 
 
 class Format(str, Enum):
@@ -62,45 +64,20 @@ def predict(
 ) -> None:
     """Predict ms/tile and tiles/ms of networks that were never run."""
     from nnprof.cli.numbers import batch_sizes
-    from nnprof.profiler.costmodel import graphs
-    from nnprof.profiler.costmodel import model as models
-    from nnprof.profiler.costmodel.predict import predict as one
 
-    loaded, told = models.load(model), sides(batch_axis, dim)
-    found = []
-    sources = set()
-    for text in networks:
-        name, lowered = graphs.of_text(text, loaded, batch_sizes(batch), told)
-        sources.add(lowered.source)
-        for size, works in lowered.works.items():
-            found.append(one(loaded, works, size, name))
-    if not partial:
-        _refuse(found)
+    loaded, told = nnprof.load_cost_model(model), sides(batch_axis, dim)
+    found = nnprof.predict(
+        loaded, networks, batches=batch_sizes(batch), sides=told, partial=partial
+    )
     if output is Format.json:
         from nnprof.profiler.report import costmodel
 
         sys.stdout.write(json_lines(costmodel.records(found)) + "\n")
         return
-    _print(loaded, found, ops=ops, source=", ".join(sorted(sources)))
+    _print(loaded, found, ops=ops)
 
 
-def _refuse(found: list[Prediction]) -> None:
-    """Nothing is predicted where an op is unknown.
-
-    Raises:
-        UsageError: names the ops.
-    """
-    from nnprof.errors import UsageError
-
-    for one in found:
-        if one.unknown:
-            raise UsageError(
-                f"The model has not seen {', '.join(one.unknown)} of {one.network}.",
-                "Measure networks with it and fit again, or ask for the known part with --partial.",
-            )
-
-
-def _print(made: CostModel, found: list[Prediction], *, ops: bool, source: str) -> None:
+def _print(made: CostModel, found: Sequence[Prediction], *, ops: bool) -> None:
     from nnprof.profiler.report import costmodel
     from nnprof.terminal import Console
 
@@ -113,5 +90,6 @@ def _print(made: CostModel, found: list[Prediction], *, ops: bool, source: str) 
         for table in costmodel.breakdown(one):
             console.print(table)
             console.print()
+    source = ", ".join(sorted({one.ops_from for one in found}))
     for line in costmodel.doubts(made, found, source):
         console.say(line, "yellow")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import nnprof
 from nnprof.cli import progress
 from nnprof.cli.numbers import within
 from nnprof.text import json_lines, plain
@@ -17,7 +18,7 @@ from nnprof.types import MOST_BATCH
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nnprof.profiler.costmodel.search import Candidate, Found
+    from nnprof import Candidate, Found
     from nnprof.terminal import Table
 
 _SHOWN = 20
@@ -62,20 +63,13 @@ def search(
     output: Form = Format.table,
 ) -> None:
     """Find the networks that a cost model predicts to be fast enough."""
-    from nnprof.networks.spaces import parse_space
-    from nnprof.profiler.costmodel import search as searching
-    from nnprof.profiler.costmodel.model import load
-
     within("--min-tiles-per-ms", least, 0, 1e12, "a speed")
-    notes: tuple[str, ...] = ()
     with progress.shown():
-        known = load(model)
-        if accuracy:
-            trained, notes = searching.records(accuracy)
-            found = searching.front(known, trained, batch, least)
-        else:
-            found = searching.search(known, parse_space(family), batch, least)
-    for note in notes:
+        known = nnprof.load_cost_model(model)
+        found = nnprof.search(
+            known, min_tiles_per_ms=least, family=family, batch=batch, trained=accuracy or ()
+        )
+    for note in found.notes:
         sys.stderr.write(f"nnprof: {plain(note)}\n")
     if output is not Format.table:
         sys.stdout.write(_text(found.candidates, output))
@@ -102,10 +96,9 @@ def _text(candidates: Sequence[Candidate], output: Format) -> str:
     found = [msgspec.structs.asdict(one) for one in candidates]
     if output is Format.json:
         return json_lines(found) + "\n"
-    from nnprof.profiler.costmodel.search import Candidate
     from nnprof.profiler.report import rows
 
-    return rows.as_csv(found, [field.name for field in msgspec.structs.fields(Candidate)])
+    return rows.as_csv(found, [field.name for field in msgspec.structs.fields(nnprof.Candidate)])
 
 
 def _lines(found: Found, name: str, least: float, batch: int, *, trained: bool) -> list[str]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import nnprof
+
 if TYPE_CHECKING:
     from nnprof.types import Measurement, Run
 
@@ -31,9 +33,7 @@ def show(
     output: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.table,
 ) -> None:
     """Show a Run."""
-    from nnprof.profiler import results
-
-    whole = results.load(run)
+    whole = nnprof.load(run)
     chosen = select(whole, batch or [])
     if output is Format.table:
         _print(chosen, ops)

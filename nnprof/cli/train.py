@@ -10,8 +10,8 @@ from typing import Annotated
 import msgspec
 import typer
 
+import nnprof
 from nnprof.cli import progress
-from nnprof.networks.families import parse_network
 from nnprof.text import plain, shown_json
 from nnprof.types import TrainingRecord
 
@@ -86,15 +86,11 @@ def train(
 
     The same arguments give the same weights. A folder that holds a training needs --resume.
     """
-    spec = parse_network(network)
+    spec = nnprof.parse_network(network)
     if seed is not None:
         spec = msgspec.structs.replace(spec, seed=seed)
     with progress.shown():
-        from nnprof.networks import datasets
-        from nnprof.networks import train as training
-        from nnprof.networks.settings import TrainingSettings
-
-        settings = TrainingSettings(
+        settings = nnprof.TrainingSettings(
             epochs=epochs,
             batch=batch,
             learning_rate=learning_rate,
@@ -105,7 +101,7 @@ def train(
             normalisation=normalisation.value,
             threads=threads,
         )
-        record = training.train(spec, datasets.load(dataset), settings, out, resume=resume)
+        record = nnprof.train(spec, out, dataset=dataset, settings=settings, resume=resume)
     if format is _Format.json:
         sys.stdout.write(shown_json(msgspec.json.encode(record).decode()) + "\n")
     else:

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from nnprof.documents import Document
 from nnprof.errors import BadFile
-from nnprof.files import write_atomically
+from nnprof.files import AnyPath, write_atomically
 from nnprof.types import Target
 
 # The model file's history.
@@ -248,13 +248,13 @@ def fitted_in(model: CostModel) -> CostModel:
     return model
 
 
-def save(model: CostModel, path: Path) -> None:
+def save(model: CostModel, path: AnyPath) -> None:
     """Write the model file.
 
     Raises:
         UsageError: the folder cannot be written.
     """
-    write_atomically(path, encode(model))
+    write_atomically(Path(path), encode(model))
 
 
 def decode(text: bytes, name: str) -> CostModel:
@@ -289,14 +289,14 @@ def _usable(model: CostModel, name: str) -> CostModel:
     return model
 
 
-def load(text: str) -> CostModel:
+def load(text: AnyPath) -> CostModel:
     """The model in a file, or the published one of that name.
 
     Raises:
         NewerSchema, BadFile: see `decode`.
     """
     path = Path(text)
-    if not path.is_file() and text in published():
+    if not path.is_file() and str(text) in published():
         name = f"{text}.json"
         return decode(files("nnprof.profiler.costmodel").joinpath(name).read_bytes(), name)
     if not path.exists():

@@ -44,6 +44,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
         extrapolates: one sentence per group that leaves the model's domain; names the term.
         unknown: types of op that the model has not seen; where there are any, `seconds` is not
             the whole.
+        ops_from: who told the ops: the model's "rules", the "runtime", or "" where they were given.
     """
 
     network: str
@@ -55,6 +56,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     layers: tuple[Part, ...]
     extrapolates: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    ops_from: str = ""
 
     @property
     def ms_per_tile(self) -> float:

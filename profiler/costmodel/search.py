@@ -69,6 +69,7 @@ class Found(NamedTuple):
         looked_at: how many networks there are; `unknown`: how many cannot be predicted.
         unseen: the types of op that is for.
         fastest: of all, None where none can be predicted.
+        notes: a sentence for each training that tells no accuracy.
     """
 
     candidates: tuple[Candidate, ...]
@@ -76,6 +77,7 @@ class Found(NamedTuple):
     unknown: int
     unseen: tuple[str, ...] = ()
     fastest: Candidate | None = None
+    notes: tuple[str, ...] = ()
 
 
 def search(model: CostModel, space: Space, batch: int, tiles_per_ms: float) -> Found:

@@ -43,6 +43,9 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     threads: int | None = None
 
 
+NOTHING_TOLD = Told()
+
+
 class Found(msgspec.Struct, frozen=True, kw_only=True):
     """What files hold: at least one measurement, all of one device and one runtime.
 

@@ -7,7 +7,7 @@ plan: `stopped` is "imported", and what no file tells is unknown.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -15,10 +15,12 @@ from typing import Any
 
 from nnprof import registry
 from nnprof.errors import BadFile, UsageError
+from nnprof.files import AnyPath
 from nnprof.profiler.importers import sources
 from nnprof.profiler.importers.importer import (
     METHOD,
     NO_PLAN,
+    NOTHING_TOLD,
     UNKNOWN,
     File,
     Found,
@@ -28,29 +30,32 @@ from nnprof.profiler.importers.importer import (
 from nnprof.types import Cell, Run, Study
 
 
-def run_from(
-    paths: Sequence[Path],
-    told: Told,
-    onnx: Path | None,
-    command: Sequence[str],
+def import_run(
+    files: Iterable[AnyPath],
+    told: Told = NOTHING_TOLD,
+    *,
+    onnx: AnyPath | None = None,
     rename: Mapping[str, str] = MappingProxyType({}),
+    command: Sequence[str] | None = None,
 ) -> Run:
-    """The Run that these files are.
+    """The Run that these files of another tool are; it is in no file yet.
 
     Args:
-        paths: files of one format; its importer says which of them belong together.
+        files: of one format; its importer says which of them belong together.
         told: what the files do not say.
         onnx: the network's file, for its ops' names and types; not for tables.
-        command: the arguments given.
         rename: a table's column names → ours.
+        command: what the Run says that it was made by; nothing where not given.
 
     Raises:
         BadFile: no importer recognises a file, or a file is damaged.
         UsageError: the files do not belong together, or something must be told.
     """
+    paths = [Path(file) for file in files]
+    if not paths:
+        raise UsageError("There is nothing to import: no files.", "Give at least one file.")
     every = _importers()
     read = [_read(path, every) for path in paths]
-    files = [file for file, _ in read]
     found = {importer.name: importer for _, importer in read}
     if len(found) > 1:
         raise UsageError(
@@ -61,11 +66,13 @@ def run_from(
     if rename and not importer.has_columns:
         raise UsageError("Only tables have columns to rename.", "Leave --rename out.")
     try:
-        imported = importer.read(files, told, onnx, rename)
+        imported = importer.read(
+            [file for file, _ in read], told, Path(onnx) if onnx else None, rename
+        )
     except ValueError as error:  # of our own types, which refuse what cannot be
         names = ", ".join(map(str, paths))
         raise BadFile(f"{names} has a value that cannot be: {error}.", "Correct it.") from error
-    return _run(files, imported, command)
+    return _run([file for file, _ in read], imported, command or ())
 
 
 def _importers() -> list[Importer]:

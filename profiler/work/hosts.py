@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import IO, Any
 
 import msgspec
@@ -91,7 +92,13 @@ def _done(job: Asking[Kind_co], limit_s: float) -> Kind_co:
         raise
 
 
-def target(device: str, backend: str | None, threads: int, options: Mapping[str, str]) -> Target:
+def named_target(
+    device: str = "cpu",
+    *,
+    backend: str | None = None,
+    threads: int = 1,
+    options: Mapping[str, str] = MappingProxyType({}),
+) -> Target:
     """What --device and --backend mean, with what devices.toml adds. May connect, to ask its kind.
 
     Raises:

@@ -181,7 +181,7 @@ def test_a_table_of_values_that_cannot_be(value: str, tmp_path: Path) -> None:
         path = tmp_path / "table.csv"
         path.write_text(f"{','.join(row)}\n{','.join(row.values())}\n", encoding="utf-8")
         with pytest.raises(BadFile):
-            runs.run_from([path], Told(), None, [])
+            runs.import_run([path], Told())
 
 
 @pytest.mark.parametrize(("kind", "version"), [(99, 18), (0, 18), (1, 2**40), (1, -1)])

@@ -111,7 +111,7 @@ def test_exports_of_trtexec_that_are_cut_off_say_so(kind: str, kept: float, tmp_
     path.write_text(text[: int(len(text) * kept)])
     others = [TRT / f"{other}.json" for other in ("profile", "layers", "times") if other != kind]
     with pytest.raises(BadFile, match=rf"{kind}\.json is cut off: .*Let trtexec write it again"):
-        runs.run_from([path, *others], Told(), None, ["import"])
+        runs.import_run([path, *others], Told(), command=["import"])
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def check(name: str, data: bytes, folder: Path) -> None:
     path.write_bytes(data)
     others = {"layers.json": [TRT / "profile.json"]}.get(name, [])
     with suppress(NnprofError):
-        made = runs.run_from([path, *others], Told(batch=4), None, ["import"])
+        made = runs.import_run([path, *others], Told(batch=4), command=["import"])
         results.save(made, folder / "run.json")
         again = results.load(folder / "run.json")
         assert rows.rows(again)

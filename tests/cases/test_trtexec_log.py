@@ -88,7 +88,7 @@ def test_a_summary_alone_is_enough(tmp_path: Path) -> None:
     path = write(tmp_path / "net.txt", pasted)
     with pytest.raises(UsageError, match="does not tell the batch"):
         imported(path)
-    run = runs.run_from([path], Told(batch=2), None, ["import"])
+    run = runs.import_run([path], Told(batch=2), command=["import"])
     (cell,) = run.measurements
     assert (cell.workload.model.name, cell.workload.precision) == ("net", "unknown")
     assert runs.unknowns(run) == ("device", "precision")
@@ -210,12 +210,12 @@ def test_several_logs_are_several_cells(tmp_path: Path) -> None:
         write(tmp_path / f"{batch}.txt", log(f"--onnx=a.onnx --shapes=x:{batch}x3x9x9"))
         for batch in (1, 8)
     ]
-    run = runs.run_from(logs, Told(), None, ["import"])
+    run = runs.import_run(logs, Told(), command=["import"])
     assert [cell.workload.batch for cell in run.measurements] == [1, 8]
     assert run.environment["backend"]["version"] == "8.6.1"
     logs.append(write(tmp_path / "x.txt", log("--onnx=b.onnx").replace("Orin", "Thor")))
     with pytest.raises(UsageError, match=r"several places: Orin with TensorRT 8\.6\.1, Thor"):
-        runs.run_from(logs, Told(batch=1), None, ["import"])
+        runs.import_run(logs, Told(batch=1), command=["import"])
 
 
 def test_a_log_in_the_encoding_of_windows(tmp_path: Path) -> None:

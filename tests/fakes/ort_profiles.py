@@ -56,4 +56,6 @@ def write(path: Path, events: object) -> Path:
 
 def imported(path: Path, onnx: Path | None = None, **told: object) -> tuple[Measurement, ...]:
     """The cells that `nnprof import` makes of one file."""
-    return runs.run_from([path], msgspec.convert(told, Told), onnx, ["import"]).measurements
+    return runs.import_run(
+        [path], msgspec.convert(told, Told), onnx=onnx, command=["import"]
+    ).measurements

@@ -35,7 +35,7 @@ def digits() -> Dataset:
 def trained(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished training."""
     folder = tmp_path_factory.mktemp("trained") / "out"
-    train(SPEC, digits, SETTINGS, folder)
+    train(SPEC, folder, dataset=digits, settings=SETTINGS)
     return folder
 
 
@@ -47,7 +47,9 @@ def weights_of(folder: Path) -> bytes:
 def test_a_network_learns_the_digits(digits: Dataset, tmp_path: Path) -> None:
     """Ten epochs read nine of ten digits, and the record says so as the weights do."""
     settings = TrainingSettings(epochs=10, batch=16, momentum=0.9, learning_rate=0.02)
-    record = train(parse("1x28x28 conv6k5 pool2 fc32 fc10"), digits, settings, tmp_path)
+    record = train(
+        parse("1x28x28 conv6k5 pool2 fc32 fc10"), tmp_path, dataset=digits, settings=settings
+    )
     assert record.finished
     assert record.test_accuracy is not None
     assert record.test_accuracy > 0.93
@@ -66,7 +68,9 @@ def test_the_record_keeps_the_best_epoch_and_the_time_to_accuracy(
 ) -> None:
     """Time to 90, 95 and 97 % rises, lies within the training, and is counted in epochs too."""
     settings = TrainingSettings(epochs=6, batch=16, momentum=0.9)
-    record = train(parse("1x28x28 conv6k5 pool2 fc32 fc10"), digits, settings, tmp_path)
+    record = train(
+        parse("1x28x28 conv6k5 pool2 fc32 fc10"), tmp_path, dataset=digits, settings=settings
+    )
     validations = [epoch.validation_accuracy for epoch in record.epochs]
     assert record.best_epoch == validations.index(max(validations))
     reached = record.time_to["90"]
@@ -79,8 +83,10 @@ def test_the_record_keeps_the_best_epoch_and_the_time_to_accuracy(
 
 def test_the_same_seed_gives_the_same_bytes(digits: Dataset, trained: Path, tmp_path: Path) -> None:
     """Training again writes the same weights bit by bit; another seed does not."""
-    train(SPEC, digits, SETTINGS, tmp_path / "again")
-    train(msgspec.structs.replace(SPEC, seed=1), digits, SETTINGS, tmp_path / "other")
+    train(SPEC, tmp_path / "again", dataset=digits, settings=SETTINGS)
+    train(
+        msgspec.structs.replace(SPEC, seed=1), tmp_path / "other", dataset=digits, settings=SETTINGS
+    )
     assert weights_of(tmp_path / "again") == weights_of(trained)
     assert weights_of(tmp_path / "other") != weights_of(trained)
 
@@ -89,7 +95,7 @@ def test_torch_is_left_as_it_was(digits: Dataset, tmp_path: Path) -> None:
     """Training changes neither the random state, nor threads, nor determinism of the caller."""
     state = torch.get_rng_state()
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    train(SPEC, digits, TrainingSettings(epochs=1), tmp_path / "out")
+    train(SPEC, tmp_path / "out", dataset=digits, settings=TrainingSettings(epochs=1))
     assert torch.equal(torch.get_rng_state(), state)
     assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
 
@@ -97,14 +103,13 @@ def test_torch_is_left_as_it_was(digits: Dataset, tmp_path: Path) -> None:
 LONG = parse("1x28x28 conv4k5s2 bn relu pool2 dropout0.2 fc16 fc10")
 _SCRIPT = """
 import sys
-from pathlib import Path
 from msgspec.json import decode
 from nnprof.networks import datasets
 from nnprof.networks.spec import parse
 from nnprof.networks.settings import TrainingSettings
 from nnprof.networks.train import train
 settings = decode(sys.argv[3], type=TrainingSettings)
-train(parse(sys.argv[2]), datasets.digits(), settings, Path(sys.argv[1]))
+train(parse(sys.argv[2]), sys.argv[1], dataset=datasets.digits(), settings=settings)
 """
 
 
@@ -122,8 +127,8 @@ def test_a_killed_training_resumes_to_the_same_result(
         process.kill()
     assert len(_epochs(cut)) < 20
     assert not json.loads((cut / "record.json").read_text())["finished"]
-    train(LONG, digits, settings, cut, resume=True)
-    train(LONG, digits, settings, whole)
+    train(LONG, cut, dataset=digits, settings=settings, resume=True)
+    train(LONG, whole, dataset=digits, settings=settings)
     assert weights_of(cut) == weights_of(whole)
     records = [load_checkpoint(folder).record for folder in (cut, whole)]
     losses = [[(e.loss, e.validation_accuracy) for e in record.epochs] for record in records]
@@ -139,7 +144,7 @@ def _epochs(folder: Path) -> list[object]:
 def test_a_finished_training_is_not_trained_further(digits: Dataset, trained: Path) -> None:
     """Resuming what has ended gives its record and touches nothing."""
     before = weights_of(trained)
-    record = train(SPEC, digits, SETTINGS, trained, resume=True)
+    record = train(SPEC, trained, dataset=digits, settings=SETTINGS, resume=True)
     assert record.finished
     assert weights_of(trained) == before
 
@@ -147,15 +152,15 @@ def test_a_finished_training_is_not_trained_further(digits: Dataset, trained: Pa
 def test_a_training_is_never_overwritten_or_mixed(digits: Dataset, trained: Path) -> None:
     """Without --resume, or with other settings, a folder with a training is left alone."""
     with pytest.raises(UsageError, match="already holds a training"):
-        train(SPEC, digits, SETTINGS, trained)
+        train(SPEC, trained, dataset=digits, settings=SETTINGS)
     with pytest.raises(UsageError, match="another settings"):
-        train(SPEC, digits, TrainingSettings(epochs=5), trained, resume=True)
+        train(SPEC, trained, dataset=digits, settings=TrainingSettings(epochs=5), resume=True)
 
 
 def test_training_ends_early(digits: Dataset, tmp_path: Path) -> None:
     """With a patience of 1, the first epoch that is no better is the last."""
     settings = TrainingSettings(epochs=200, patience=1, batch=16, momentum=0.9)
-    record = train(parse("1x28x28 fc10"), digits, settings, tmp_path)
+    record = train(parse("1x28x28 fc10"), tmp_path, dataset=digits, settings=settings)
     validations = [epoch.validation_accuracy for epoch in record.epochs]
     assert len(validations) < 200
     assert record.best_epoch == len(validations) - 2
@@ -165,7 +170,7 @@ def test_training_ends_early(digits: Dataset, tmp_path: Path) -> None:
 def test_l2_makes_weights_smaller(digits: Dataset, trained: Path, tmp_path: Path) -> None:
     """Equation 11: a penalty on the weights gives smaller ones."""
     settings = msgspec.structs.replace(SETTINGS, l2=0.1)
-    train(SPEC, digits, settings, tmp_path)
+    train(SPEC, tmp_path, dataset=digits, settings=settings)
     free, held = (load_checkpoint(folder).weights["fc1.weight"] for folder in (trained, tmp_path))
     assert (held**2).sum() < (free**2).sum() / 2
 
@@ -198,8 +203,8 @@ def test_normalisation_knows_the_training_part_only(digits: Dataset, tmp_path: P
         "digits", tiles, digits.train_labels, digits.test_tiles // 2, digits.test_labels
     )
     settings = TrainingSettings(epochs=1)
-    train(SPEC, digits, settings, tmp_path / "plain")
-    train(SPEC, bright, settings, tmp_path / "bright")
+    train(SPEC, tmp_path / "plain", dataset=digits, settings=settings)
+    train(SPEC, tmp_path / "bright", dataset=bright, settings=settings)
     plain, other = (load_checkpoint(tmp_path / name) for name in ("plain", "bright"))
     assert plain.mean.tobytes() == other.mean.tobytes()
     assert plain.std.tobytes() == other.std.tobytes()
@@ -209,7 +214,7 @@ def test_normalisation_knows_the_training_part_only(digits: Dataset, tmp_path: P
 def test_flat_inputs_and_other_ends_train(digits: Dataset, tmp_path: Path, text: str) -> None:
     """Flat input, batch normalisation and a network without softmax train per pixel."""
     settings = TrainingSettings(epochs=2, normalisation="pixel", optimizer="adam", batch=13)
-    record = train(parse(text), digits, settings, tmp_path)
+    record = train(parse(text), tmp_path, dataset=digits, settings=settings)
     assert record.test_accuracy is not None
     assert record.test_accuracy > 0.5
 
@@ -223,7 +228,7 @@ def test_a_network_that_does_not_fit_the_data_is_refused(
 ) -> None:
     """Tiles of another shape and missing classes are told before training."""
     with pytest.raises(BadShape, match="'digits'"):
-        train(parse(text), digits, SETTINGS, tmp_path)
+        train(parse(text), tmp_path, dataset=digits, settings=SETTINGS)
 
 
 @pytest.mark.parametrize(

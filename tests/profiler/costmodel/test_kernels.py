@@ -12,7 +12,7 @@ from nnprof.profiler.costmodel import assemble, gather, graphs, kernels, work
 from nnprof.profiler.costmodel.predict import predict
 from nnprof.profiler.costmodel.work import Work
 from nnprof.profiler.importers.importer import Told
-from nnprof.profiler.importers.runs import run_from
+from nnprof.profiler.importers.runs import import_run
 from nnprof.types import Target
 
 MALI, ADRENO = kernels.RULES
@@ -82,7 +82,7 @@ def test_times_of_a_phone_become_a_model_by_kernel(tmp_path: Path) -> None:
     table = tmp_path / "phone.csv"
     table.write_text("\n".join(lines))
     told = Told(device="Mali-G76", runtime="tflite-gpu", precision="fp16")
-    measured = gather.gathered([run_from([table], told, None, ())], ())
+    measured = gather.gathered([import_run([table], told)], ())
     made = assemble.model(measured)
     assert made.lowering == MALI
     assert made.value_bytes == 2

@@ -36,7 +36,7 @@ def exports(*kinds: str) -> list[Path]:
 
 def run_of(*paths: Path, onnx: Path | None = None, **told: object) -> Run:
     """The Run that these files are."""
-    return runs.run_from(paths, msgspec.convert(told, Told), onnx, ["import"])
+    return runs.import_run(paths, msgspec.convert(told, Told), onnx=onnx, command=["import"])
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ def test_set_and_put_back_over_ssh(
     (board.root / "etc/sudoers.d").mkdir()
     (board.root / "etc/sudoers.d/nnprof").touch()
     options = {"trtexec": f"{board.root}/usr/src/tensorrt/bin/trtexec"}
-    target = hosts.target(board.url, "trtexec", 1, options)
+    target = hosts.named_target(board.url, backend="trtexec", options=options)
     plan = replace(short, processes=1, max_processes=1, op_method="none")
     with powermode.held(hosts.shell(target.host), "MAXN_SUPER"):
         run, path = sweep.start("test", (), (replace(cells[0], target=target),), plan, tmp_path)
@@ -54,7 +54,7 @@ def test_set_and_put_back_over_ssh(
 def test_account_that_may_not_over_ssh(jetson: Jetson) -> None:
     """An account without sudo there is told what to type, and nothing is changed."""
     board = jetson()
-    target = hosts.target(board.url, "trtexec", 1, {})
+    target = hosts.named_target(board.url, backend="trtexec")
     with (
         pytest.raises(Unavailable) as caught,
         powermode.held(hosts.shell(target.host), "MAXN_SUPER"),

@@ -55,7 +55,7 @@ def test_address_without_configuration(
     """ssh://user@host needs no devices.toml: the kind is asked, and its python is python3."""
     boards.file().unlink()
     board.set_python3(sys.executable)
-    target = hosts.target(board.url, "fake", 1, {"noise": "0.01"})
+    target = hosts.named_target(board.url, backend="fake", options={"noise": "0.01"})
     assert target == replace(cells[0].target, host=board.url, device="cpu")
     run = board.bench(cells[:2], short, tmp_path, host=board.url)
     assert [cell.stopped for cell in run.measurements] == ["processes"] * 2

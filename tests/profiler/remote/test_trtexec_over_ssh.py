@@ -36,7 +36,7 @@ BOARDS = {
 
 def _target(board: SshBoard) -> Target:
     options = {"trtexec": f"{board.root}/usr/src/tensorrt/bin/trtexec"}
-    return hosts.target(board.url, "trtexec", 1, options)
+    return hosts.named_target(board.url, backend="trtexec", options=options)
 
 
 def _run(board: SshBoard, cell: Cell, plan: Plan, folder: Path) -> tuple[Run, Path]:

@@ -1,0 +1,174 @@
+"""What a user asks of a cost model: fit it, predict with it, search with it, plan what comes next.
+
+These four functions stand behind the commands of the same names, and are public as `nnprof.…`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from nnprof.errors import UsageError
+from nnprof.files import AnyPath
+from nnprof.networks.spaces import parse_space
+from nnprof.profiler import results
+from nnprof.profiler.costmodel import assemble, design, gather, graphs, work
+from nnprof.profiler.costmodel import predict as predicting
+from nnprof.profiler.costmodel import search as searching
+from nnprof.profiler.costmodel.design import Choice, Measured
+from nnprof.profiler.costmodel.model import CostModel, Peaks, load
+from nnprof.profiler.costmodel.predict import Prediction
+from nnprof.profiler.costmodel.search import Found
+from nnprof.profiler.studies import AS_DECLARED, Asked, Sides, StudyFile
+
+BATCHES = (1, 16, 64, 256, 1024)  # that matter where a plan is not told
+
+
+class Planned(NamedTuple):
+    """What to measure next; `known` ops were measured already."""
+
+    choices: tuple[Choice, ...]
+    known: int
+
+    def study(self, name: str) -> StudyFile:
+        """The choices as a study that `nnprof bench --study` measures."""
+        return StudyFile(
+            name=name,
+            cells=tuple(
+                Asked(network=one.spec.name, batch=one.batch, why=f"{one.group}, {one.stage}")
+                for one in self.choices
+            ),
+        )
+
+
+def fit_model(
+    runs: Iterable[AnyPath],
+    *,
+    name: str = "",
+    peaks: Peaks | None = None,
+    prior: CostModel | None = None,
+) -> CostModel:
+    """The cost model of what these files of Runs measured.
+
+    Args:
+        runs: files of one target, with the times of ops.
+        name: what tables call the model; the device where not given.
+        peaks: of the device, from its data sheet.
+        prior: a model of another device to start from; 10 to 12 measured ops are then enough.
+
+    Raises:
+        BadFile: a file is no Run.
+        UsageError: the Runs are of different targets, or hold nothing that can be fitted.
+    """
+    return assemble.model(gather.read([Path(run) for run in runs]), name, peaks, prior)
+
+
+def predict(
+    model: CostModel,
+    networks: Iterable[AnyPath],
+    *,
+    batches: Sequence[int] = (),
+    sides: Sides = AS_DECLARED,
+    partial: bool = False,
+) -> tuple[Prediction, ...]:
+    """What each network costs at each batch, without running it.
+
+    Args:
+        model: fitted, or published.
+        networks: in notation, ONNX files, or folders that `nnprof train` wrote.
+        batches: 1, 16 and 1024 where not given, or the batch that a file is bound to.
+        sides: what the files do not tell of their inputs.
+        partial: predict the known ops where others are unknown.
+
+    Raises:
+        BadFile, BadNotation, BadShape: as a file or a text deserves.
+        UsageError: an op is unknown, and `partial` is not set; or a batch does not fit a file.
+    """
+    found = []
+    for network in networks:
+        name, lowered = graphs.of_text(str(network), model, batches, sides)
+        for size, works in lowered.works.items():
+            one = predicting.predict(model, works, size, name)
+            found.append(replace(one, ops_from=lowered.source))
+    for one in found:
+        if one.unknown and not partial:
+            raise UsageError(
+                f"The model has not seen {', '.join(one.unknown)} of {one.network}.",
+                "Measure networks with it and fit again, or ask for the known part with --partial.",
+            )
+    return tuple(found)
+
+
+def search(
+    model: CostModel,
+    *,
+    min_tiles_per_ms: float,
+    family: str = "mattsson",
+    batch: int = 1024,
+    trained: Iterable[AnyPath] = (),
+) -> Found:
+    """The networks that are predicted to be fast enough.
+
+    Args:
+        model: fitted, or published.
+        min_tiles_per_ms: the budget.
+        family: the networks to look at, such as "mattsson(conv=1..3, depth=5..80/5)".
+        batch: tiles per inference.
+        trained: folders that `nnprof train` wrote. The networks are then the trained ones, with
+            the front of accuracy against predicted time, and `family` is not read.
+
+    Raises:
+        BadNotation, UsageError: there is no such family, or it has no such network.
+        BadFile: a folder holds no training.
+    """
+    folders = [Path(folder) for folder in trained]
+    if folders:
+        records, notes = searching.records(folders)
+        found = searching.front(model, records, batch, min_tiles_per_ms)
+        return found._replace(notes=notes)
+    return searching.search(model, parse_space(family), batch, min_tiles_per_ms)
+
+
+def plan(
+    sources: Iterable[AnyPath] = (),
+    *,
+    family: str = "mattsson",
+    budget: int = 120,
+    batches: Sequence[int] = BATCHES,
+) -> Planned:
+    """The ops whose times would teach a cost model most.
+
+    Args:
+        sources: what is known: a cost model, files of Runs, both, or nothing.
+        family: the networks that matter.
+        budget: ops to measure, at most.
+        batches: that matter.
+
+    Raises:
+        UsageError: nothing is left to measure, or there are several models.
+        BadFile: a source is neither a model nor a Run.
+    """
+    model, known, lowering = _known([str(source) for source in sources])
+    space = parse_space(family)
+    whole = design.whole(space, batches, lowering, budget, model, known)
+    left = budget - sum(choice.ops for choice in whole)
+    value_bytes = model.value_bytes if model else work.VALUE_BYTES
+    offered = design.candidates(space, batches, lowering, value_bytes)
+    chosen = (*whole, *design.plan(offered, left, model, known))
+    if not chosen:
+        raise UsageError("Nothing is left to measure.", "Widen the family or the batches.")
+    return Planned(chosen, len(known.works))
+
+
+def _known(sources: Sequence[str]) -> tuple[CostModel | None, Measured, str]:
+    """The model that was given, what the Runs measured, and how networks become ops there."""
+    runs = [Path(source) for source in sources if results.is_run(Path(source))]
+    models = [load(source) for source in sources if Path(source) not in runs]
+    if len(models) > 1:
+        raise UsageError("There are several cost models.", "Give one, and all the Runs.")
+    model = models[0] if models else None
+    known = design.known([results.load(path) for path in runs], model)
+    return model, known, model.lowering if model else known.lowering or "fused"

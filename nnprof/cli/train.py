@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -13,7 +13,9 @@ import typer
 import nnprof
 from nnprof.cli import progress
 from nnprof.text import plain, shown_json
-from nnprof.types import TrainingRecord
+
+if TYPE_CHECKING:
+    from nnprof import NetworkSpec, TrainingRecord
 
 
 class _Optimizer(str, Enum):
@@ -86,9 +88,7 @@ def train(
 
     The same arguments give the same weights. A folder that holds a training needs --resume.
     """
-    spec = nnprof.parse_network(network)
-    if seed is not None:
-        spec = msgspec.structs.replace(spec, seed=seed)
+    spec = _seeded(nnprof.parse_network(network), seed)
     with progress.shown():
         settings = nnprof.TrainingSettings(
             epochs=epochs,
@@ -106,6 +106,10 @@ def train(
         sys.stdout.write(shown_json(msgspec.json.encode(record).decode()) + "\n")
     else:
         _print(record, out)
+
+
+def _seeded(spec: NetworkSpec, seed: int | None) -> NetworkSpec:
+    return spec if seed is None else msgspec.structs.replace(spec, seed=seed)
 
 
 def _print(record: TrainingRecord, folder: Path) -> None:

@@ -54,6 +54,19 @@ def import_run(
     paths = [Path(file) for file in files]
     if not paths:
         raise UsageError("There is nothing to import: no files.", "Give at least one file.")
+    read, importer = _recognised(paths)
+    if rename and not importer.has_columns:
+        raise UsageError("Only tables have columns to rename.", "Leave --rename out.")
+    try:
+        imported = importer.read(read, told, Path(onnx) if onnx else None, rename)
+    except ValueError as error:  # of our own types, which refuse what cannot be
+        names = ", ".join(map(str, paths))
+        raise BadFile(f"{names} has a value that cannot be: {error}.", "Correct it.") from error
+    return _run(read, imported, command or ())
+
+
+def _recognised(paths: Sequence[Path]) -> tuple[list[File], Importer]:
+    """The files, and the one importer that recognises all of them."""
     every = _importers()
     read = [_read(path, every) for path in paths]
     found = {importer.name: importer for _, importer in read}
@@ -63,16 +76,7 @@ def import_run(
             "Import one kind at a time.",
         )
     (importer,) = found.values()
-    if rename and not importer.has_columns:
-        raise UsageError("Only tables have columns to rename.", "Leave --rename out.")
-    try:
-        imported = importer.read(
-            [file for file, _ in read], told, Path(onnx) if onnx else None, rename
-        )
-    except ValueError as error:  # of our own types, which refuse what cannot be
-        names = ", ".join(map(str, paths))
-        raise BadFile(f"{names} has a value that cannot be: {error}.", "Correct it.") from error
-    return _run([file for file, _ in read], imported, command or ())
+    return [file for file, _ in read], importer
 
 
 def _importers() -> list[Importer]:

@@ -105,7 +105,7 @@ def measure(backend: str, rounds: int, folder: Path) -> list[dict[str, Any]]:
     plan = nnprof.Plan(
         processes=rounds, max_processes=rounds, sample_s=SECONDS, warmup_s=0.2, op_method="none"
     )
-    run, path = nnprof.start("agreement", (), cells_of(backend, 1), plan, folder)
+    run, path = nnprof.start(cells_of(backend, 1), plan, folder, name="agreement")
     theirs: dict[str, list[float]] = defaultdict(list)
     last: dict[str, Any] = {}
     for step in nnprof.sweep(run, path):

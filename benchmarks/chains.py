@@ -145,7 +145,7 @@ def main(out: Path) -> None:
             for batch in BATCHES
         ]
         plan = nnprof.Plan(processes=4, max_processes=4, sample_s=0.5, interval=0.005)
-        run, path = nnprof.start("chains", (), cells, plan, folder)
+        run, path = nnprof.start(cells, plan, folder, name="chains")
         for _ in nnprof.sweep(run, path):
             pass
         found = {

@@ -27,7 +27,7 @@ from nnprof.exporters.export import export
 from nnprof.networks.layers import Conv, Dense, Layer, Pool
 from nnprof.networks.spec import NetworkSpec
 from nnprof.profiler.costmodel import lowering
-from nnprof.profiler.run import sweep
+from nnprof.profiler.run import begin, sweep
 from nnprof.types import Cell, Plan, Target, Workload
 
 MOST_OPS = 120
@@ -147,7 +147,7 @@ def measure(name: str, asked: list[Asked], plan: Plan, folder: Path) -> Path:
         Cell(workload=Workload(model=export(spec), batch=batch), target=target)
         for spec, batch in asked
     )
-    run, path = sweep.start(name, sys.argv, cells, plan, folder)
+    run, path = begin.start(cells, plan, folder, name=name, command=sys.argv)
     for step in sweep.sweep(run, path):
         work_ = step.cell.workload
         print(step.finished, work_.batch, work_.model.name, f"{step.left_s:.0f} s left", flush=True)

@@ -36,7 +36,7 @@ import psutil
 from nnprof.errors import NnprofError
 from nnprof.networks import bundled
 from nnprof.profiler import results, studies
-from nnprof.profiler.run import sweep
+from nnprof.profiler.run import begin
 from nnprof.profiler.work import hosts
 from nnprof.types import Cell, Plan, Run, Target
 
@@ -89,7 +89,7 @@ class Trial:
         self._locks.mkdir(exist_ok=True)
         target = Target(backend=backend, host=host)
         asked = studies.named_cells([NETWORK], target, tuple(range(1, cells + 1)))
-        _, self.path = sweep.start("faults", (), asked, PLAN, folder)
+        _, self.path = begin.start(asked, PLAN, folder, name="faults")
         self._seen: dict[str, tuple[tuple[float, ...], ...]] = {}
 
     def resume(

@@ -155,7 +155,7 @@ def measure(threads: int, rounds: int, folder: Path) -> list[dict[str, Any]]:
     plan = nnprof.Plan(
         processes=rounds, max_processes=rounds, sample_s=SECONDS, op_processes=rounds
     )
-    run, path = nnprof.start(f"fidelity-{threads}", (), cells, plan, folder)
+    run, path = nnprof.start(cells, plan, folder, name=f"fidelity-{threads}")
     others: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for step in nnprof.sweep(run, path):
         if step.measurement is None:

@@ -122,7 +122,7 @@ def real(folder: Path) -> dict[str, Any]:
     cells = nnprof.named_cells(NETWORKS, Target(), REAL_BATCHES)
     runs = []
     for name in ("before", "after"):
-        run, path = nnprof.start(name, (), cells, REAL_PLAN, folder)
+        run, path = nnprof.start(cells, REAL_PLAN, folder, name=name)
         for _ in nnprof.sweep(run, path):
             pass
         runs.append(nnprof.load(path))

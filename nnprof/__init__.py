@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from nnprof.profiler.importers.runs import import_run
     from nnprof.profiler.report.rows import rows
     from nnprof.profiler.results import load, save, save_new
+    from nnprof.profiler.run.begin import probe, resume, start
     from nnprof.profiler.run.exported import Exported, export_file
-    from nnprof.profiler.run.sweep import Step, probe, resume, start, sweep
+    from nnprof.profiler.run.rounds import Step
+    from nnprof.profiler.run.sweep import sweep
     from nnprof.profiler.stats import interval_s, latency_s
     from nnprof.profiler.studies import (
         Sides,
@@ -78,7 +80,7 @@ _HOMES = {
     "Prediction": "nnprof.profiler.costmodel.predict",
     "Run": "nnprof.types",
     "Sides": "nnprof.profiler.studies",
-    "Step": "nnprof.profiler.run.sweep",
+    "Step": "nnprof.profiler.run.rounds",
     "StudyFile": "nnprof.profiler.studies",
     "Target": "nnprof.types",
     "Told": "nnprof.profiler.importers.importer",
@@ -101,15 +103,15 @@ _HOMES = {
     "parse_network": "nnprof.networks.families",
     "plan": "nnprof.profiler.costmodel.ask",
     "predict": "nnprof.profiler.costmodel.ask",
-    "probe": "nnprof.profiler.run.sweep",
-    "resume": "nnprof.profiler.run.sweep",
+    "probe": "nnprof.profiler.run.begin",
+    "resume": "nnprof.profiler.run.begin",
     "rows": "nnprof.profiler.report.rows",
     "save": "nnprof.profiler.results",
     "save_cost_model": "nnprof.profiler.costmodel.model:save",
     "save_new": "nnprof.profiler.results",
     "save_study": "nnprof.profiler.studies",
     "search": "nnprof.profiler.costmodel.ask",
-    "start": "nnprof.profiler.run.sweep",
+    "start": "nnprof.profiler.run.begin",
     "study_cells": "nnprof.profiler.studies",
     "study_name": "nnprof.profiler.studies",
     "sweep": "nnprof.profiler.run.sweep",

@@ -83,7 +83,7 @@ def test_paths_may_be_strings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert nnprof.load_model(file) == nnprof.load_model(Path(file))
     cells = nnprof.named_cells([Path(file)], FAKE, [1, 4], Path(tiles))
     assert cells == nnprof.named_cells([file], FAKE, [1, 4], tiles)
-    run, path = nnprof.start("example", (), cells, PLAN, "results")
+    run, path = nnprof.start(cells, PLAN, "results", name="example")
     assert path.parent == Path("results")
     text = os.fspath(path)
     list(nnprof.sweep(run, text))
@@ -98,7 +98,7 @@ def test_paths_may_be_strings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_api_measures(tmp_path: Path) -> None:
     """A few lines of Python measure a network and read its tiles/ms."""
     cells = nnprof.named_cells([bundled.model_path()], FAKE, [1, 64])
-    run, path = nnprof.start("example", (), cells, PLAN, tmp_path)
+    run, path = nnprof.start(cells, PLAN, tmp_path, name="example")
     for step in nnprof.sweep(run, path):
         assert step.total == 2
     rows = nnprof.rows(nnprof.load(path))
@@ -109,7 +109,7 @@ def test_api_measures(tmp_path: Path) -> None:
 def test_nothing_to_measure(tmp_path: Path) -> None:
     """A run of no cells is refused in a sentence, and leaves no file."""
     with pytest.raises(UsageError, match="nothing to measure"):
-        nnprof.start("example", (), [], PLAN, tmp_path)
+        nnprof.start([], PLAN, tmp_path, name="example")
     assert not list(tmp_path.iterdir())
 
 
@@ -126,5 +126,5 @@ def test_cells_of_several_targets(tmp_path: Path, other: nnprof.Target, named: s
     """Cells that differ in any part of their target are refused: a Run has one environment."""
     (one,) = nnprof.named_cells([bundled.model_path()], FAKE, [1])
     with pytest.raises(UsageError, match=named):
-        nnprof.start("example", (), [one, replace(one, target=other)], PLAN, tmp_path)
+        nnprof.start([one, replace(one, target=other)], PLAN, tmp_path, name="example")
     assert not list(tmp_path.iterdir())

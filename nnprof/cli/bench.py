@@ -242,12 +242,11 @@ def _begin(
     name: str, cells: tuple[Cell, ...], precision: str | None, plan: Plan, out: Path
 ) -> tuple[Run, Path]:
     """A Run of the cells in each precision, with the accuracy that the others than fp32 cost."""
-    from nnprof.profiler.run import accuracy
-    from nnprof.profiler.run import sweep as sweeps
+    from nnprof.profiler.run import accuracy, begin
 
     wanted = accuracy.parse(precision) if precision else ()
     cells, sources = accuracy.in_precisions(cells, wanted)
-    run, path = sweeps.start(name, sys.argv[1:], cells, plan, out)
+    run, path = begin.start(cells, plan, out, name=name, command=sys.argv[1:])
     if any(cell.workload.precision != "fp32" for cell in cells):
         run = accuracy.score(run, path, sources)
     return run, path

@@ -157,13 +157,13 @@ def _limits(target: Target, *, measure: bool) -> None:
     from nnprof.errors import Unavailable
     from nnprof.profiler.place import claims, kept, limits, watcher
     from nnprof.profiler.place.place import Place
-    from nnprof.profiler.run import accuracy, machine, sweep
+    from nnprof.profiler.run import accuracy, begin, machine
     from nnprof.types import LOCAL
 
     if target.host != LOCAL and not measure:
         return
     try:
-        environment = sweep.probe(target)
+        environment = begin.probe(target)
     except Unavailable as error:
         _line("runtime", str(error))
         return

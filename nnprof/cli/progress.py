@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from nnprof.text import plain
 
 if TYPE_CHECKING:
-    from nnprof.profiler.run.sweep import Step
+    from nnprof.profiler.run.rounds import Step
     from nnprof.terminal import Console
 
 _FIRST_S, _EACH_S = 2.0, 5.0  # before the first line that is not the end of a round, and between

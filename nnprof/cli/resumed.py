@@ -44,9 +44,9 @@ def run_of(path: Path, limit_s: float | None) -> tuple[Run, Path]:
     """The Run of a file, ready to go on, with another limit of its workers if one is given."""
     from msgspec.structs import replace
 
-    from nnprof.profiler.run import sweep
+    from nnprof.profiler.run import begin
 
-    run = sweep.resume(path)
+    run = begin.resume(path)
     if limit_s is None:
         return run, path
     plan = replace(run.study.plan, process_limit_s=limit_s)

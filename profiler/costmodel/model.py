@@ -155,6 +155,10 @@ class Calibration(_Value, frozen=True, kw_only=True):
     points: int
 
 
+def _fp32() -> str:
+    return "fp32"
+
+
 class CostModel(_Value, frozen=True, kw_only=True):
     """The whole model of one device.
 
@@ -181,7 +185,7 @@ class CostModel(_Value, frozen=True, kw_only=True):
     name: str
     target: Target = Target()
     device: dict[str, Any] = {}
-    precision: str = "fp32"
+    precision: str = msgspec.field(default_factory=_fp32)  # so that files always state it
     lowering: str = "fused"
     value_bytes: float = 4.0
     terms: tuple[Term, ...]

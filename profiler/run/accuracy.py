@@ -26,7 +26,7 @@ from nnprof.exporters.precision import CALIBRATION_TILES, PRECISIONS, Calibratio
 from nnprof.networks import bundled, datasets
 from nnprof.networks.datasets import Dataset
 from nnprof.profiler import inputs, results
-from nnprof.profiler.run import sweep
+from nnprof.profiler.run import begin
 from nnprof.profiler.work import hosts
 from nnprof.profiler.work.jobs import Score
 from nnprof.types import Accuracy, Cell, Model, Run, Target, TrainingRecord, Workload
@@ -104,7 +104,7 @@ def form_for(target: Target) -> Form:
     if not hasattr(backend, "int8"):
         return ANYWHERE
     try:
-        facts = sweep.probe(target).get("device") or {}
+        facts = begin.probe(target).get("device") or {}
     except Unavailable:
         facts = {}
     form: Form = backend.int8(target, facts)

@@ -21,7 +21,7 @@ from nnprof.profiler import results, studies
 from nnprof.profiler.backends.fake import BACKEND as FAKE
 from nnprof.profiler.backends.onnxruntime import BACKEND as RUNTIME
 from nnprof.profiler.report import rows
-from nnprof.profiler.run import sweep
+from nnprof.profiler.run import begin, sweep
 from nnprof.profiler.work import jobs, worker
 from nnprof.types import Cell, Plan, Run, Study, Target
 
@@ -157,7 +157,7 @@ def test_uncounted_cells_claim_no_tiles(tmp_path: Path) -> None:
     _unbatched(tmp_path / "net.onnx")
     target = Target(backend="fake")
     cells = studies.named_cells([tmp_path / "net.onnx"], target)
-    run, path = sweep.start("test", (), cells, replace(PLAN, op_method="runtime"), tmp_path)
+    run, path = begin.start(cells, replace(PLAN, op_method="runtime"), tmp_path, name="test")
     list(sweep.sweep(run, path))
     run = results.load(path)
     (row,) = rows.rows(run)
@@ -301,7 +301,7 @@ def test_a_cell_that_cannot_run_is_a_failure(tmp_path: Path) -> None:
     _scalar(tmp_path / "net.onnx")
     target = Target(backend="fake", options={"fault": "error", "fault_batch": "1"})
     cells = studies.named_cells([tmp_path / "net.onnx"], target, (1, 2))
-    run, path = sweep.start("test", (), cells, PLAN, tmp_path)
+    run, path = begin.start(cells, PLAN, tmp_path, name="test")
     list(sweep.sweep(run, path))
     run = results.load(path)
     assert [failure.workload.batch for failure in run.failures] == [1]

@@ -17,7 +17,7 @@ from nnprof.exporters.models import load_model
 from nnprof.exporters.torch import rebuild
 from nnprof.profiler.backends.onnxruntime import BACKEND as ONNXRUNTIME
 from nnprof.profiler.backends.openvino import BACKEND as OPENVINO
-from nnprof.profiler.run import sweep
+from nnprof.profiler.run import begin, sweep
 from nnprof.profiler.work import hosts
 from nnprof.profiler.work.jobs import Probe, Probed
 from nnprof.types import Cell, Target, Workload
@@ -218,11 +218,11 @@ def test_a_resumed_run_wants_the_weights_that_were_measured(tmp_path: Path) -> N
     path = beside(tmp_path / "net")
     cell = Cell(workload=Workload(model=load_model(path), batch=1), target=Target(backend="fake"))
     plan = sweep.Plan(processes=1, max_processes=1, op_method="none")
-    _, file = sweep.start("bench", (), (cell,), plan, tmp_path / "runs")
-    assert sweep.resume(file).study.cells == (cell,)
+    _, file = begin.start((cell,), plan, tmp_path / "runs", name="bench")
+    assert begin.resume(file).study.cells == (cell,)
     beside(tmp_path / "net", 2.0)
     with pytest.raises(BadFile, match="no longer the model that was measured"):
-        sweep.resume(file)
+        begin.resume(file)
 
 
 @pytest.mark.parametrize("what", ["net.onnx", "net.onnx.data"])

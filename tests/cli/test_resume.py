@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from nnprof.cli.main import app
 from nnprof.errors import Busy, NnprofError, UsageError
 from nnprof.profiler import results, studies
-from nnprof.profiler.run import sweep
+from nnprof.profiler.run import begin, sweep
 from nnprof.types import Plan, Target
 
 NETWORK = "1x4x4 fc3"
@@ -30,7 +30,7 @@ def half(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Run of two cells on the fake, of which one is measured."""
     folder = tmp_path_factory.mktemp("half")
     cells = studies.named_cells([NETWORK], Target(backend="fake"), (1, 2))
-    run, path = sweep.start("bench", (), cells, QUICK, folder)
+    run, path = begin.start(cells, QUICK, folder, name="bench")
     steps = sweep.sweep(run, path)
     next(steps)
     steps.close()

@@ -25,7 +25,7 @@ import pytest
 from msgspec.structs import replace
 
 from nnprof.profiler import results
-from nnprof.profiler.run import sweep
+from nnprof.profiler.run import begin, sweep
 from nnprof.types import Cell, Plan, Run
 
 _USER, _ID = "nnprof-board", 64321
@@ -217,7 +217,7 @@ class SshBoard:
 
     def bench(self, cells: Iterable[Cell], plan: Plan, folder: Path, host: str = "board") -> Run:
         """The Run of measuring cells there."""
-        run, path = sweep.start("test", (), self.cells(cells, host), plan, folder)
+        run, path = begin.start(self.cells(cells, host), plan, folder, name="test")
         list(sweep.sweep(run, path))
         return results.load(path)
 

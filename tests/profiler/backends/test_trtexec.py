@@ -30,7 +30,7 @@ from nnprof.profiler.backends import trtexec
 from nnprof.profiler.backends.trtexec import BACKEND, TrtexecSession
 from nnprof.profiler.importers import trtexec_log
 from nnprof.profiler.place import shells
-from nnprof.profiler.run import sweep
+from nnprof.profiler.run import begin, sweep
 from nnprof.profiler.timing import passes, sample
 from nnprof.types import Cell, Model, Plan, Target, Tensor, Workload
 
@@ -420,7 +420,7 @@ def test_whole_bench_runs_on_a_board(
     asked = target(options={"engines": "2"})
     cells = [Cell(workload=Workload(model=model, batch=batch), target=asked) for batch in (8,)]
     plan = replace(short, processes=1, max_processes=1, energy_s=60.0)
-    run, saved = sweep.start("bench", ("nnprof",), cells, plan, tmp_path)
+    run, saved = begin.start(cells, plan, tmp_path, name="bench", command=("nnprof",))
     for _ in sweep.sweep(run, saved):
         pass
     done = results.load(saved)

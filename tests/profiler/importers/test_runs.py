@@ -19,7 +19,7 @@ from nnprof.profiler.importers import importer, ort_profile, runs
 from nnprof.profiler.importers.cell import Known, measurement, named_model
 from nnprof.profiler.importers.importer import File, Found, Importer, Told
 from nnprof.profiler.report import rows
-from nnprof.profiler.run import sweep
+from nnprof.profiler.run import begin
 from nnprof.types import Run, Target, Workload
 
 DATA = Path(__file__).parents[2] / "data"
@@ -166,7 +166,7 @@ def test_an_imported_run_cannot_be_resumed(tmp_path: Path) -> None:
     """There is nothing to go on with; the sentence says so."""
     results.save(run_of(TABLE), tmp_path / "run.json")
     with pytest.raises(UsageError, match="was imported, not measured here"):
-        sweep.resume(tmp_path / "run.json")
+        begin.resume(tmp_path / "run.json")
 
 
 @pytest.mark.parametrize(

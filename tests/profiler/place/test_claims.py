@@ -19,7 +19,7 @@ from nnprof.profiler import results
 from nnprof.profiler.devices import linux
 from nnprof.profiler.place import claims
 from nnprof.profiler.report import rows
-from nnprof.profiler.run import sweep
+from nnprof.profiler.run import begin, sweep
 from nnprof.profiler.work import jobs, worker
 from nnprof.types import Cell, Plan, Target
 
@@ -56,7 +56,7 @@ def _another(code: str) -> Iterator[subprocess.Popen[str]]:
 def test_one_measures_at_a_time(cells: tuple[Cell, ...], short: Plan, tmp_path: Path) -> None:
     """A second sweep on the same processors is refused with the first one's pid, nothing lost."""
     real = tuple(replace(cell, target=REAL) for cell in cells)
-    run, path = sweep.start("test", (), real, short, tmp_path)
+    run, path = begin.start(real, short, tmp_path, name="test")
     before = path.read_bytes()
     with (
         _another("claims.held(Target(backend='onnxruntime'))") as other,
@@ -73,7 +73,7 @@ def test_what_computes_nothing_needs_no_processor(
 ) -> None:
     """The fake goes on beside a real one, off its processors."""
     with _another("claims.held(Target(backend='onnxruntime'))"):
-        run, path = sweep.start("test", (), cells[:1], short, tmp_path)
+        run, path = begin.start(cells[:1], short, tmp_path, name="test")
         list(sweep.sweep(run, path))
     (cell,) = results.load(path).measurements
     assert {process.processors for process in cell.processes} == {()}
@@ -101,7 +101,7 @@ def test_who_measures_beside_us_is_kept(
     """One who measures on other processors is let be, and the Run says that it was there."""
     (claims.folder() / "nnprof-processor-77.lock").touch()
     real = (replace(cells[0], target=REAL),)
-    run, path = sweep.start("test", (), real, replace(short, op_method="none"), tmp_path)
+    run, path = begin.start(real, replace(short, op_method="none"), tmp_path, name="test")
     lock = claims.folder() / "nnprof-processor-77.lock"
     code = f"__import__('nnprof.locks').locks.held(pathlib.Path({str(lock)!r}), 'x', shared=True)"
     with _another(code) as other:
@@ -149,7 +149,7 @@ def test_a_run_has_one_writer(
     cells: tuple[Cell, ...], short: Plan, tmp_path: Path, name: str
 ) -> None:
     """While one process writes a Run, another is refused with its pid; readers are not."""
-    run, path = sweep.start("test", (), cells, short, tmp_path)
+    run, path = begin.start(cells, short, tmp_path, name="test")
     named = tmp_path / name
     path.rename(named)
     if name == "link.json":
@@ -171,11 +171,11 @@ def test_leftovers_of_a_living_writer_stay(
     cells: tuple[Cell, ...], short: Plan, tmp_path: Path
 ) -> None:
     """Reading a Run to resume it removes no file that another process is about to rename."""
-    _, path = sweep.start("test", (), cells[:1], short, tmp_path)
+    _, path = begin.start(cells[:1], short, tmp_path, name="test")
     draft = tmp_path / f".{path.name}.0123456789abcdef.tmp"
     with _another(f"results.writing({str(path)!r})"):
         draft.touch()  # as the other one would make it
-        run = sweep.resume(path)
+        run = begin.resume(path)
         with pytest.raises(Busy):
             next(sweep.sweep(run, path))
         assert draft.exists()
@@ -188,7 +188,7 @@ def test_what_another_has_measured_is_never_written_over(
     cells: tuple[Cell, ...], short: Plan, tmp_path: Path, lose: bool
 ) -> None:
     """A Run read before another process measured more of it is refused, not saved."""
-    run, path = sweep.start("test", (), cells[:2], short, tmp_path)
+    run, path = begin.start(cells[:2], short, tmp_path, name="test")
     stale = results.load(path)
     list(sweep.sweep(run, path))
     whole = path.read_bytes()
@@ -204,7 +204,7 @@ def test_a_sweep_left_halfway_gives_its_locks_back(
 ) -> None:
     """Closing the sweep frees processors and file."""
     real = (replace(cells[0], target=REAL),)
-    run, path = sweep.start("test", (), real, replace(short, op_method="none"), tmp_path)
+    run, path = begin.start(real, replace(short, op_method="none"), tmp_path, name="test")
     steps = sweep.sweep(run, path)
     next(steps)
     lock = path.with_name(f".{path.name}.lock")

@@ -14,7 +14,7 @@ from nnprof.profiler.place import kept
 from nnprof.profiler.place.limits import Roofline
 from nnprof.profiler.place.place import Place
 from nnprof.profiler.report import rows
-from nnprof.profiler.run import sweep
+from nnprof.profiler.run import begin
 from nnprof.types import Cell, Plan, Target
 
 LIMITS = Roofline(flops_per_s=1e9, bandwidths=((1000, 1e9),), launch_s=1e-7, peaks={"int8": 4e9})
@@ -141,14 +141,14 @@ def test_a_run_says_that_its_limits_are_of_another_state(
     """Limits measured with two threads are not those of one: the Run has none, and the reason."""
     (cell, *_) = cells
     two = replace(cell.target, threads=2)
-    kept.save(LIMITS, Place(two, sweep.probe(cell.target)))
-    run, _ = sweep.start("states", (), (cell,), short, tmp_path)
+    kept.save(LIMITS, Place(two, begin.probe(cell.target)))
+    run, _ = begin.start((cell,), short, tmp_path, name="states")
     assert rows.roof(run) is None
     assert rows.limit_lines(run) == [
         "No limits: those kept were measured in another state (threads 2, here 1). "
         "Measure: nnprof devices --measure."
     ]
-    kept.save(LIMITS, Place(cell.target, sweep.probe(cell.target)))
-    run, _ = sweep.start("states", (), (cell,), short, tmp_path)
+    kept.save(LIMITS, Place(cell.target, begin.probe(cell.target)))
+    run, _ = begin.start((cell,), short, tmp_path, name="states")
     assert rows.roof(run) == LIMITS
     assert not rows.limit_lines(run)

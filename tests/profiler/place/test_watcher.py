@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from nnprof.profiler.place import kept, watcher
 from nnprof.profiler.place.place import Place
-from nnprof.profiler.run import sweep
+from nnprof.profiler.run import begin
 from nnprof.types import Target
 
 
@@ -23,7 +23,7 @@ def test_pairs_in_closed_form() -> None:
 def test_kept_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once measured, it is found again for the same machine and threads, and for no others."""
     one, two = Target(backend="fake"), Target(backend="fake", threads=2)
-    environment = sweep.probe(one)
+    environment = begin.probe(one)
     effect = replace(watcher.of([(1.0, 1.0), (1.0, 1.0)]), ratio=1.25)
     assert kept.load(watcher.Effect, Place(two, environment)) == (None, "")
     kept.save(effect, Place(two, environment))

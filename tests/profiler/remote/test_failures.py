@@ -22,14 +22,14 @@ from nnprof.errors import BoardBusy, NoSpace, Unavailable, UsageError, WorkerCra
 from nnprof.profiler import results
 from nnprof.profiler.place import boards, ssh
 from nnprof.profiler.place.ssh import Link
-from nnprof.profiler.run import sweep
+from nnprof.profiler.run import begin, sweep
 from nnprof.profiler.work import hosts
 from nnprof.profiler.work.jobs import Probe
 from nnprof.types import Cell, Model, Plan, Run, Target, Workload
 
 
 def _sweep(board: SshBoard, cells: tuple[Cell, ...], plan: Plan, folder: Path) -> tuple[Run, Path]:
-    return sweep.start("test", (), board.cells(cells), plan, folder)
+    return begin.start(board.cells(cells), plan, folder, name="test")
 
 
 def _samples(run: Run) -> dict[int, tuple[tuple[float, ...], ...]]:
@@ -44,7 +44,7 @@ def _all_kept(before: Run, after: Run) -> bool:
 
 def _resumed(path: Path) -> Run:
     hosts.release()
-    list(sweep.sweep(sweep.resume(path), path))
+    list(sweep.sweep(begin.resume(path), path))
     return results.load(path)
 
 
@@ -177,7 +177,7 @@ def test_a_board_that_left_the_file(
     _, path = _sweep(board, cells, short, tmp_path)
     boards.file().write_text("")
     with pytest.raises(UsageError, match=r"no board 'board' in .*devices.toml"):
-        sweep.resume(path)
+        begin.resume(path)
 
 
 # While it measures

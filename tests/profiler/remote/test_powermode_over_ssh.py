@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from nnprof.errors import Unavailable
 from nnprof.profiler import results
 from nnprof.profiler.place import powermode
-from nnprof.profiler.run import sweep
+from nnprof.profiler.run import begin, sweep
 from nnprof.profiler.work import hosts
 from nnprof.types import Cell, Plan
 
@@ -35,7 +35,7 @@ def test_set_and_put_back_over_ssh(
     target = hosts.named_target(board.url, backend="trtexec", options=options)
     plan = replace(short, processes=1, max_processes=1, op_method="none")
     with powermode.held(hosts.shell(target.host), "MAXN_SUPER"):
-        run, path = sweep.start("test", (), (replace(cells[0], target=target),), plan, tmp_path)
+        run, path = begin.start((replace(cells[0], target=target),), plan, tmp_path, name="test")
         list(sweep.sweep(run, path))
     run = results.load(path)
     assert run.environment["device"]["power_mode"] == "MAXN_SUPER"

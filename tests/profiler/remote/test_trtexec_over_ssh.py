@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from nnprof.errors import Unavailable
 from nnprof.profiler import results
-from nnprof.profiler.run import sweep
+from nnprof.profiler.run import begin, sweep
 from nnprof.profiler.work import hosts
 from nnprof.types import Cell, Measurement, Plan, Run, Target
 
@@ -41,8 +41,8 @@ def _target(board: SshBoard) -> Target:
 
 def _run(board: SshBoard, cell: Cell, plan: Plan, folder: Path) -> tuple[Run, Path]:
     cells = (replace(cell, target=_target(board)),)
-    return sweep.start(
-        "test", (), cells, replace(plan, processes=1, max_processes=1, op_method="runtime"), folder
+    return begin.start(
+        cells, replace(plan, processes=1, max_processes=1, op_method="runtime"), folder, name="test"
     )
 
 
@@ -87,7 +87,7 @@ def test_every_board_is_told_apart(jetson: Jetson) -> None:
         board = jetson(name)
         target = _target(board)
         assert (target.device, target.host) == ("jetson", board.url)
-        found = sweep.probe(target)
+        found = begin.probe(target)
         facts, wanted = found["device"], fake_board.BOARDS[name]
         assert facts["board"] == wanted.model
         assert (facts["jetpack"], facts["total_rail"], facts["power_mode"]) == (
@@ -136,7 +136,7 @@ def test_missing_trtexec(jetson: Jetson) -> None:
     board = jetson()
     (board.root / "usr/src/tensorrt/bin/trtexec").unlink()
     with pytest.raises(Unavailable, match=r"trtexec is not on ssh://.*libnvinfer-bin"):
-        sweep.probe(_target(board))
+        begin.probe(_target(board))
 
 
 def test_broken_connection_under_trtexec(
@@ -151,7 +151,7 @@ def test_broken_connection_under_trtexec(
     assert "can be reached again" in failure.reason
     assert not [process for process in board.processes() if _is_timing(process)]
     hosts.release()
-    again = _done(sweep.resume(path), path)
+    again = _done(begin.resume(path), path)
     assert not again.failures
     assert again.measurements[0].finished
 

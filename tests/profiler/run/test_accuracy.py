@@ -15,7 +15,7 @@ from nnprof.networks import bundled, datasets
 from nnprof.networks.spec import parse
 from nnprof.profiler import results
 from nnprof.profiler.report import rows
-from nnprof.profiler.run import accuracy, sweep
+from nnprof.profiler.run import accuracy, begin
 from nnprof.profiler.studies import bundled_cells
 from nnprof.types import Cell, Model, Plan, Run, Study, Target, Workload
 
@@ -32,7 +32,7 @@ def no_mnist(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _scored(cells: tuple[Cell, ...], precisions: str, plan: Plan, folder: Path) -> Run:
     every, sources = accuracy.in_precisions(cells, accuracy.parse(precisions))
-    run, path = sweep.start("precisions", (), every, plan, folder)
+    run, path = begin.start(every, plan, folder, name="precisions")
     scored = accuracy.score(run, path, sources)
     assert results.load(path) == scored
     return scored
@@ -130,7 +130,7 @@ def test_the_form_of_int8_is_the_targets_not_this_machines(monkeypatch: pytest.M
     facts: dict[str, list[str]] = {"here": ["avx2", "avx512f", "avx512_vnni"], "zen": ["avx2"],
                                    "pi": ["asimd", "asimddp"], "odd": []}  # fmt: skip
     monkeypatch.setattr(
-        sweep, "probe", lambda target: {"device": {"extensions": facts[target.host]}}
+        begin, "probe", lambda target: {"device": {"extensions": facts[target.host]}}
     )
     found = {
         (backend, host): str(accuracy.form_for(Target(backend=backend, host=host)))
@@ -155,7 +155,7 @@ def test_cells_of_two_processors_are_two_files(monkeypatch: pytest.MonkeyPatch) 
     """One network for two boards is converted for each, and the table says how."""
     facts = {"vnni": ["avx2", "avx512f", "avx512_vnni"], "zen": ["avx2"]}
     monkeypatch.setattr(
-        sweep, "probe", lambda target: {"device": {"extensions": facts[target.host]}}
+        begin, "probe", lambda target: {"device": {"extensions": facts[target.host]}}
     )
     cells = [bundled_cells(Target(host=host), (1, 4)) for host in facts]
     every, sources = accuracy.in_precisions([one for pair in cells for one in pair], ("int8",))

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from nnprof.profiler import results
-from nnprof.profiler.run import budget, sweep
+from nnprof.profiler.run import begin, budget, sweep
 from nnprof.types import Cell, Measurement, OpPass, Plan, Process, Reading, Run, Target
 
 PLAN = Plan(processes=3, max_processes=5, op_processes=2, budget_s=100.0)
@@ -75,7 +75,7 @@ def test_a_worker_is_ended_with_the_budget(cells: tuple[Cell, ...]) -> None:
 
 
 def _swept(cells: tuple[Cell, ...], plan: Plan, folder: Path) -> tuple[Run, Path]:
-    run, path = sweep.start("test", (), cells, plan, folder)
+    run, path = begin.start(cells, plan, folder, name="test")
     list(sweep.sweep(run, path))
     return results.load(path), path
 
@@ -100,7 +100,7 @@ def test_a_slow_machine_keeps_to_its_budget(
     assert line.startswith("Left out to keep to 250 s: ")
     assert "processes of" in line
     # Another 250 s go on where these ended.
-    list(sweep.sweep(sweep.resume(path), path))
+    list(sweep.sweep(begin.resume(path), path))
     again = [len(cell.processes) for cell in results.load(path).measurements]
     assert sum(again) > sum(counts)
 
@@ -112,7 +112,7 @@ def test_a_cell_without_a_turn_is_named(
     hang = Target(backend="fake", options={"fault": "hang", "fault_batch": "2"})
     plan = replace(short, processes=1, max_processes=1, op_method="none", budget_s=6.0)
     cells = tuple(replace(cell, target=hang) for cell in cells[:2])
-    run, path = sweep.start("test", (), cells[:1], plan, tmp_path)  # a probe would hang, too
+    run, path = begin.start(cells[:1], plan, tmp_path, name="test")  # a probe would hang, too
     run = replace(run, study=replace(run.study, cells=cells))
     steps = list(sweep.sweep(run, path))
     run = results.load(path)

@@ -17,12 +17,12 @@ from processes import killed, until
 from nnprof.errors import BadFile, UsageError
 from nnprof.exporters.models import load_model
 from nnprof.profiler import results, stats
-from nnprof.profiler.run import sweep
+from nnprof.profiler.run import begin, sweep
 from nnprof.types import Cell, Model, Plan, Run, Target, Workload
 
 
 def _all(cells: tuple[Cell, ...], plan: Plan, folder: Path) -> tuple[Run, Path]:
-    run, path = sweep.start("test", (), cells, plan, folder)
+    run, path = begin.start(cells, plan, folder, name="test")
     list(sweep.sweep(run, path))
     return results.load(path), path
 
@@ -79,7 +79,7 @@ def test_rounds_are_shuffled_and_repeatable(
     """Each round visits all cells once, in an order of its own that the seed repeats."""
     orders = []
     for folder in ("a", "b"):
-        run, path = sweep.start("test", (), cells, short, tmp_path / folder)
+        run, path = begin.start(cells, short, tmp_path / folder, name="test")
         orders.append([step.cell.workload.batch for step in sweep.sweep(run, path)])
     rounds = [tuple(orders[0][start : start + 4]) for start in (0, 4, 8)]
     assert orders[0] == orders[1]
@@ -111,7 +111,7 @@ def test_model_that_the_runtime_refuses(
     """A file the runtime cannot open is refused before the sweep, and leaves no Run behind."""
     target = Target(backend="fake", options={"fault": "error"})
     with pytest.raises(BadFile, match="refuses"):
-        sweep.start("test", (), (replace(cells[0], target=target),), short, tmp_path)
+        begin.start((replace(cells[0], target=target),), short, tmp_path, name="test")
     assert list(tmp_path.glob("*.json")) == []
 
 
@@ -153,7 +153,7 @@ def test_loop_protocol(cells: tuple[Cell, ...], short: Plan, tmp_path: Path) -> 
     run, path = _all(cells, replace(short, protocol="loop"), tmp_path)
     assert all(m.finished for m in run.measurements)
     assert [[len(turn) for turn in m.samples_s] for m in run.measurements] == [[20] * 4] * 4
-    assert list(sweep.sweep(sweep.resume(path), path)) == []
+    assert list(sweep.sweep(begin.resume(path), path)) == []
     assert stats.drift(run.measurements) is not None
 
 
@@ -182,13 +182,13 @@ def test_resume_measures_only_what_is_missing(
     cells: tuple[Cell, ...], short: Plan, tmp_path: Path
 ) -> None:
     """A Run cut after some processes is completed; what it held stays bit for bit."""
-    run, path = sweep.start("test", (), cells, short, tmp_path)
+    run, path = begin.start(cells, short, tmp_path, name="test")
     steps = sweep.sweep(run, path)
     for _ in range(7):
         next(steps)
     steps.close()
     before = results.load(path)
-    steps = list(sweep.sweep(sweep.resume(path), path))
+    steps = list(sweep.sweep(begin.resume(path), path))
     after = results.load(path)
     assert len(steps) == 3 * 4 - 7
     assert all(m.finished for m in after.measurements)
@@ -202,7 +202,7 @@ def test_resume_of_a_whole_run_does_nothing(
 ) -> None:
     """Resuming a finished Run measures nothing and changes nothing."""
     run, path = _all(cells, short, tmp_path)
-    assert list(sweep.sweep(sweep.resume(path), path)) == []
+    assert list(sweep.sweep(begin.resume(path), path)) == []
     assert results.load(path) == run
 
 
@@ -212,7 +212,7 @@ def test_resume_tries_failed_cells_again(
     """A failed cell is missing, so resuming tries it again."""
     target = Target(backend="fake", options={"fault": "memory", "fault_batch": "4"})
     run, path = _all(tuple(replace(cell, target=target) for cell in cells), short, tmp_path)
-    steps = list(sweep.sweep(sweep.resume(path), path))
+    steps = list(sweep.sweep(begin.resume(path), path))
     assert [step.cell.workload.batch for step in steps] == [4]
     assert results.load(path).failures == run.failures
 
@@ -222,7 +222,7 @@ def test_resume_needs_the_same_model(cells: tuple[Cell, ...], short: Plan, tmp_p
     _, path = _all(cells, short, tmp_path)
     Path(cells[0].workload.model.path).write_bytes(b"changed")
     with pytest.raises(BadFile, match="no longer the model that was measured"):
-        sweep.resume(path)
+        begin.resume(path)
 
 
 def test_resume_needs_the_same_machine(
@@ -233,7 +233,7 @@ def test_resume_needs_the_same_machine(
     moved = {**run.environment, "device": {"name": "cpu", "model": "Z80"}}
     results.save(replace(run, environment=moved), path)
     with pytest.raises(UsageError, match="measured with device model 'Z80'"):
-        sweep.resume(path)
+        begin.resume(path)
 
 
 @pytest.mark.parametrize(
@@ -277,10 +277,10 @@ def test_resume_needs_the_same_place(
     run, path = finished
     changed = {**run.environment[part], fact: here} if fact else here
     now = {**run.environment, part: changed}
-    monkeypatch.setattr(sweep, "_probe", lambda _: now)
+    monkeypatch.setattr(begin, "_probe", lambda _: now)
     whole = path.read_bytes()
     with pytest.raises(UsageError, match=sentence):
-        sweep.resume(path)
+        begin.resume(path)
     assert path.read_bytes() == whole
 
 
@@ -291,8 +291,8 @@ def test_resume_minds_nothing_else(
     run, path = finished
     device = {**run.environment["device"], "memory_bytes": 1, "why": {}, "news": 1}
     now = {**run.environment, "device": device, "roofline": {"news": 1}}
-    monkeypatch.setattr(sweep, "_probe", lambda _: now)
-    assert sweep.resume(path).environment["roofline"] == {"news": 1}
+    monkeypatch.setattr(begin, "_probe", lambda _: now)
+    assert begin.resume(path).environment["roofline"] == {"news": 1}
 
 
 @pytest.fixture
@@ -308,7 +308,7 @@ def finished(golden: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tu
     }
     run = replace(run, environment=environment)
     results.save(run, path)
-    monkeypatch.setattr(sweep, "_find_again", lambda model: model)
+    monkeypatch.setattr(begin, "_find_again", lambda model: model)
     return run, path
 
 
@@ -320,7 +320,7 @@ def golden(
     folder = tmp_path_factory.mktemp("golden")
     model = load_model(tiny_onnx(folder / "tiny.onnx"))
     cell = Cell(workload=Workload(model=model, batch=1), target=Target(backend="fake"))
-    run, path = sweep.start("test", (), (cell,), replace(short, op_method="none"), folder)
+    run, path = begin.start((cell,), replace(short, op_method="none"), folder, name="test")
     list(sweep.sweep(run, path))
     return results.load(path)
 
@@ -343,7 +343,7 @@ def test_kill_at_any_moment_loses_nothing(
     A moment lies behind so many processes, and not at a time: on a slow machine, too.
     """
     plan = replace(short, processes=4, max_processes=4, op_method="none")
-    run, path = sweep.start("test", (), cells, plan, tmp_path)
+    run, path = begin.start(cells, plan, tmp_path, name="test")
     resume = [sys.executable, "-m", "nnprof", "bench", "--resume", str(path), "--format", "json"]
     moments = random.Random(11)  # noqa: S311  not for secrets
     kept = _samples(run)
@@ -389,7 +389,7 @@ def test_a_copy_of_a_model_is_told(caplog: pytest.LogCaptureFixture) -> None:
         replace(cell, workload=replace(cell.workload, model=replace(cell.workload.model, path=f)))
         for f in ("a.onnx", "b.onnx", "a.onnx")
     ]
-    (kept,) = sweep._unique(copies)
+    (kept,) = begin._unique(copies)
     assert kept.workload.model.path == "a.onnx"
     assert [one.getMessage() for one in caplog.records] == [
         "b.onnx is the same model as a.onnx, and is measured once, as that."

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from nnprof.profiler import results
 from nnprof.profiler.report import rows
-from nnprof.profiler.run import sweep
+from nnprof.profiler.run import begin, sweep
 from nnprof.profiler.timing import energy
 from nnprof.types import Cell, Energy, Measurement, Model, Plan, Reading, Target, Workload
 
@@ -208,7 +208,7 @@ def test_a_run_on_a_board(
     target = Target(backend=load, device="jetson")
     cell = Cell(workload=Workload(model=model, batch=4), target=target)
     plan = replace(short, processes=2, max_processes=2, op_method="none", energy_s=1.0)
-    run, path = sweep.start("test", (), (cell,), plan, tmp_path)
+    run, path = begin.start((cell,), plan, tmp_path, name="test")
     list(sweep.sweep(run, path))
     run = results.load(path)
     passes = [process.energy for process in run.measurements[0].processes]
@@ -239,7 +239,7 @@ def test_a_window_shorter_than_the_sensor(
         workload=Workload(model=model, batch=4), target=Target(backend=load, device="jetson")
     )
     plan = replace(short, processes=1, max_processes=1, op_method="none", energy_s=1.0)
-    run, path = sweep.start("test", (), (cell,), plan, tmp_path)
+    run, path = begin.start((cell,), plan, tmp_path, name="test")
     list(sweep.sweep(run, path))
     why = energy.why_none(results.load(path).measurements[0])
     assert why == "1 s are fewer than 20 updates of the sensor, which has a new value each 1 s"

@@ -17,7 +17,7 @@ from nnprof.errors import BadFile, WorkerCrashed
 from nnprof.exporters.probes import chain_model, identity_model
 from nnprof.profiler import checks, results
 from nnprof.profiler.backends.fake import BACKEND
-from nnprof.profiler.run import sweep
+from nnprof.profiler.run import begin, sweep
 from nnprof.profiler.timing import lost, passes, reconcile
 from nnprof.profiler.work import hosts
 from nnprof.profiler.work.jobs import CHAIN, Fault, Measure, Measured
@@ -182,7 +182,7 @@ def test_cell_is_measured_and_says_what_failed(
     """
     target = Target(backend="fake", options={"fault": "crash", "fault_pass": "isolated"})
     cell = replace(cells[0], target=target)
-    run, path = sweep.start("test", (), (cell,), short, tmp_path)
+    run, path = begin.start((cell,), short, tmp_path, name="test")
     list(sweep.sweep(run, path))
     run = results.load(path)
     (measurement,) = run.measurements
@@ -203,7 +203,7 @@ def test_idle_pass_that_fails_leaves_the_rest(
     """Pauses that could not be timed are a check, not a failure, and `show` reads the Run."""
     target = Target(backend="fake", options={"fault": "bug", "fault_pass": "idle"})
     plan = replace(short, idle_s=(0.001, 0.002), processes=1, max_processes=1)
-    run, path = sweep.start("test", (), (replace(cells[0], target=target),), plan, tmp_path)
+    run, path = begin.start((replace(cells[0], target=target),), plan, tmp_path, name="test")
     list(sweep.sweep(run, path))
     run = results.load(path)
     (measurement,) = run.measurements

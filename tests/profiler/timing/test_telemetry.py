@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from nnprof.profiler import results
 from nnprof.profiler.ports import Session
-from nnprof.profiler.run import sweep
+from nnprof.profiler.run import begin, sweep
 from nnprof.profiler.timing import sample, telemetry
 from nnprof.types import Cell, Model, Plan, Run, Target, Workload
 
@@ -24,7 +24,7 @@ BOARDS = pytest.mark.parametrize(
 def _run(model: Model, plan: Plan, folder: Path, batches: tuple[int, ...] = (1, 2)) -> Run:
     target = Target(backend="fake", device="jetson")
     cells = [Cell(workload=Workload(model=model, batch=batch), target=target) for batch in batches]
-    run, path = sweep.start("test", (), cells, plan, folder)
+    run, path = begin.start(cells, plan, folder, name="test")
     list(sweep.sweep(run, path))
     return results.load(path)
 

@@ -1,0 +1,200 @@
+"""One cell: what its next process is to do, what it adds, and whether the cell needs another.
+
+Only `one_more` has an effect, the process; the rest is pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from nnprof.errors import WorkerCrashed, WorkerTimeout
+from nnprof.profiler import checks, stats
+from nnprof.profiler.place.place import Place
+from nnprof.profiler.run import budget
+from nnprof.profiler.timing import passes, reconcile
+from nnprof.profiler.work import hosts
+from nnprof.profiler.work.jobs import Measure, Measured
+from nnprof.types import (
+    Cell,
+    IdlePass,
+    Lost,
+    Measurement,
+    Model,
+    OpPass,
+    Plan,
+    Process,
+    Stopped,
+)
+
+_ENDED = (WorkerCrashed.__name__, WorkerTimeout.__name__)
+_ENERGY_PROCESSES = 3  # of a cell measure energy: the least that give it an interval
+_LEAST_PROCESSES = 3  # fewer give no interval worth the name, so the time limit waits for them
+
+
+Known = dict[str, list[float]]
+
+
+def known(measurements: Sequence[Measurement]) -> Known:
+    """Seconds of each op that was timed alone, by `ops.share_key`, one per process."""
+    known: Known = {}
+    for measurement in measurements:
+        for one in measurement.op_passes:
+            _learn(known, one)
+    return known
+
+
+def _learn(known: Known, one: OpPass) -> None:
+    if one.method == "isolated":
+        for op in one.ops:
+            if op.runs:
+                known.setdefault(passes.share_key(op), []).append(op.seconds)
+
+
+class Asked(NamedTuple):
+    """What the next process of a cell starts from.
+
+    Attributes:
+        sofar: the cell's measurement by the processes before, None before the first.
+        offer: what the budget has for this process.
+        floors: graphs of one and of `CHAIN` trivial nodes: what a call and a node cost.
+    """
+
+    cell: Cell
+    sofar: Measurement | None
+    plan: Plan
+    offer: budget.Offer
+    floors: tuple[Model, Model]
+
+    @property
+    def number(self) -> int:
+        """Of the process, from 0."""
+        return len(self.sofar.processes) if self.sofar else 0
+
+
+def one_more(asked: Asked, known: Known) -> Measurement:
+    """The cell with one more process; what it learned of ops alone goes into `known`.
+
+    Raises:
+        NnprofError: the process gave no clean time.
+    """
+    cell, plan, offer = asked.cell, asked.plan, asked.offer
+    begin = perf_counter()
+    answer = hosts.run(_job(asked, known), offer.limit_s + 2 * plan.energy_s)
+    lost = answer.lost
+    if offer.limit_s < plan.process_limit_s:  # what the budget left out is told as such
+        lost = tuple(one for one in lost if one.error not in (WorkerTimeout.__name__, "NotReached"))
+    for one in answer.op_passes:
+        _learn(known, one)
+    fresh = Measurement(
+        workload=cell.workload,
+        target=cell.target,
+        plan=plan,
+        clock=answer.clock,
+        samples_s=(answer.samples_s,),
+        warmups_s=(answer.warmups_s,),
+        processes=(_process(answer, asked.number, perf_counter() - begin, lost),),
+        op_passes=tuple(replace(one, process=asked.number) for one in answer.op_passes),
+        idle=tuple(
+            IdlePass(gap_s=gap_s, samples_s=(answer.idle[index] if answer.idle else (),))
+            for index, gap_s in enumerate(plan.idle_s)
+        ),
+        facts=answer.facts,
+    )
+    return _joined(asked.sofar, fresh) if asked.sofar else fresh
+
+
+def _job(asked: Asked, known: Known) -> Measure:
+    """What the next process of a cell is to do."""
+    work, plan, ended = asked.cell.workload, asked.plan, _ended_in(asked.sofar)
+    timed_ops = plan.op_method != "none" and asked.number < plan.op_processes
+    energies = plan.energy_s > 0 and asked.number < _ENERGY_PROCESSES
+    return Measure(
+        # Each process draws other tiles, so that no luck of the data stays in the cell.
+        workload=replace(work, seed=work.seed + asked.number),
+        target=asked.cell.target,
+        plan=replace(
+            plan,
+            telemetry_s=0.0 if "telemetry" in ended else plan.telemetry_s,
+            idle_s=() if "idle" in ended else plan.idle_s,
+        ),
+        floor=asked.floors[0],
+        chain=asked.floors[1],
+        ops=timed_ops and asked.offer.ops and "ops" not in ended,
+        energy=energies and "energy" not in ended,
+        known={
+            key: median(times) for key, times in known.items() if len(times) >= plan.op_processes
+        },
+    )
+
+
+def _ended_in(sofar: Measurement | None) -> set[str]:
+    """Passes in which a worker of the cell ended: they are not tried again, the others are."""
+    processes = sofar.processes if sofar else ()
+    return {lost.what for one in processes for lost in one.lost if lost.error in _ENDED}
+
+
+def _joined(sofar: Measurement, fresh: Measurement) -> Measurement:
+    return replace(
+        sofar,
+        samples_s=(*sofar.samples_s, *fresh.samples_s),
+        warmups_s=(*sofar.warmups_s, *fresh.warmups_s),
+        processes=(*sofar.processes, *fresh.processes),
+        op_passes=(*sofar.op_passes, *fresh.op_passes),
+        idle=tuple(
+            replace(old, samples_s=(*old.samples_s, *new.samples_s))
+            for old, new in zip(sofar.idle, fresh.idle, strict=True)
+        ),
+    )
+
+
+def judged(measurement: Measurement, device: Mapping[str, Any]) -> Measurement:
+    """With the best estimate of its ops, and, at its end, why it ended and what to know of it."""
+    runtime = [one for one in measurement.op_passes if one.method == "runtime"]
+    alone = measurement.plan.op_method == "runtime"
+    best = runtime[0] if runtime else None
+    if not alone:
+        clean_s = stats.latency_s(measurement)
+        cache_bytes = Place(measurement.target, {"device": device}).core_cache_bytes
+        best = reconcile.combine(measurement.op_passes, clean_s, cache_bytes)
+    measurement = replace(measurement, ops=best, stopped=_verdict(measurement))
+    return replace(measurement, checks=checks.find(measurement) if measurement.finished else ())
+
+
+def _process(answer: Measured, number: int, wall_s: float, lost: tuple[Lost, ...]) -> Process:
+    return Process(
+        round=number,
+        processors=answer.processors,
+        loops=answer.loops,
+        state=answer.state,
+        floor_s=answer.floor_s,
+        open_s=answer.open_s,
+        timed_s=answer.timed_s,
+        wall_s=wall_s,
+        before=answer.before,
+        after=answer.after,
+        during=answer.during,
+        energy=answer.energy,
+        cores=answer.cores,
+        siblings=answer.siblings,
+        lost=lost,
+    )
+
+
+def _verdict(measurement: Measurement) -> Stopped:
+    """Why the cell needs no further process; empty while it does."""
+    plan, count = measurement.plan, len(measurement.processes)
+    decided = stats.decided_after(stats.process_medians_s(measurement), plan)
+    if decided is not None and count >= decided + plan.fresh:
+        return "interval"
+    if count >= plan.max_processes:
+        return "processes"
+    energies_s = 2 * plan.energy_s * min(count, _ENERGY_PROCESSES)
+    spent_s = sum(process.wall_s for process in measurement.processes) - energies_s
+    if count >= min(_LEAST_PROCESSES, plan.processes) and spent_s >= plan.cell_limit_s:
+        return "time"
+    return ""

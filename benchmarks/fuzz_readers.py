@@ -87,7 +87,7 @@ def _run(folder: Path, files: Files) -> None:
         json_lines(lines)
     every = compare.conditions(run)
     _all(
-        lambda: rows.comparison_markdown(compare.compare(run, run, every)),
+        lambda: rows.comparison_markdown(compare.compare(run, run, allow=every)),
         lambda: gather.gathered([run], ()),
     )
 

@@ -38,7 +38,7 @@ _INSTALL = "Try: pip install 'nnprof-embedded[train]'."
 
 
 def export(
-    spec: NetworkSpec, checkpoint: AnyPath | None = None, cache: AnyPath | None = None
+    spec: NetworkSpec, checkpoint: AnyPath | None = None, *, cache: AnyPath | None = None
 ) -> Model:
     """The network as an ONNX file in the folder `cache`, made where it is not there yet.
 

@@ -100,7 +100,7 @@ class _Change(msgspec.Struct, frozen=True):
 MISSING = "missing"  # what may be allowed beside the conditions: cells that are gone
 
 
-def compare(before: Run, after: Run, allow: Iterable[str] = ()) -> Comparison:
+def compare(before: Run, after: Run, *, allow: Iterable[str] = ()) -> Comparison:
     """Compare two Runs cell by cell.
 
     Raises:

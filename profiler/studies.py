@@ -88,8 +88,8 @@ AS_DECLARED = Sides()
 def bundled_cells(
     target: Target,
     batches: Sequence[int] = (),
-    sides: Sides = AS_DECLARED,
     *,
+    sides: Sides = AS_DECLARED,
     data: AnyPath | None = None,
 ) -> tuple[Cell, ...]:
     """The bundled network on its own tiles, or on the user's."""
@@ -101,6 +101,7 @@ def named_cells(
     texts: Iterable[AnyPath],
     target: Target,
     batches: Sequence[int] = (),
+    *,
     data: AnyPath = "generated",
     sides: Sides = AS_DECLARED,
 ) -> tuple[Cell, ...]:
@@ -176,8 +177,8 @@ def study_cells(
     name: str,
     target: Target,
     batches: Sequence[int] = (),
-    sides: Sides = AS_DECLARED,
     *,
+    sides: Sides = AS_DECLARED,
     data: AnyPath = "generated",
 ) -> tuple[Cell, ...]:
     """A registered study, or one in a .json file; with `batches`, only those of its cells.

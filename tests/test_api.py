@@ -75,14 +75,31 @@ def test_example_of_the_readme(tmp_path: Path) -> None:
     assert [first, second] == expected
 
 
+def test_examples_of_the_page(tmp_path: Path) -> None:
+    """The examples of docs/api.md run as one program, and each public function is named there."""
+    page = (README.parent / "docs" / "api.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "example.py").write_text("\n".join(blocks), encoding="utf-8")
+    table = README.parent / "tests" / "data" / "import" / "table.csv"
+    header, *lines = table.read_text(encoding="utf-8").splitlines()
+    of_one = [line for line in lines if "mattsson(conv=1, fc=1)" in line]
+    (tmp_path / "times.csv").write_text("\n".join([header, *of_one]), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    functions = [name for name in nnprof.__all__ if name[0].islower() and "_cells" not in name]
+    assert not [name for name in functions if f"{name}(" not in page and f"`{name}`" not in page]
+
+
 def test_paths_may_be_strings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every public function that takes a path takes it as a string, too."""
     monkeypatch.chdir(tmp_path)
     file = os.fspath(bundled.model_path())
     tiles = os.fspath(bundled.tiles_path())
     assert nnprof.load_model(file) == nnprof.load_model(Path(file))
-    cells = nnprof.named_cells([Path(file)], FAKE, [1, 4], Path(tiles))
-    assert cells == nnprof.named_cells([file], FAKE, [1, 4], tiles)
+    cells = nnprof.named_cells([Path(file)], FAKE, [1, 4], data=Path(tiles))
+    assert cells == nnprof.named_cells([file], FAKE, [1, 4], data=tiles)
     run, path = nnprof.start(cells, PLAN, "results", name="example")
     assert path.parent == Path("results")
     text = os.fspath(path)

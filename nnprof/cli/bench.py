@@ -347,16 +347,15 @@ def _cells(
     data: str | None,
     told: Sides,
 ) -> tuple[str, tuple[Cell, ...]]:
-    from nnprof.profiler import studies
-
     if study and networks:
         raise UsageError("A study brings its own networks.", "Give --study or networks, not both.")
     if study:
-        cells = studies.study_cells(study, target, batches, told, data=data or "generated")
-        return studies.study_name(study), cells
+        cells = nnprof.study_cells(study, target, batches, sides=told, data=data or "generated")
+        return nnprof.study_name(study), cells
     if networks:
-        return "bench", studies.named_cells(networks, target, batches, data or "generated", told)
-    return "bundled", studies.bundled_cells(target, batches, told, data=data)
+        cells = nnprof.named_cells(networks, target, batches, data=data or "generated", sides=told)
+        return "bench", cells
+    return "bundled", nnprof.bundled_cells(target, batches, sides=told, data=data)
 
 
 def _sweep(run: Run, path: Path, shown: Shown) -> bool:

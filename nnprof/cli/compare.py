@@ -50,7 +50,7 @@ def compare(
     from nnprof.text import json_lines
 
     within("--fail-on", fail_on, 0, 1e6, "a percentage")
-    found = nnprof.compare(nnprof.load(before), nnprof.load(after), allow or ())
+    found = nnprof.compare(nnprof.load(before), nnprof.load(after), allow=allow or ())
     if output is Format.json:
         sys.stdout.write(json_lines(found) + "\n")
     elif output is Format.md:

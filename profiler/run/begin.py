@@ -46,7 +46,7 @@ def start(
     folder: AnyPath = "bench_results",
     *,
     name: str = "bench",
-    command: Sequence[str] = (),
+    command: Sequence[str] | None = None,
 ) -> tuple[Run, Path]:
     """A Run with nothing measured yet, on disk; every model has been opened once.
 
@@ -58,7 +58,7 @@ def start(
     unique = _unique(cells)
     study = Study(
         name=name,
-        command=tuple(command),
+        command=tuple(command or ()),
         created=datetime.now().astimezone().isoformat(timespec="seconds"),
         plan=plan,
         cells=unique,

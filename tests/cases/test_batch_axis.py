@@ -132,7 +132,7 @@ def test_data_is_cut_along_its_batch_alone(
     """Scalars, states, tables and steps reach the runtime whole; tiles as many as asked."""
     make(tmp_path / "net.onnx")
     np.savez(tmp_path / "d.npz", **{name: np.ones(own, np.float32) for name, own in arrays.items()})
-    cells = studies.named_cells([tmp_path / "net.onnx"], Target(), (4,), tmp_path / "d.npz")
+    cells = studies.named_cells([tmp_path / "net.onnx"], Target(), (4,), data=tmp_path / "d.npz")
     (fed,) = _opened(cells)
     assert {name: array.shape for name, array in fed.items()} == shapes
     assert cells[0].workload.tiles == 4

@@ -97,7 +97,7 @@ def test_normalisation_is_folded_where_exact_and_an_op_elsewhere(
 ) -> None:
     """Either way the file takes raw tiles and agrees with explicit normalisation within 1e-5."""
     spec = trained(tmp_path / "trained", text, normalisation)
-    model = exporter.export(spec, tmp_path / "trained", tmp_path)
+    model = exporter.export(spec, tmp_path / "trained", cache=tmp_path)
     assert (model.normalisation, model.weights) == (answer, "trained")
     assert ("Sub" in ops(model)) == (answer == "op")
     module = exporter.reference(spec, tmp_path / "trained")
@@ -162,7 +162,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     """Weights are never put under the name of another network."""
     trained(tmp_path / "trained", "20 fc4", "pixel")
     with pytest.raises(BadFile, match="not '20 fc5'"):
-        exporter.export(parse("20 fc5"), tmp_path / "trained", tmp_path)
+        exporter.export(parse("20 fc5"), tmp_path / "trained", cache=tmp_path)
 
 
 _CONVS = st.builds(

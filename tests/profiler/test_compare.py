@@ -287,7 +287,7 @@ def test_what_is_measured_is_a_condition(name: str, change: Callable[..., Measur
     after = replace(before, measurements=tuple(map(change, before.measurements)))
     with pytest.raises(UsageError, match=f"--allow {name}"):
         compare.compare(before, after)
-    found = compare.compare(before, after, [name])
+    found = compare.compare(before, after, allow=[name])
     assert [one[0] for one in found.allowed] == [name]
     assert name not in found.alike
 
@@ -316,7 +316,7 @@ def test_what_an_old_run_does_not_state_is_not_held_against_it() -> None:
 def test_no_such_condition() -> None:
     """A condition that does not exist is refused, with those that do."""
     with pytest.raises(UnknownName, match=r"mising.*Known: .*missing"):
-        compare.compare(_run(1, [1.0]), _run(2, [1.0]), ["mising"])
+        compare.compare(_run(1, [1.0]), _run(2, [1.0]), allow=["mising"])
 
 
 def test_ambiguous_says_why() -> None:

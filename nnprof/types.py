@@ -9,7 +9,7 @@ This file is longer than 400 lines because it is the vocabulary: whoever reads a
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -55,6 +55,12 @@ class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             value = getattr(self, name)
             if value is not None:
                 _require(abs(value) <= MOST_TIME_S, f"{name} must be a time, not {value}")
+
+    def _require_counts(self, *names: str) -> None:
+        """Refuse a number of things that is below 0."""
+        for name in names:
+            value = getattr(self, name)
+            _require(value is None or value >= 0, f"{name} cannot be negative, but is {value}")
 
 
 def _require(condition: bool, sentence: str) -> None:
@@ -253,6 +259,9 @@ class Plan(_Value, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Refuse a plan that could not end or would not measure."""
+        for name, words in (("op_method", get_args(OpMethod)), ("protocol", get_args(Protocol))):
+            word = getattr(self, name)
+            _require(word in words, f"{name} must be one of {', '.join(words)}, not {word}")
         for name in self.__struct_fields__:
             value = getattr(self, name)
             for one in value if isinstance(value, tuple) else (value,):
@@ -315,8 +324,11 @@ class OpTime(_Value, frozen=True, kw_only=True):
     disagreement: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no clock can have given."""
+        """Refuse what no clock can have given, and counts below 0."""
         self._require_times("seconds", "low_s", "high_s")
+        self._require_counts(
+            *("index", "runs", "flops", "bytes_in", "bytes_out", "bytes_weights", "rotated_bytes")
+        )
 
 
 class OpPass(_Value, frozen=True, kw_only=True):
@@ -338,8 +350,9 @@ class OpPass(_Value, frozen=True, kw_only=True):
     timed_s: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse what no clock can have given."""
+        """Refuse what no clock can have given, and a process below 0."""
         self._require_times("latency_s", "timed_s")
+        self._require_counts("process")
 
 
 class IdlePass(_Value, frozen=True, kw_only=True):
@@ -479,7 +492,8 @@ class Process(_Value, frozen=True, kw_only=True):
     lost: tuple[Lost, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse times that no clock can have given."""
+        """Refuse times that no clock can have given, and a round below 0."""
+        self._require_counts("round")
         for name in ("floor_s", "open_s", "timed_s", "wall_s"):
             value = getattr(self, name)
             _require(0 <= value <= MOST_TIME_S, f"{name} must be a time, not {value}")

@@ -248,6 +248,25 @@ def test_a_plan_is_valid_from_birth(name: str, wrong: float) -> None:
         replace(Plan(), **{name: wrong})
 
 
+@given(
+    name=st.sampled_from(["index", "runs", "flops", "bytes_in", "bytes_weights", "rotated_bytes"]),
+    count=st.integers(max_value=-1),
+)
+def test_an_op_counts_nothing_below_zero(name: str, count: int) -> None:
+    """No count of an op is negative."""
+    measured = results.load(GOLDEN).measurements[0]
+    assert measured.ops is not None
+    with pytest.raises(ValueError, match=name):
+        replace(measured.ops.ops[0], **{name: count})
+
+
+@pytest.mark.parametrize("name", ["op_method", "protocol"])
+def test_a_plan_knows_its_words(name: str) -> None:
+    """A plan made in Python is refused a word that a Run could not hold."""
+    with pytest.raises(ValueError, match=f"{name} must be one of .* not banana"):
+        replace(Plan(), **{name: "banana"})
+
+
 def test_missing_file(tmp_path: Path) -> None:
     """A file that is not there is named."""
     with pytest.raises(BadFile, match=r"Cannot read .*none\.json: No such file"):

@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from nnprof.profiler.importers.runs import import_run
     from nnprof.profiler.report.rows import rows
     from nnprof.profiler.results import load, save, save_new
-    from nnprof.profiler.run.begin import probe, resume, start
+    from nnprof.profiler.run.accuracy import parse as parse_precisions
+    from nnprof.profiler.run.begin import probe, resume
     from nnprof.profiler.run.exported import Exported, export_file
     from nnprof.profiler.run.rounds import Step
+    from nnprof.profiler.run.session import alone, is_complete, powered, start
     from nnprof.profiler.run.sweep import sweep
     from nnprof.profiler.stats import interval_s, latency_s
     from nnprof.profiler.studies import (
@@ -87,6 +89,7 @@ _HOMES = {
     "TrainingRecord": "nnprof.types",
     "TrainingSettings": "nnprof.networks.settings",
     "Workload": "nnprof.types",
+    "alone": "nnprof.profiler.run.session",
     "bundled_cells": "nnprof.profiler.studies",
     "compare": "nnprof.profiler.compare",
     "export": "nnprof.exporters.export",
@@ -94,6 +97,7 @@ _HOMES = {
     "fit_model": "nnprof.profiler.costmodel.ask",
     "import_run": "nnprof.profiler.importers.runs",
     "interval_s": "nnprof.profiler.stats",
+    "is_complete": "nnprof.profiler.run.session",
     "latency_s": "nnprof.profiler.stats",
     "load": "nnprof.profiler.results",
     "load_cost_model": "nnprof.profiler.costmodel.model:load",
@@ -101,7 +105,9 @@ _HOMES = {
     "named_cells": "nnprof.profiler.studies",
     "named_target": "nnprof.profiler.work.hosts",
     "parse_network": "nnprof.networks.families",
+    "parse_precisions": "nnprof.profiler.run.accuracy:parse",
     "plan": "nnprof.profiler.costmodel.ask",
+    "powered": "nnprof.profiler.run.session",
     "predict": "nnprof.profiler.costmodel.ask",
     "probe": "nnprof.profiler.run.begin",
     "resume": "nnprof.profiler.run.begin",
@@ -111,7 +117,7 @@ _HOMES = {
     "save_new": "nnprof.profiler.results",
     "save_study": "nnprof.profiler.studies",
     "search": "nnprof.profiler.costmodel.ask",
-    "start": "nnprof.profiler.run.begin",
+    "start": "nnprof.profiler.run.session",
     "study_cells": "nnprof.profiler.studies",
     "study_name": "nnprof.profiler.studies",
     "sweep": "nnprof.profiler.run.sweep",
@@ -145,6 +151,7 @@ __all__ = [
     "TrainingSettings",
     "Workload",
     "__version__",
+    "alone",
     "bundled_cells",
     "compare",
     "export",
@@ -152,6 +159,7 @@ __all__ = [
     "fit_model",
     "import_run",
     "interval_s",
+    "is_complete",
     "latency_s",
     "load",
     "load_cost_model",
@@ -159,7 +167,9 @@ __all__ = [
     "named_cells",
     "named_target",
     "parse_network",
+    "parse_precisions",
     "plan",
+    "powered",
     "predict",
     "probe",
     "resume",

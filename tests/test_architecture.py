@@ -5,6 +5,8 @@ import configparser
 from collections.abc import Iterator
 from pathlib import Path
 
+import nnprof
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("nnprof", "networks", "exporters", "profiler")
 
@@ -64,6 +66,38 @@ MOST_TEST_LINES = 50  # of a test, which tells a story from its beginning to its
 MOST_FILE_LINES = 400
 REASON = "longer than 400 lines because"  # in the docstring of a file that has more
 # What is longer still, to be shortened; nothing joins these two lists.
+COMMANDS_IMPORT = (
+    "nnprof.cli.",
+    "nnprof.errors.",
+    "nnprof.profiler.report.",
+    "nnprof.terminal.",
+    "nnprof.text.",
+    "nnprof.types",
+    "nnprof._version.",
+)
+BESIDE_THE_API = {
+    # `nnprof devices` looks into the machine itself; the API has no words for that yet.
+    "devices.py nnprof.registry",
+    "devices.py nnprof.profiler.place.boards",
+    "devices.py nnprof.profiler.place.claims",
+    "devices.py nnprof.profiler.place.kept",
+    "devices.py nnprof.profiler.place.limits",
+    "devices.py nnprof.profiler.place.limits.Roofline",
+    "devices.py nnprof.profiler.place.place.Place",
+    "devices.py nnprof.profiler.place.watcher",
+    "devices.py nnprof.profiler.place.watcher.Effect",
+    "devices.py nnprof.profiler.ports.Device",
+    "devices.py nnprof.profiler.run.accuracy",
+    "devices.py nnprof.profiler.run.begin",
+    "devices.py nnprof.profiler.run.machine",
+    "devices.py nnprof.profiler.work.hosts",
+    # constants behind a flag
+    "bench.py nnprof.profiler.place.watcher.INTERVAL_S",
+    "sides.py nnprof.exporters.axes.ALL",
+    # what is printed of a Run
+    "import_.py nnprof.profiler.importers.runs",
+    "show.py nnprof.profiler.run.budget",
+}
 LONG_FUNCTIONS = {
     "nnprof/cli/bench.py bench",
     "profiler/costmodel/assemble.py _of_networks",
@@ -241,6 +275,18 @@ def test_files_are_short() -> None:
         name, text = path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
         if len(text.splitlines()) > MOST_FILE_LINES and name not in LONG_FILES:
             assert REASON in " ".join((ast.get_docstring(ast.parse(text)) or "").split()), name
+
+
+def test_commands_call_the_api() -> None:
+    """A command calls `nnprof.…` and prints with `report`; the few imports beyond are listed."""
+    wrong = {
+        f"{name.rpartition('/')[2]} {target}"
+        for name, tree in parsed(sorted((ROOT / "nnprof" / "cli").glob("*.py")))
+        for _, target in imports(tree)
+        if target.startswith("nnprof.") and not target.startswith(COMMANDS_IMPORT)
+        if target.removeprefix("nnprof.") not in nnprof.__all__
+    }
+    assert wrong == BESIDE_THE_API
 
 
 def test_commands_leave_rich_to_the_report() -> None:

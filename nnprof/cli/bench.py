@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -21,8 +21,8 @@ from nnprof.errors import UsageError
 from nnprof.text import shell_word, shown_json
 
 if TYPE_CHECKING:
+    from nnprof import Sides
     from nnprof.cli.progress import Shown
-    from nnprof.profiler.studies import Sides
     from nnprof.types import Cell, Plan, Run, Target
 
 _LOG = logging.getLogger(__name__)
@@ -171,8 +171,6 @@ def bench(
     output: Form = Output.table,
 ) -> None:
     """Measure how fast networks run here, and where the time goes."""
-    from msgspec.structs import replace
-
     bundled = not (networks or study or resume)
     limit_s = numbers.seconds("--limit", limit, 0.01)
     with progress.shown() as shown, ExitStack() as held:
@@ -184,8 +182,8 @@ def bench(
         else:
             target = asked_target(backend, device, threads, _options(option, engines))
             passes = _passes(ops, idle, protocol, telemetry, energy)
-            plan = _plan(bundled=bundled, quick=quick, rigorous=rigorous)
-            plan = replace(plan, process_limit_s=limit_s, **passes)
+            passes["process_limit_s"] = limit_s
+            plan = _plan(passes, bundled=bundled, quick=quick, rigorous=rigorous)
             asked = numbers.batch_sizes(batch), data, sides(batch_axis, dim)
             begin = partial(_begin, *_cells(networks, study, target, *asked), precision, plan, out)
         complete, path = _measured(begin, alone, target, power_mode, shown)
@@ -194,14 +192,14 @@ def bench(
 
 def _measured(
     begin: Callable[[], tuple[Run, Path]],
-    alone: Callable[[Target | Path], None],
+    alone: Callable[[Target | Path], object],
     target: Target,
     power_mode: str | None,
     shown: Shown,
 ) -> tuple[bool, Path]:
     """Whether all that was to be measured is, and where."""
     alone(target)
-    with powered(target, power_mode):
+    with nnprof.powered(target, power_mode):
         run, path = begin()
         alone(path)
         return _sweep(run, path, shown), path
@@ -209,47 +207,20 @@ def _measured(
 
 def _alone(held: ExitStack, what: Target | Path, *, wait: bool) -> None:
     """Have for ourselves what is measured on, or the file that is written."""
-    from nnprof.profiler import results
-    from nnprof.profiler.place import claims
-
-    told = _LOG.warning if wait else None
-    if isinstance(what, Path):
-        held.enter_context(results.writing(what, told))
-    else:
-        held.enter_context(claims.held(what, told))
+    held.enter_context(nnprof.alone(what, _LOG.warning if wait else None))
 
 
 def _resumed(path: Path, limit_s: float | None) -> tuple[Target, Callable[[], tuple[Run, Path]]]:
     """What a Run was measured on, and how to take it up; not before the board is set for it."""
-    from nnprof.profiler import results
-
-    target = results.load(path).study.cells[0].target
-    return target, partial(resumed.run_of, path, limit_s)
-
-
-def powered(target: Target, wanted: str | None) -> AbstractContextManager[None]:
-    """The board in the power mode asked for; failing that, the one devices.toml wants."""
-    from nnprof.profiler.place import boards, powermode
-    from nnprof.profiler.work import hosts
-    from nnprof.types import LOCAL
-
-    here = target.host == LOCAL
-    wanted = wanted or ("" if here else boards.find(target.host).power_mode)
-    return powermode.held(hosts.shell(target.host), wanted) if wanted else nullcontext()
+    target = nnprof.load(path).study.cells[0].target
+    return target, lambda: (nnprof.resume(path, limit_s=limit_s), path)
 
 
 def _begin(
     name: str, cells: tuple[Cell, ...], precision: str | None, plan: Plan, out: Path
 ) -> tuple[Run, Path]:
-    """A Run of the cells in each precision, with the accuracy that the others than fp32 cost."""
-    from nnprof.profiler.run import accuracy, begin
-
-    wanted = accuracy.parse(precision) if precision else ()
-    cells, sources = accuracy.in_precisions(cells, wanted)
-    run, path = begin.start(cells, plan, out, name=name, command=sys.argv[1:])
-    if any(cell.workload.precision != "fp32" for cell in cells):
-        run = accuracy.score(run, path, sources)
-    return run, path
+    wanted = nnprof.parse_precisions(precision) if precision else ()
+    return nnprof.start(cells, plan, out, precisions=wanted, name=name, command=sys.argv[1:])
 
 
 def _options(given: list[str] | None, engines: int | None) -> list[str]:
@@ -267,13 +238,13 @@ def asked_target(backend: str | None, device: str, threads: int, options: list[s
     return nnprof.named_target(device, backend=backend, threads=threads, options=pairs)
 
 
-def _plan(*, bundled: bool, quick: bool, rigorous: bool) -> Plan:
+def _plan(passes: dict[str, Any], *, bundled: bool, quick: bool, rigorous: bool) -> Plan:
     """The plan of these words; without a word the bundled network keeps to a budget."""
     from msgspec.structs import replace
 
     plan = _words_plan(quick or (bundled and not rigorous), rigorous)
     budget_s = _BUDGET_S if bundled and not rigorous else 0.0
-    return replace(plan, budget_s=budget_s)
+    return replace(plan, budget_s=budget_s, **passes)
 
 
 def _words_plan(quick: bool, rigorous: bool) -> Plan:
@@ -360,10 +331,8 @@ def _cells(
 
 def _sweep(run: Run, path: Path, shown: Shown) -> bool:
     """Measure, showing each step; False when the user stopped it. All is on disk either way."""
-    from nnprof.profiler.run import sweep as sweeps
-
     try:
-        for step in sweeps.sweep(run, path):
+        for step in nnprof.sweep(run, path):
             shown.step(step)
     except KeyboardInterrupt:
         return False
@@ -372,12 +341,11 @@ def _sweep(run: Run, path: Path, shown: Shown) -> bool:
 
 def _print(path: Path, output: Output, *, bundled: bool, complete: bool) -> None:
     from nnprof.cli.show import print_cells, print_notes, print_ops
-    from nnprof.profiler import checks, results
 
     if not complete:
         sys.stderr.write("Stopped. What is measured is kept; go on with:\n")
         sys.stderr.write(f"nnprof bench --resume {shell_word(path)}\n")
-    run = results.load(path)
+    run = nnprof.load(path)
     if output is Output.json:
         sys.stdout.write(shown_json(path.read_text(encoding="utf-8")) + "\n")
     else:
@@ -389,6 +357,6 @@ def _print(path: Path, output: Output, *, bundled: bool, complete: bool) -> None
         print_notes(run)
         # Plain and on a line of its own, whatever the width: it will be copied.
         sys.stdout.write(f"Run: {shell_word(path)}\n")
-    failed = run.failures or not all(map(checks.is_complete, run.measurements))
+    failed = not nnprof.is_complete(run)
     if failed or not complete:
         raise typer.Exit(1 if failed else INTERRUPTED)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+import nnprof
 from nnprof.cli import progress
-from nnprof.cli.bench import BackendName, Options, PowerMode, asked_target, powered
+from nnprof.cli.bench import BackendName, Options, PowerMode, asked_target
 from nnprof.text import plain
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def devices(
         sys.stdout.write("Limits of this machine: nnprof devices --measure\n")
         return
     target = asked_target(backend, name or Target().device, threads, option or [])
-    with powered(target, power_mode) if measure else nullcontext():
+    with nnprof.powered(target, power_mode) if measure else nullcontext():
         if name:
             _show(target)
         _limits(target, measure=measure)

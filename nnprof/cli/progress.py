@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
 
+import nnprof
 from nnprof.text import plain
 
 if TYPE_CHECKING:
-    from nnprof.profiler.run.rounds import Step
+    from nnprof import Step
     from nnprof.terminal import Console
 
 _FIRST_S, _EACH_S = 2.0, 5.0  # before the first line that is not the end of a round, and between
@@ -103,14 +104,13 @@ class _Painted(Shown):
 
 
 def _estimate(step: Step) -> str:
-    from nnprof.profiler import stats
     from nnprof.profiler.report.rows import digits
 
     if step.failure:
         return "failed"
     if not step.measurement:
         return "left out"
-    latency_ms, tiles = stats.latency_s(step.measurement) * 1e3, step.cell.workload.tiles
+    latency_ms, tiles = nnprof.latency_s(step.measurement) * 1e3, step.cell.workload.tiles
     return f"{digits(tiles / latency_ms)} tiles/ms" if tiles else f"{digits(latency_ms)} ms"
 
 

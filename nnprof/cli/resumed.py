@@ -1,16 +1,13 @@
-"""`nnprof bench --resume`: which of the other flags mean something there, and what it takes up."""
+"""`nnprof bench --resume`: which of the other flags mean something there."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnprof.errors import UsageError
 
 if TYPE_CHECKING:
     import typer
-
-    from nnprof.types import Run
 
 # What says how this part is done, not what is measured; all else stands in the Run.
 _ALLOWED = {"resume", "wait", "limit", "power_mode", "output"}
@@ -38,16 +35,3 @@ def refuse_others(context: typer.Context) -> None:
             f"--resume measures what its Run asks for; it would not obey {', '.join(words)}.",
             f"Leave {'that' if len(words) == 1 else 'those'} out, or start a new run.",
         )
-
-
-def run_of(path: Path, limit_s: float | None) -> tuple[Run, Path]:
-    """The Run of a file, ready to go on, with another limit of its workers if one is given."""
-    from msgspec.structs import replace
-
-    from nnprof.profiler.run import begin
-
-    run = begin.resume(path)
-    if limit_s is None:
-        return run, path
-    plan = replace(run.study.plan, process_limit_s=limit_s)
-    return replace(run, study=replace(run.study, plan=plan)), path

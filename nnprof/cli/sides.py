@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+import nnprof
 from nnprof.errors import UsageError
 
 if TYPE_CHECKING:
-    from nnprof.profiler.studies import Sides
+    from nnprof import Sides
 
 BatchAxis = Annotated[
     list[str] | None,
@@ -41,7 +42,6 @@ def sides(batch_axis: list[str] | None, dim: list[str] | None) -> Sides:
         UsageError: one of them is not written as it should be, or says two things of one side.
     """
     from nnprof.exporters.axes import ALL
-    from nnprof.profiler.studies import Sides
 
     axes: dict[str, int | None] = {}
     for word in batch_axis or ():
@@ -65,7 +65,7 @@ def sides(batch_axis: list[str] | None, dim: list[str] | None) -> Sides:
             )
         _once(name, dims, word, "--dim")
         dims[name] = int(size)
-    return Sides(axes, dims)
+    return nnprof.Sides(axes, dims)
 
 
 def _once(name: str, known: object, word: str, option: str) -> None:

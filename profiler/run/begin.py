@@ -149,8 +149,10 @@ def _probe(cells: Sequence[Cell]) -> dict[str, Any]:
     }
 
 
-def resume(path: AnyPath) -> Run:
+def resume(path: AnyPath, *, limit_s: float | None = None) -> Run:
     """A Run read back, its models at hand again, its failed cells open for another try.
+
+    With `limit_s` its workers are ended after so many seconds from now on.
 
     Raises:
         BadFile: it is no Run, or a model of it cannot be had any more.
@@ -171,7 +173,12 @@ def resume(path: AnyPath) -> Run:
         else measurement
         for measurement in run.measurements
     )
-    study = replace(run.study, cells=cells)
+    plan = run.study.plan
+    study = replace(
+        run.study,
+        cells=cells,
+        plan=plan if limit_s is None else replace(plan, process_limit_s=limit_s),
+    )
     here = _probe(cells)
     if run.environment:
         _same_place(run.environment, here, path)

@@ -1,0 +1,72 @@
+"""What stands around a sweep: a place to ourselves, a power mode, precisions, the last look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from nnprof.files import AnyPath
+from nnprof.profiler import checks, results
+from nnprof.profiler.place import boards, claims, powermode
+from nnprof.profiler.run import accuracy, begin
+from nnprof.profiler.work import hosts
+from nnprof.types import LOCAL, Cell, Plan, Run, Target
+
+
+def alone(
+    what: Target | AnyPath, wait: Callable[[str], None] | None = None
+) -> AbstractContextManager[object]:
+    """No other nnprof on this machine measures on the target, or writes the Run's file, meanwhile.
+
+    Args:
+        what: a target, or a file.
+        wait: told for whom we wait. Without it nothing is waited for.
+
+    Raises:
+        UsageError: another nnprof has it, and `wait` is None.
+    """
+    return claims.held(what, wait) if isinstance(what, Target) else results.writing(what, wait)
+
+
+def powered(target: Target, wanted: str | None = None) -> AbstractContextManager[None]:
+    """The board is in this power mode meanwhile, or in the mode that devices.toml wants."""
+    here = target.host == LOCAL
+    wanted = wanted or ("" if here else boards.find(target.host).power_mode)
+    return powermode.held(hosts.shell(target.host), wanted) if wanted else nullcontext()
+
+
+def start(
+    cells: Sequence[Cell],
+    plan: Plan,
+    folder: AnyPath = "bench_results",
+    *,
+    precisions: Sequence[str] = (),
+    name: str = "bench",
+    command: Sequence[str] | None = None,
+) -> tuple[Run, Path]:
+    """A Run on disk with nothing measured yet; every model has been opened once.
+
+    Args:
+        cells: of one target.
+        plan: how to measure.
+        folder: where the Run's file will be.
+        precisions: measure each cell in each of these; without any, in that of its file. Where a
+            cell is not fp32, the Run has the accuracy of its models, too.
+        name: the beginning of the file's name.
+        command: what the Run says that it was made by.
+
+    Raises:
+        UsageError: there are no cells, or cells of several targets; the target is not here or
+            refuses a model; a model cannot be converted; the folder is unwritable.
+    """
+    cells, sources = accuracy.in_precisions(cells, precisions)
+    run, path = begin.start(cells, plan, folder, name=name, command=command)
+    if any(cell.workload.precision != "fp32" for cell in cells):
+        run = accuracy.score(run, path, sources)
+    return run, path
+
+
+def is_complete(run: Run) -> bool:
+    """Whether nothing that was measured failed: no cell, and no pass of a cell."""
+    return not run.failures and all(map(checks.is_complete, run.measurements))

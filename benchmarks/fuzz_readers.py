@@ -29,7 +29,7 @@ from nnprof.profiler.importers import runs
 from nnprof.profiler.importers.importer import Told
 from nnprof.profiler.place import boards, kept, limits, ssh, watcher
 from nnprof.profiler.place.place import Place
-from nnprof.profiler.report import rows
+from nnprof.profiler.report import comparison, csv, markdown, rows, shown
 from nnprof.profiler.run import accuracy
 from nnprof.profiler.work import hosts, jobs, worker
 from nnprof.text import json_lines
@@ -74,20 +74,20 @@ def _run(folder: Path, files: Files) -> None:
     (path,) = _written(folder, files)
     results.is_run(path)
     run = results.load(path)
-    show.print_cells(run)
+    shown.print_cells(run)
     for measurement in run.measurements:
-        show.print_ops(measurement, run)
-    show.print_notes(run)
+        shown.print_ops(measurement, run)
+    shown.print_rest(run)
     for lines, columns in (
         (rows.rows(run), rows.COLUMNS),
         (rows.op_rows(run), rows.OP_COLUMNS),
     ):
-        rows.as_csv(lines, columns)
-        rows.as_markdown(lines, columns)
+        csv.as_csv(lines, columns)
+        markdown.as_markdown(lines, columns)
         json_lines(lines)
     every = compare.conditions(run)
     _all(
-        lambda: rows.comparison_markdown(compare.compare(run, run, allow=every)),
+        lambda: comparison.comparison_markdown(compare.compare(run, run, allow=every)),
         lambda: gather.gathered([run], ()),
     )
 
@@ -128,8 +128,8 @@ def _shown(run: Run) -> None:
     again = msgspec.json.decode(msgspec.json.encode(run), type=Run)
     show.print_cells(again)
     for measurement in run.measurements[:3]:
-        show.print_ops(measurement, run)
-    show.print_notes(run)
+        shown.print_ops(measurement, run)
+    shown.print_rest(run)
 
 
 _TILES = Tensor(name="tiles", dtype="float32", shape=("batch", 1, 28, 28))

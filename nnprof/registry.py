@@ -1,7 +1,7 @@
 """Plug points: entry points → objects.
 
-A backend, device, dataset, study, importer or op counter is one object named by one line in an
-entry-point group. Another package registers its own by the same lines as setup.cfg has.
+A backend, device, dataset, study, importer, op counter or output form is one object named by one
+line in an entry-point group. Another package registers its own by the same lines as setup.cfg has.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ _GROUPS = {
     "study": "nnprof.studies",
     "importer": "nnprof.importers",
     "counter": "nnprof.counters",
+    "output": "nnprof.outputs",
 }
 
 

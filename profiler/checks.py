@@ -12,23 +12,26 @@ from nnprof.profiler import stats
 from nnprof.profiler.timing import reconcile
 from nnprof.types import Check, Measurement, Process, Reading
 
-# code → (sentence, advice); both are filled from the check's data.
+# Each warning by its code: (sentence, advice), both filled from the check's data. The most
+# important first: what is missing, what makes a time wrong, or uncertain, what to read it by.
 TEXTS: dict[str, tuple[str, str]] = {
-    "loaded_machine": (
-        "Other work was running: load {load_1m:.1f}, of which {own} is ours.",
-        "Stop it and measure again.",
+    "ops_failed": (
+        "The clean time was measured, but timing the ops failed ({what}) in {count} of "
+        "{processes} processes: {error}: {reason}",
+        "{remedy}",
     ),
-    "stolen_time": (
-        "The hypervisor took {share:.0%} of the processor time away.",
-        "Measure on a machine of your own, or take more processes.",
+    "pass_failed": (
+        "The clean time was measured, but what was asked for beside it failed ({what}) in {count} "
+        "of {processes} processes: {error}: {reason}",
+        "{remedy}",
     ),
-    "governor": (
-        "The frequency governor is '{governor}'.",
-        "Set it: sudo cpupower frequency-set -g performance",
+    "not_clean": (
+        "No clean time was given; {what} stands in for it.",
+        "Do not hold the ops against it.",
     ),
-    "clock_changed": (
-        "The clock changed by {change:.0%} during the measurement.",
-        "Lock the clocks, or let the machine warm up first.",
+    "debug_build": (
+        "Python is a debug build, which slows every call.",
+        "Measure with a release build.",
     ),
     "throttled": (
         "The device was throttled {events} times.",
@@ -38,65 +41,37 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The device was being throttled: {alerts}.",
         "Let it cool, improve the cooling, or lower the power mode.",
     ),
-    "clocks_free": (
-        "The clocks of the board follow the load.",
-        "Lock them: sudo jetson_clocks, or nnprof bench --power-mode NAME",
-    ),
     "power_mode_changed": (
         "The power mode changed: {modes}.",
         "Measure again, and let nothing else set it meanwhile.",
     ),
-    "floor_high": (
-        "The call itself is {share:.0%} of the latency.",
-        "Read such latencies as an upper limit, or use larger batches.",
+    "clock_changed": (
+        "The clock changed by {change:.0%} during the measurement.",
+        "Lock the clocks, or let the machine warm up first.",
     ),
-    "not_steady": (
-        "{count} of {processes} processes were not steady ({states}).",
-        "Look at the raw samples, or take more processes.",
+    "loaded_machine": (
+        "Other work was running: load {load_1m:.1f}, of which {own} is ours.",
+        "Stop it and measure again.",
     ),
-    "interval_wide": (
-        "The interval is ±{half_width:.1%}, wider than the ±{wanted:.1%} asked for.",
-        "Measure with --rigorous on a quiet machine.",
+    "stolen_time": (
+        "The hypervisor took {share:.0%} of the processor time away.",
+        "Measure on a machine of your own, or take more processes.",
     ),
     "levels_differ": (
         "Its processes differ by {change:.0%}, each on a level of its own.",
         "Take more processes; memory layout or a neighbour decides which level one gets.",
     ),
-    "outliers": (
-        "{count} of {samples} samples are outliers, the worst {worst:.1f} times the median.",
-        "They are kept; the median does not feel them, a mean would.",
-    ),
-    "timer_coarse": (
-        "A sample of {sample_s:.2g} s is short for a timer of {resolution_s:.2g} s.",
-        "Raise the shortest sample of the plan.",
-    ),
-    "debug_build": (
-        "Python is a debug build, which slows every call.",
-        "Measure with a release build.",
+    "not_steady": (
+        "{count} of {processes} processes were not steady ({states}).",
+        "Look at the raw samples, or take more processes.",
     ),
     "few_processes": (
         "Only {processes} processes: the interval is wide or unknown.",
         "Raise the time limit, or leave out --quick.",
     ),
-    "not_clean": (
-        "No clean time was given; {what} stands in for it.",
-        "Do not hold the ops against it.",
-    ),
-    "launches_only": (
-        "Its ops are not shown: {provider} only launched them, and their work was not timed.",
-        "Use a build of ONNX Runtime that has --enable_cuda_profiling.",
-    ),
-    "ops_overlap": (
-        "Ops ran at the same time, so that they add up to more than the network takes.",
-        "Hold none against the whole, or profile with the sequential executor.",
-    ),
-    "runs_differ": (
-        "{left_out} of {runs} runs did not run the same nodes, and are not in the op times.",
-        "Profile runs of one input.",
-    ),
-    "batch_told": (
-        "The batch {told} was told; the shapes say {shapes}.",
-        "Leave --batch out where the shapes are right.",
+    "interval_wide": (
+        "The interval is ±{half_width:.1%}, wider than the ±{wanted:.1%} asked for.",
+        "Measure with --rigorous on a quiet machine.",
     ),
     "ops_do_not_add_up": (
         "The ops add up to {ratio:.2f} of the clean time.",
@@ -107,15 +82,41 @@ TEXTS: dict[str, tuple[str, str]] = {
         "({ratio:.1f} times their errors).",
         "Their intervals hold what each method says: see show --ops.",
     ),
-    "ops_failed": (
-        "The clean time was measured, but timing the ops failed ({what}) in {count} of "
-        "{processes} processes: {error}: {reason}",
-        "{remedy}",
+    "runs_differ": (
+        "{left_out} of {runs} runs did not run the same nodes, and are not in the op times.",
+        "Profile runs of one input.",
     ),
-    "pass_failed": (
-        "The clean time was measured, but what was asked for beside it failed ({what}) in {count} "
-        "of {processes} processes: {error}: {reason}",
-        "{remedy}",
+    "batch_told": (
+        "The batch {told} was told; the shapes say {shapes}.",
+        "Leave --batch out where the shapes are right.",
+    ),
+    "launches_only": (
+        "Its ops are not shown: {provider} only launched them, and their work was not timed.",
+        "Use a build of ONNX Runtime that has --enable_cuda_profiling.",
+    ),
+    "ops_overlap": (
+        "Ops ran at the same time, so that they add up to more than the network takes.",
+        "Hold none against the whole, or profile with the sequential executor.",
+    ),
+    "floor_high": (
+        "The call itself is {share:.0%} of the latency.",
+        "Read such latencies as an upper limit, or use larger batches.",
+    ),
+    "timer_coarse": (
+        "A sample of {sample_s:.2g} s is short for a timer of {resolution_s:.2g} s.",
+        "Raise the shortest sample of the plan.",
+    ),
+    "governor": (
+        "The frequency governor is '{governor}'.",
+        "Set it: sudo cpupower frequency-set -g performance",
+    ),
+    "clocks_free": (
+        "The clocks of the board follow the load.",
+        "Lock them: sudo jetson_clocks, or nnprof bench --power-mode NAME",
+    ),
+    "outliers": (
+        "{count} of {samples} samples are outliers, the worst {worst:.1f} times the median.",
+        "They are kept; the median does not feel them, a mean would.",
     ),
 }
 # Something that was asked for is not there: exit code 1.
@@ -156,6 +157,11 @@ def find(measurement: Measurement) -> tuple[Check, ...]:
         *_lost(processes),
     ]
     return tuple(found)
+
+
+def rank(code: str) -> int:
+    """Where a warning stands by importance, 0 first; one that nnprof does not know comes last."""
+    return {known: place for place, known in enumerate(TEXTS)}.get(code, len(TEXTS))
 
 
 def text(check: Check) -> tuple[str, str]:

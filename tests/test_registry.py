@@ -17,6 +17,7 @@ KINDS = {
     "nnprof.datasets": "dataset",
     "nnprof.studies": "study",
     "nnprof.importers": "importer",
+    "nnprof.outputs": "output",
 }
 
 

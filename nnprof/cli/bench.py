@@ -340,7 +340,7 @@ def _sweep(run: Run, path: Path, shown: Shown) -> bool:
 
 
 def _print(path: Path, output: Output, *, bundled: bool, complete: bool) -> None:
-    from nnprof.cli.show import print_cells, print_notes, print_ops
+    from nnprof.profiler.report import shown
 
     if not complete:
         sys.stderr.write("Stopped. What is measured is kept; go on with:\n")
@@ -349,12 +349,12 @@ def _print(path: Path, output: Output, *, bundled: bool, complete: bool) -> None
     if output is Output.json:
         sys.stdout.write(shown_json(path.read_text(encoding="utf-8")) + "\n")
     else:
-        print_cells(run)
+        shown.print_cells(run)
         sys.stdout.write("\n")
         if bundled and run.measurements:
-            print_ops(max(run.measurements, key=lambda cell: cell.workload.batch), run)
+            shown.print_ops(max(run.measurements, key=lambda cell: cell.workload.batch), run)
             sys.stdout.write("\n")
-        print_notes(run)
+        shown.print_rest(run)
         # Plain and on a line of its own, whatever the width: it will be copied.
         sys.stdout.write(f"Run: {shell_word(path)}\n")
     failed = not nnprof.is_complete(run)

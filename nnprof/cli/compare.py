@@ -54,9 +54,9 @@ def compare(
     if output is Format.json:
         sys.stdout.write(json_lines(found) + "\n")
     elif output is Format.md:
-        from nnprof.profiler.report import rows
+        from nnprof.profiler.report import comparison
 
-        sys.stdout.write(rows.comparison_markdown(found))
+        sys.stdout.write(comparison.comparison_markdown(found))
     else:
         _print(found)
     if found.is_worse(fail_on / 100, allow or ()):
@@ -64,10 +64,10 @@ def compare(
 
 
 def _print(found: Comparison) -> None:
-    from nnprof.profiler.report import rows
+    from nnprof.profiler.report import comparison
     from nnprof.terminal import Console
 
     console = Console()
-    console.print(rows.comparison_table(found))
-    for line in rows.comparison_lines(found):
+    console.print(comparison.comparison_table(found))
+    for line in comparison.comparison_lines(found):
         console.say(line)

@@ -84,7 +84,7 @@ def _peaks(gflops: float | None, gbytes: float | None) -> Peaks | None:
 
 def show(made: CostModel) -> None:
     """Equations, checks and doubts of a model, at most 80 columns wide."""
-    from nnprof.profiler.report import costmodel
+    from nnprof.profiler.report import costmodel, shown
     from nnprof.terminal import Console
 
     console = Console()
@@ -95,5 +95,4 @@ def show(made: CostModel) -> None:
             console.print()
     for line in costmodel.check_lines(made):
         console.say(line)
-    for line in costmodel.warning_lines(made):
-        console.say(f"Note: {line}", "yellow")
+    shown.print_notes(costmodel.warning_lines(made))

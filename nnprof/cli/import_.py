@@ -93,14 +93,13 @@ def _kept(run: Run, out: Path | None) -> Path:
 
 
 def _print(run: Run, path: Path) -> None:
-    from nnprof.cli.show import print_cells
-    from nnprof.profiler.report import rows
+    from nnprof.profiler.report import shown
+    from nnprof.profiler.report.notes import note_lines
     from nnprof.terminal import Console
 
-    print_cells(run)
+    shown.print_cells(run)
     sys.stdout.write("\n")
-    for line in rows.check_lines(run):
-        Console().say(f"Note: {line}", "yellow")
+    shown.print_notes(note_lines(run))
     for line in _lines(run):
         Console().say(line)
     sys.stdout.write(f"Run: {shell_word(path)}\n")

@@ -104,7 +104,7 @@ class _Painted(Shown):
 
 
 def _estimate(step: Step) -> str:
-    from nnprof.profiler.report.rows import digits
+    from nnprof.profiler.report.digits import digits
 
     if step.failure:
         return "failed"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,7 @@ import typer
 import nnprof
 from nnprof.cli import progress
 from nnprof.cli.numbers import within
-from nnprof.text import json_lines, plain
+from nnprof.text import plain
 from nnprof.types import MOST_BATCH
 
 if TYPE_CHECKING:
@@ -22,14 +21,6 @@ if TYPE_CHECKING:
     from nnprof.terminal import Table
 
 _SHOWN = 20
-
-
-class Format(str, Enum):
-    """What to print."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
 
 
 ModelName = Annotated[
@@ -51,7 +42,14 @@ Accuracy = Annotated[
         "then those that were trained, with the front of accuracy against predicted time.",
     ),
 ]
-Form = Annotated[Format, typer.Option("--format", help="How to print it; csv and json have all.")]
+Form = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="<table|csv|md|json>",
+        help="How to print it; all but the table have all.",
+    ),
+]
 
 
 def search(
@@ -60,7 +58,7 @@ def search(
     family: Family = "mattsson",
     batch: Batch = 1024,
     accuracy: Accuracy = None,
-    output: Form = Format.table,
+    output: Form = "table",
 ) -> None:
     """Find the networks that a cost model predicts to be fast enough."""
     within("--min-tiles-per-ms", least, 0, 1e12, "a speed")
@@ -71,7 +69,7 @@ def search(
         )
     for note in found.notes:
         sys.stderr.write(f"nnprof: {plain(note)}\n")
-    if output is not Format.table:
+    if output != "table":
         sys.stdout.write(_text(found.candidates, output))
         return
     _print_lines(_lines(found, known.name, least, batch, trained=bool(accuracy)))
@@ -90,19 +88,18 @@ def _print_lines(lines: Sequence[str]) -> None:
         console.say(line)
 
 
-def _text(candidates: Sequence[Candidate], output: Format) -> str:
+def _text(candidates: Sequence[Candidate], output: str) -> str:
     import msgspec
 
-    found = [msgspec.structs.asdict(one) for one in candidates]
-    if output is Format.json:
-        return json_lines(found) + "\n"
-    from nnprof.profiler.report import rows
+    from nnprof.profiler.report import forms
 
-    return rows.as_csv(found, [field.name for field in msgspec.structs.fields(nnprof.Candidate)])
+    found = [msgspec.structs.asdict(one) for one in candidates]
+    columns = [field.name for field in msgspec.structs.fields(nnprof.Candidate)]
+    return forms.written(output, found, columns)
 
 
 def _lines(found: Found, name: str, least: float, batch: int, *, trained: bool) -> list[str]:
-    from nnprof.profiler.report.rows import digits
+    from nnprof.profiler.report.digits import digits
 
     meeting = [one for one in found.candidates if one.meets != "no"]
     lines = [
@@ -149,7 +146,7 @@ def _print(candidates: Sequence[Candidate], *, trained: bool) -> None:
 
 
 def _fill(table: Table, candidates: Sequence[Candidate], *, trained: bool) -> None:
-    from nnprof.profiler.report.rows import digits
+    from nnprof.profiler.report.digits import digits
 
     for one in candidates:
         low, high = one.low_tiles_per_ms, one.high_tiles_per_ms

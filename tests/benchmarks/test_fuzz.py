@@ -23,7 +23,7 @@ from nnprof.profiler.costmodel import gather, model, search
 from nnprof.profiler.devices import jetson, snapshot
 from nnprof.profiler.importers import runs
 from nnprof.profiler.importers.importer import Told
-from nnprof.profiler.report import rows
+from nnprof.profiler.report.notes import note_lines
 from nnprof.profiler.work import hosts, jobs
 from nnprof.types import Run, Target
 
@@ -120,7 +120,7 @@ def test_an_op_of_shapes_that_it_cannot_have() -> None:
 def test_a_check_that_lacks_its_data() -> None:
     """A check of another version is told by its code and what it has."""
     run = _changed((("measurements", 0, "checks"), [{"code": "floor_high", "data": {"x": 1}}]))
-    assert rows.check_lines(run)[0].startswith("1 of 2 cells, for example: floor_high (x 1).")
+    assert note_lines(run)[0].startswith("1 of 2 cells: floor_high (x 1).")
 
 
 def test_an_archive_of_nothing(tmp_path: Path) -> None:

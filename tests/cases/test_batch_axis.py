@@ -20,7 +20,7 @@ from nnprof.exporters.axes import ALL
 from nnprof.profiler import results, studies
 from nnprof.profiler.backends.fake import BACKEND as FAKE
 from nnprof.profiler.backends.onnxruntime import BACKEND as RUNTIME
-from nnprof.profiler.report import rows
+from nnprof.profiler.report import lines, rows
 from nnprof.profiler.run import begin, sweep
 from nnprof.profiler.work import jobs, worker
 from nnprof.types import Cell, Plan, Run, Study, Target
@@ -164,7 +164,7 @@ def test_uncounted_cells_claim_no_tiles(tmp_path: Path) -> None:
     assert (row["batch"], row["tiles_per_ms"], row["ms_per_tile"]) == (1, None, None)
     assert row["latency_ms"] > 0
     assert [op["ms_per_tile"] for op in rows.op_rows(run)] == [None]
-    assert rows.batch_lines(run) == [
+    assert lines.batch_lines(run) == [
         "Batch of net: unknown; one inference is timed, and no tiles are counted. Say where it is "
         "(--batch-axis x=AXIS), or that an inference is one tile (--batch 1)."
     ]
@@ -197,8 +197,8 @@ def test_the_output_says_where_the_batch_is(
     batches = () if told == {"x": 0} else (1,)
     cells = studies.named_cells([tmp_path / "net.onnx"], Target(), batches, sides=sides)
     study = Study(name="s", command=(), created="", plan=PLAN, cells=cells)
-    lines = rows.batch_lines(Run(study=study, environment={}))
-    assert [one for one in lines if one.startswith("Batch")] == ([line] if line else [])
+    said = lines.batch_lines(Run(study=study, environment={}))
+    assert [one for one in said if one.startswith("Batch")] == ([line] if line else [])
 
 
 @pytest.mark.parametrize("side", [-1, 0, None, ""])

@@ -17,7 +17,8 @@ from nnprof.errors import BadFile, NnprofError, UsageError
 from nnprof.profiler import results
 from nnprof.profiler.importers import runs
 from nnprof.profiler.importers.importer import Told
-from nnprof.profiler.report import rows
+from nnprof.profiler.report import lines, rows, terminal
+from nnprof.profiler.report.notes import note_lines
 
 DATA = Path(__file__).parents[1] / "data"
 TRT = DATA / "trtexec" / "10.3"
@@ -215,10 +216,10 @@ def check(name: str, data: bytes, folder: Path) -> None:
         again = results.load(folder / "run.json")
         assert rows.rows(again)
         rows.op_rows(again)
-        rows.check_lines(again)
+        note_lines(again)
         for cell in again.measurements:
-            rows.op_table(cell)
-            assert rows.residual_lines(cell)
+            terminal.op_table(cell)
+            assert lines.residual_lines(cell)
 
 
 once = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from nnprof.cli.main import app
 from nnprof.errors import UnknownName, UsageError
 from nnprof.profiler import compare, results
-from nnprof.profiler.report import rows
+from nnprof.profiler.report import comparison
 from nnprof.types import Failure, Measurement, Run
 
 GOLDEN = Path(__file__).parents[1] / "data" / "run-v1.json"
@@ -131,7 +131,7 @@ def test_nothing_in_common_is_refused() -> None:
 
 def test_markdown_for_a_pull_request() -> None:
     """The Markdown has the counts first and one line per cell."""
-    text = rows.comparison_markdown(compare.compare(_run(1, [1.0, 1.0]), _run(2, [1.0, 2.0])))
+    text = comparison.comparison_markdown(compare.compare(_run(1, [1.0, 1.0]), _run(2, [1.0, 2.0])))
     lines = text.splitlines()
     assert lines[0].startswith("1 ")
     assert "geometric mean" in lines[0]
@@ -231,7 +231,7 @@ def test_an_edited_file_of_one_name_is_found_by_its_folder() -> None:
     after = replace(after, measurements=(after.measurements[0], changed))
     found = compare.compare(before, after)
     assert [cell.edited for cell in found.cells] == [False, True]
-    lines = rows.comparison_lines(found)
+    lines = comparison.comparison_lines(found)
     assert (
         "Edited: model (/a1/model.onnx) has another content than before, under its name." in lines
     )
@@ -333,7 +333,7 @@ def test_ambiguous_says_why() -> None:
         found = compare.compare(before, after)
         assert [cell.verdict for cell in found.cells] == ["AMBIGUOUS"]
         assert words in found.cells[0].reason
-        assert any(words in line for line in rows.comparison_lines(found))
+        assert any(words in line for line in comparison.comparison_lines(found))
 
 
 def test_failures_of_either_run_are_told(tmp_path: Path) -> None:
@@ -369,7 +369,7 @@ def test_precisions_are_told_apart() -> None:
     )
     found = compare.compare(replace(run, measurements=cells), replace(run, measurements=cells))
     assert [cell.precision for cell in found.cells] == ["fp32", "int8"]
-    assert ", int8" in rows.comparison_markdown(found)
+    assert ", int8" in comparison.comparison_markdown(found)
 
 
 def test_what_was_not_recorded_is_unknown() -> None:

@@ -18,7 +18,7 @@ from nnprof.profiler.backends.onnxruntime import BACKEND
 from nnprof.profiler.importers import importer, ort_profile, runs
 from nnprof.profiler.importers.cell import Known, measurement, named_model
 from nnprof.profiler.importers.importer import File, Found, Importer, Told
-from nnprof.profiler.report import rows
+from nnprof.profiler.report import lines, rows, terminal
 from nnprof.profiler.run import begin
 from nnprof.types import Run, Target, Workload
 
@@ -71,10 +71,10 @@ def test_an_imported_run_is_a_run(paths: list[Path], tmp_path: Path) -> None:
     assert again == run
     assert {row["state"] for row in rows.rows(again)} == {"imported"}
     assert rows.op_rows(again)
-    assert "Imported from" in rows.timed_line(again)
+    assert "Imported from" in lines.timed_line(again)
     for one in again.measurements:
-        assert rows.residual_lines(one)
-    assert "unknown" in rows.heading(again)[0]
+        assert lines.residual_lines(one)
+    assert "unknown" in terminal.heading(again)[0]
 
 
 def test_times_are_gpu_compute_and_copies_stand_beside_them() -> None:

@@ -18,7 +18,7 @@ from nnprof.exporters.probes import chain_model, identity_model
 from nnprof.profiler import results
 from nnprof.profiler.devices import linux
 from nnprof.profiler.place import claims
-from nnprof.profiler.report import rows
+from nnprof.profiler.report import lines
 from nnprof.profiler.run import begin, sweep
 from nnprof.profiler.work import jobs, worker
 from nnprof.types import Cell, Plan, Target
@@ -108,7 +108,7 @@ def test_who_measures_beside_us_is_kept(
         list(sweep.sweep(run, path))
     (beside,) = results.load(path).environment["measured_beside"]
     assert beside.startswith(f"process {other.pid} since")
-    assert rows.beside_lines(results.load(path))[0].startswith(f"Measured beside {beside}:")
+    assert lines.beside_lines(results.load(path))[0].startswith(f"Measured beside {beside}:")
 
 
 def test_another_device_is_locked_whatever_the_processors() -> None:

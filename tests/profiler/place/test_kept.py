@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from nnprof.profiler.place import kept
 from nnprof.profiler.place.limits import Roofline
 from nnprof.profiler.place.place import Place
-from nnprof.profiler.report import rows
+from nnprof.profiler.report import lines, rows
 from nnprof.profiler.run import begin
 from nnprof.types import Cell, Plan, Target
 
@@ -144,11 +144,11 @@ def test_a_run_says_that_its_limits_are_of_another_state(
     kept.save(LIMITS, Place(two, begin.probe(cell.target)))
     run, _ = begin.start((cell,), short, tmp_path, name="states")
     assert rows.roof(run) is None
-    assert rows.limit_lines(run) == [
+    assert lines.limit_lines(run) == [
         "No limits: those kept were measured in another state (threads 2, here 1). "
         "Measure: nnprof devices --measure."
     ]
     kept.save(LIMITS, Place(cell.target, begin.probe(cell.target)))
     run, _ = begin.start((cell,), short, tmp_path, name="states")
     assert rows.roof(run) == LIMITS
-    assert not rows.limit_lines(run)
+    assert not lines.limit_lines(run)

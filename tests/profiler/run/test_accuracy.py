@@ -14,7 +14,7 @@ from nnprof.exporters.models import load_model
 from nnprof.networks import bundled, datasets
 from nnprof.networks.spec import parse
 from nnprof.profiler import results
-from nnprof.profiler.report import rows
+from nnprof.profiler.report import lines
 from nnprof.profiler.run import accuracy, begin
 from nnprof.profiler.studies import bundled_cells
 from nnprof.types import Cell, Model, Plan, Run, Study, Target, Workload
@@ -50,7 +50,7 @@ def test_each_cell_in_each_precision_and_what_it_costs(short: Plan, tmp_path: Pa
         assert (one.tiles, one.data) == (64, "tiles of tiles.npz")
         assert one.top1 is not None
         assert one.top1 > 0.8
-    (line,) = rows.accuracy_lines(run)
+    (line,) = lines.accuracy_lines(run)
     assert line.startswith("Accuracy of 1x28x28 conv8k5")
     assert "fp32" in line
     assert "int8" in line
@@ -72,7 +72,7 @@ def test_without_labels_the_accuracy_is_unknown_with_its_reason(
     cell = Cell(workload=Workload(model=model, batch=2), target=Target())
     run = _scored((cell,), "fp16", short, tmp_path)
     assert all(one.top1 is None for one in run.accuracies)
-    (line,) = rows.accuracy_lines(run)
+    (line,) = lines.accuracy_lines(run)
     assert "unknown: no labelled tiles of tiny are known: give --data FILE.npz" in line
 
 
@@ -164,8 +164,8 @@ def test_cells_of_two_processors_are_two_files(monkeypatch: pytest.MonkeyPatch) 
     assert len(sources) == 2
     assert models["vnni"].sha256 != models["zen"].sha256
     study = Study(name="two", command=(), created="", plan=Plan(), cells=every)
-    lines = rows.conversion_lines(Run(study=study, environment={}))
-    assert [line.split(",")[1:3] for line in lines] == [
+    said = lines.conversion_lines(Run(study=study, environment={}))
+    assert [line.split(",")[1:3] for line in said] == [
         [" U8S8 per channel", " 8-bit weights (x86 with VNNI)"],
         [" U8S8 per channel", " 7-bit weights (x86 without VNNI)"],
     ]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from nnprof.profiler import results
-from nnprof.profiler.report import rows
+from nnprof.profiler.report import lines, rows
 from nnprof.profiler.run import begin, sweep
 from nnprof.profiler.timing import energy
 from nnprof.types import Cell, Energy, Measurement, Model, Plan, Reading, Target, Workload
@@ -110,7 +110,7 @@ def test_unknown_is_no_zero() -> None:
     assert energy.per_tile(cell, None) == ()
     run = replace(results.load(GOLDEN), measurements=(cell,), failures=())
     assert rows.rows(run)[0]["mj_per_tile"] is None
-    assert rows.energy_lines(run) == ["Energy: unknown in 1 cell: NVML does not support it here."]
+    assert lines.energy_lines(run) == ["Energy: unknown in 1 cell: NVML does not support it here."]
 
 
 class _Slow:
@@ -226,7 +226,7 @@ def test_a_run_on_a_board(
         if one
     ]
     assert found.joules == pytest.approx(sum(expected) / 2)
-    assert "from VDD_IN, the whole board." in rows.energy_lines(run)[0]
+    assert "from VDD_IN, the whole board." in lines.energy_lines(run)[0]
 
 
 def test_a_window_shorter_than_the_sensor(

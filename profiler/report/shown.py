@@ -1,0 +1,81 @@
+"""A Run printed to a terminal: its cells, the ops of each, and what to know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.padding import Padding
+
+from nnprof.profiler.report import lines, rows
+from nnprof.profiler.report.names import file_mark
+from nnprof.profiler.report.notes import note_lines
+from nnprof.profiler.report.terminal import cell_table, heading, kind_table, op_table
+from nnprof.profiler.run import budget
+from nnprof.terminal import Console, styled
+from nnprof.types import Measurement, Run
+
+
+def print_cells_or_ops(run: Run, *, ops: bool) -> None:
+    """One line per cell or, with `ops`, the ops of each cell."""
+    if not ops:
+        print_cells(run)
+    for measurement in run.measurements if ops else ():
+        print_ops(measurement, run)
+        Console().print()
+
+
+def print_cells(run: Run) -> None:
+    """One line per cell."""
+    console = Console()
+    for line in heading(run):
+        console.say(line, "bold")
+    console.print(cell_table(run))
+    for line in lines.conversion_lines(run):
+        console.say(line)
+
+
+def print_ops(measurement: Measurement, run: Run) -> None:
+    """A cell's ops, its kinds of ops, and what they leave unexplained."""
+    console, work = Console(), measurement.workload
+    mark = "" if work.precision == "fp32" else f", {work.precision}"
+    console.say(f"{work.model.name}{file_mark(run, work.model)}, batch {work.batch}{mark}", "bold")
+    if measurement.ops is not None:
+        console.print(op_table(measurement, rows.roof(run)))
+        for line in lines.limit_lines(run):
+            console.say(line)
+        console.print()
+        console.print(kind_table(measurement))
+    for line in lines.residual_lines(measurement):
+        console.say(line)
+
+
+def print_rest(run: Run) -> None:
+    """What counts as a tile, failures, warnings, and how the time was spent."""
+    console = Console()
+    for line in lines.batch_lines(run):
+        console.say(line)
+    for line in lines.failure_lines(run.failures):
+        console.say(f"Failed: {line}", "red")
+    print_notes((*note_lines(run), *lines.beside_lines(run)))
+    for line in budget.left_out_lines(run):
+        console.say(line, "yellow")
+    for line in _summary(run):
+        console.say(line)
+
+
+def _summary(run: Run) -> list[str]:
+    saved = lines.saved_line(run)
+    drift = [lines.drift_line(run)] if run.study.plan.protocol == "loop" else []
+    special = [*lines.accuracy_lines(run), *lines.idle_lines(run), *lines.energy_lines(run)]
+    return [*special, *drift, *([saved] if saved else []), lines.timed_line(run)]
+
+
+def print_notes(notes: Sequence[str]) -> None:
+    """Each note in a paragraph of its own, under one heading where there are several."""
+    console = Console()
+    if len(notes) == 1:
+        console.say(f"Note: {notes[0]}", "yellow")
+    elif notes:
+        console.say("Notes, the most important first:", "yellow")
+        for note in notes:
+            console.print(Padding(styled(note, "yellow"), (0, 0, 0, 2)))

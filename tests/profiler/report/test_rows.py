@@ -15,6 +15,7 @@ from nnprof.profiler.importers.cell import named_model
 from nnprof.profiler.place.limits import Roofline
 from nnprof.profiler.report import digits, lines, markdown, notes, rows, terminal
 from nnprof.profiler.report.csv import as_csv
+from nnprof.profiler.report.names import labels as labels_of
 from nnprof.types import IdlePass, Run
 
 GOLDEN = Path(__file__).parents[2] / "data" / "run-v1.json"
@@ -99,7 +100,7 @@ def test_table_fits_a_terminal(run: Run) -> None:
 def test_family_shows_what_differs() -> None:
     """Networks of one family are told apart by the parameters that differ, said once otherwise."""
     names = [f"mattsson(conv=1, fc={fc}, depth=20, neurons=128)" for fc in (1, 2)]
-    common, labels = names.labels(names)
+    common, labels = labels_of(names)
     assert common == "mattsson(conv=1, depth=20, neurons=128)"
     assert list(labels.values()) == ["fc=1", "fc=2"]
 
@@ -107,7 +108,7 @@ def test_family_shows_what_differs() -> None:
 def test_mixed_networks_keep_their_names() -> None:
     """Networks that are not of one family are called by their whole names."""
     names = ["mattsson(conv=1, fc=1, depth=20, neurons=128)", "1x28x28 fc10"]
-    assert names.labels(names) == ("", {name: name for name in names})
+    assert labels_of(names) == ("", {name: name for name in names})
 
 
 def test_imported_networks_keep_their_names(run: Run) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from nnprof.cli import fit_model, show
+from nnprof.cli import fit_model
 from nnprof.errors import NnprofError, WorkerTimeout
 from nnprof.exporters.probes import chain_model, identity_model
 from nnprof.networks import bundled, checkpoint, datasets
@@ -126,7 +126,7 @@ def _imported(folder: Path, files: Files) -> None:
 
 def _shown(run: Run) -> None:
     again = msgspec.json.decode(msgspec.json.encode(run), type=Run)
-    show.print_cells(again)
+    shown.print_cells(again)
     for measurement in run.measurements[:3]:
         shown.print_ops(measurement, run)
     shown.print_rest(run)

@@ -96,7 +96,6 @@ BESIDE_THE_API = {
     "sides.py nnprof.exporters.axes.ALL",
     # what is printed of a Run
     "import_.py nnprof.profiler.importers.runs",
-    "show.py nnprof.profiler.run.budget",
 }
 LONG_FUNCTIONS = {
     "nnprof/cli/bench.py bench",

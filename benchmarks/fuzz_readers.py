@@ -17,7 +17,6 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from nnprof.cli import fit_model
 from nnprof.errors import NnprofError, WorkerTimeout
 from nnprof.exporters.probes import chain_model, identity_model
 from nnprof.networks import bundled, checkpoint, datasets
@@ -29,7 +28,7 @@ from nnprof.profiler.importers import runs
 from nnprof.profiler.importers.importer import Told
 from nnprof.profiler.place import boards, kept, limits, ssh, watcher
 from nnprof.profiler.place.place import Place
-from nnprof.profiler.report import comparison, csv, markdown, rows, shown
+from nnprof.profiler.report import comparison, csv, markdown, rows, shown, shown_model
 from nnprof.profiler.run import accuracy
 from nnprof.profiler.work import hosts, jobs, worker
 from nnprof.text import json_lines
@@ -102,7 +101,7 @@ def _model(folder: Path, files: Files) -> None:
     """What `fit-model` shows, `predict` and `search`."""
     (path,) = _written(folder, files)
     made = model.load(str(path))
-    fit_model.show(made)
+    shown_model.print_model(made)
     spec = parse_network("mattsson(conv=2, fc=1)")
     for batch in (1, 1024):
         predict.predict(

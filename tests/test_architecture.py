@@ -103,7 +103,6 @@ LONG_FUNCTIONS = {
     "profiler/costmodel/assemble.py model",
     "profiler/costmodel/design.py _group",
     "profiler/costmodel/gather.py gathered",
-    "profiler/report/costmodel.py check_lines",
 }
 LONG_FILES = {
     "profiler/backends/ort_session.py",

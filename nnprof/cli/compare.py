@@ -5,15 +5,12 @@ from __future__ import annotations
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 import nnprof
 from nnprof.cli.numbers import within
-
-if TYPE_CHECKING:
-    from nnprof import Comparison
 
 
 class Format(str, Enum):
@@ -58,16 +55,8 @@ def compare(
 
         sys.stdout.write(comparison.comparison_markdown(found))
     else:
-        _print(found)
+        from nnprof.profiler.report import shown
+
+        shown.print_comparison(found)
     if found.is_worse(fail_on / 100, allow or ()):
         raise typer.Exit(1)
-
-
-def _print(found: Comparison) -> None:
-    from nnprof.profiler.report import comparison
-    from nnprof.terminal import Console
-
-    console = Console()
-    console.print(comparison.comparison_table(found))
-    for line in comparison.comparison_lines(found):
-        console.say(line)

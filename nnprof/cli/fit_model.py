@@ -15,7 +15,7 @@ from nnprof.cli.numbers import within
 from nnprof.text import shell_word, shown_json
 
 if TYPE_CHECKING:
-    from nnprof import CostModel, Peaks
+    from nnprof import Peaks
 
 
 class Format(str, Enum):
@@ -65,7 +65,9 @@ def fit_model(
     if form is Format.json:
         sys.stdout.write(shown_json(output.read_text(encoding="utf-8")) + "\n")
         return
-    show(made)
+    from nnprof.profiler.report import shown_model
+
+    shown_model.print_model(made)
     sys.stdout.write(f"Model: {shell_word(output)}\n")
 
 
@@ -80,19 +82,3 @@ def _peaks(gflops: float | None, gbytes: float | None) -> Peaks | None:
         bytes_per_s=gbytes * 1e9 if gbytes else None,
         source="as given",
     )
-
-
-def show(made: CostModel) -> None:
-    """Equations, checks and doubts of a model, at most 80 columns wide."""
-    from nnprof.profiler.report import costmodel, shown
-    from nnprof.terminal import Console
-
-    console = Console()
-    console.say(costmodel.heading(made), "bold")
-    for table in (costmodel.terms(made), costmodel.groups(made)):
-        if table.row_count:
-            console.print(table)
-            console.print()
-    for line in costmodel.check_lines(made):
-        console.say(line)
-    shown.print_notes(costmodel.warning_lines(made))

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import sys
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 import nnprof
 from nnprof.cli.sides import BatchAxis, Dim, sides
 from nnprof.text import json_lines
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from nnprof import CostModel, Prediction
 
 
 class Format(str, Enum):
@@ -74,22 +69,6 @@ def predict(
 
         sys.stdout.write(json_lines(costmodel.records(found)) + "\n")
         return
-    _print(loaded, found, ops=ops)
+    from nnprof.profiler.report import shown_model
 
-
-def _print(made: CostModel, found: Sequence[Prediction], *, ops: bool) -> None:
-    from nnprof.profiler.report import costmodel
-    from nnprof.terminal import Console
-
-    console = Console()
-    console.say(costmodel.heading(made), "bold")
-    console.print(costmodel.predictions(found))
-    for one in found if ops else ():
-        console.print()
-        console.say(f"{one.network}, batch {one.batch}", "bold")
-        for table in costmodel.breakdown(one):
-            console.print(table)
-            console.print()
-    source = ", ".join(sorted({one.ops_from for one in found}))
-    for line in costmodel.doubts(made, found, source):
-        console.say(line, "yellow")
+    shown_model.print_predictions(loaded, found, ops=ops)

@@ -1,17 +1,18 @@
-"""A model and its predictions as tables for people: seconds become micro- and milliseconds."""
+"""A cost model and its predictions as words, rates and records. Pure.
+
+Seconds become milliseconds here; rates become GFLOP/s, GB/s, µs and ns.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nnprof.profiler.costmodel import features
-from nnprof.profiler.costmodel.model import NETWORK, CostModel, Term
+from nnprof.profiler.costmodel.model import NETWORK, CostModel, Peaks, Term
 
 if TYPE_CHECKING:
     from nnprof.profiler.costmodel.predict import Prediction
-    from nnprof.terminal import Table
 
 _ASSUMED = "assumed"  # a term that no measured op has any of
 # What a call is, which is no feature of an op.
@@ -43,20 +44,23 @@ def _three(value: float) -> str:
     return f"{value:.3g}" if value < 1000 else f"{float(f'{value:.3g}'):.0f}"
 
 
-def _unit(term: Term) -> str:
+def term_unit(term: Term) -> str:
+    """The unit of `rate`."""
     feature = features.FEATURES.get(term.feature)
     unit = feature.unit if feature and term.group != NETWORK else term.feature
     return {"flop": "GFLOP/s", "byte": "GB/s", "launch": "µs", "call": "µs"}.get(unit, f"ns/{unit}")
 
 
-def _range(term: Term) -> str:
+def term_range(term: Term) -> str:
+    """The 95 % interval of `rate`, or that the rate is assumed."""
     if term.low is None or term.high is None:
         return "" if term.identified else _ASSUMED
     ends = (rate(term, term.low), rate(term, term.high))
-    return "…".join(ends if _unit(term) not in ("GFLOP/s", "GB/s") else reversed(ends))
+    return "…".join(ends if term_unit(term) not in ("GFLOP/s", "GB/s") else reversed(ends))
 
 
-def _words(term: Term) -> str:
+def term_words(term: Term) -> str:
+    """What the term pays for."""
     if term.label:
         return term.label
     if term.group == NETWORK:
@@ -64,61 +68,24 @@ def _words(term: Term) -> str:
     return features.FEATURES[term.feature].words
 
 
-def _table(*columns: str) -> Table:
-    from nnprof.terminal import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for index, column in enumerate(columns):
-        words = index == 0 or column in ("pays for", "unit")
-        table.add_column(column, justify="left" if words else "right", overflow="fold")
-    return table
-
-
-def terms(made: CostModel) -> Table:
-    """The equations, term by term; what the data do not tell is no number."""
-    table = _table("op", "pays for", "rate", "unit", "95 %", "share")
-    before = ""
-    for term in made.terms:
-        known = term.identified or term.low is None
-        mark = " !" if term.flag else ""
-        table.add_row(
-            term.group if term.group != before else "",
-            _words(term),
-            rate(term, term.coefficient) + mark if known else "not identified",
-            _unit(term) if known else "",
-            _range(term) if known else "",
-            f"{term.share:.1%}" if term.share is not None else "",
-        )
-        before = term.group
-    return table
-
-
-def groups(made: CostModel) -> Table:
-    """How well each group of ops is known."""
-    table = _table("op", "rows", "shapes", "error", "noise", "90 % within", "per doubling")
-    for group in made.groups:
-        if not group.rows:
-            continue
-        table.add_row(
-            group.name + (" *" if group.pooled else ""),
-            str(group.rows),
-            str(group.shapes),
-            _percent(group.error),
-            _percent(group.noise),
-            f"÷× {group.factor:.2f}" if group.factor else "",
-            f"× {math.exp(group.growth):.2f}" if group.growth is not None else "",
-        )
-    return table
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{value:.1%}"
-
-
 def check_lines(made: CostModel) -> list[str]:
-    """Whole networks, noise, domain, peaks."""
-    lines = []
-    whole = made.network
+    """Whole networks, noise, domain, peaks, and what the marks in the tables mean."""
+    lines = _network_lines(made)
+    if made.calibration:
+        of = made.calibration
+        lines.append(
+            f"Calibrated from {of.prior.name} with {of.points} op times; they took {of.scale:.3g} "
+            "times what it predicts."
+        )
+    if made.batches:
+        low, high = made.batches
+        lines.append(f"Seen: batch {low}{f' to {high}' if high > low else ''}.")
+    return [*lines, _peaks_line(made.peaks), *_mark_lines(made)]
+
+
+def _network_lines(made: CostModel) -> list[str]:
+    """The errors of whole networks, or why none is known."""
+    lines, whole = [], made.network
     if whole.error is not None:
         parts = [f"error {whole.error:.1%}"]
         parts += [f"noise of repeats {whole.noise:.1%}"] if whole.noise is not None else []
@@ -130,28 +97,27 @@ def check_lines(made: CostModel) -> list[str]:
         )
     if whole.factor:
         lines.append(f"90 % of networks within ÷× {whole.factor:.2f}.")
-    if made.calibration:
-        of = made.calibration
-        lines.append(
-            f"Calibrated from {of.prior.name} with {of.points} op times; they took {of.scale:.3g} "
-            "times what it predicts."
-        )
-    if made.batches:
-        low, high = made.batches
-        lines.append(f"Seen: batch {low}{f' to {high}' if high > low else ''}.")
-    peaks = made.peaks
-    if peaks.flops_per_s or peaks.bytes_per_s:
-        parts = [f"{peaks.flops_per_s / 1e9:.4g} GFLOP/s"] if peaks.flops_per_s else []
-        parts += [f"{peaks.bytes_per_s / 1e9:.3g} GB/s"] if peaks.bytes_per_s else []
-        lines.append(f"Peaks for the audit: {', '.join(parts)} ({peaks.source}).")
-    else:
-        lines.append(
+    return lines
+
+
+def _peaks_line(peaks: Peaks) -> str:
+    """What the audit held the rates against; without peaks, how to give them."""
+    if not (peaks.flops_per_s or peaks.bytes_per_s):
+        return (
             "No peaks known, so no audit: nnprof devices --measure, or --peak-gflops and "
             "--peak-gbytes."
         )
+    parts = [f"{peaks.flops_per_s / 1e9:.4g} GFLOP/s"] if peaks.flops_per_s else []
+    parts += [f"{peaks.bytes_per_s / 1e9:.3g} GB/s"] if peaks.bytes_per_s else []
+    return f"Peaks for the audit: {', '.join(parts)} ({peaks.source})."
+
+
+def _mark_lines(made: CostModel) -> list[str]:
+    """The meaning of each mark and column that the tables of this model have."""
+    lines = []
     if any(group.pooled for group in made.groups):
         lines.append("* too few rows of its own: pulled towards its kind or the device.")
-    if any(_range(term) == _ASSUMED for term in made.terms):
+    if any(term_range(term) == _ASSUMED for term in made.terms):
         lines.append(
             f"{_ASSUMED}: no measured op has any; from the measured bandwidths, or as other ops."
         )
@@ -164,51 +130,10 @@ def check_lines(made: CostModel) -> list[str]:
 
 def warning_lines(made: CostModel) -> list[str]:
     """The audit, and what the model itself says."""
-    flagged = [f"{term.group}, {_words(term)}: {term.flag}." for term in made.terms if term.flag]
+    flagged = [
+        f"{term.group}, {term_words(term)}: {term.flag}." for term in made.terms if term.flag
+    ]
     return [*flagged, *made.notes]
-
-
-# --- predictions ----------------------------------------------------------------------------------
-
-
-def digits(value: float) -> str:
-    """Four digits."""
-    return f"{value:.4g}"
-
-
-def predictions(found: Sequence[Prediction]) -> Table:
-    """One line per network and batch."""
-    table = _table("network", "batch", "ms/tile", "90 %", "tiles/ms")
-    for one in found:
-        table.add_row(
-            one.network,
-            str(one.batch),
-            digits(one.ms_per_tile) + (" partial" if one.unknown else ""),
-            "" if one.low_s is None or one.high_s is None else
-            f"{digits(one.low_s * 1e3 / one.batch)}…{digits(one.high_s * 1e3 / one.batch)}",
-            digits(1 / one.ms_per_tile) if one.ms_per_tile else "",
-        )  # fmt: skip
-    return table
-
-
-def breakdown(one: Prediction) -> tuple[Table, Table]:
-    """Where the time goes: by term, by op."""
-    by_term = _table("op", "pays for", "µs/tile", "share")
-    total = one.seconds or 1.0
-    for part in one.terms:
-        if part.seconds:
-            micro = f"{part.seconds / one.batch * 1e6:.4g}"
-            by_term.add_row(part.name, part.words, micro, f"{part.seconds / total:.1%}")
-    by_op = _table("op", "kind", "µs/tile", "share")
-    for part in one.layers:
-        known = part.seconds == part.seconds
-        by_op.add_row(
-            part.name,
-            part.term,
-            f"{part.seconds / one.batch * 1e6:.4g}" if known else "unknown",
-            f"{part.seconds / total:.1%}" if known else "",
-        )
-    return by_term, by_op
 
 
 def doubts(made: CostModel, found: Sequence[Prediction], source: str) -> list[str]:
@@ -221,7 +146,7 @@ def doubts(made: CostModel, found: Sequence[Prediction], source: str) -> list[st
     )
     if any(one.low_s is None and not one.unknown for one in found):
         lines.append("No interval: the model was not held against enough measurements.")
-    flagged = [f"{term.group}, {_words(term)}: {term.flag}" for term in made.terms if term.flag]
+    flagged = [f"{term.group}, {term_words(term)}: {term.flag}" for term in made.terms if term.flag]
     if flagged:
         lines.append(f"Faster than the device can be: {'; '.join(flagged)}.")
     where = source.replace("rules", "the model's rules").replace("runtime", "the runtime")

@@ -1,18 +1,22 @@
-"""A Run printed to a terminal: its cells, the ops of each, and what to know of them."""
+"""Runs printed to a terminal: cells, the ops of each, what to know of them; a comparison."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.padding import Padding
 
-from nnprof.profiler.report import lines, rows
+from nnprof.profiler.report import comparison, lines, rows
 from nnprof.profiler.report.names import file_mark
 from nnprof.profiler.report.notes import note_lines
 from nnprof.profiler.report.terminal import cell_table, heading, kind_table, op_table
 from nnprof.profiler.run import budget
 from nnprof.terminal import Console, styled
 from nnprof.types import Measurement, Run
+
+if TYPE_CHECKING:
+    from nnprof.profiler.compare import Comparison
 
 
 def print_cells_or_ops(run: Run, *, ops: bool) -> None:
@@ -79,3 +83,11 @@ def print_notes(notes: Sequence[str]) -> None:
         console.say("Notes, the most important first:", "yellow")
         for note in notes:
             console.print(Padding(styled(note, "yellow"), (0, 0, 0, 2)))
+
+
+def print_comparison(found: Comparison) -> None:
+    """One line per cell that both Runs have, and the verdicts in words."""
+    console = Console()
+    console.print(comparison.comparison_table(found))
+    for line in comparison.comparison_lines(found):
+        console.say(line)

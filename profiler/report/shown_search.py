@@ -1,0 +1,87 @@
+"""What a search found, printed to a terminal: how many networks, and a table of the first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nnprof.profiler.report.digits import digits
+from nnprof.terminal import Console, Table
+
+if TYPE_CHECKING:
+    from nnprof.profiler.costmodel.search import Candidate, Found
+
+_SHOWN = 20
+
+
+def print_found(found: Found, name: str, least: float, batch: int, *, trained: bool) -> None:
+    """What reaches `least` tiles/ms by the model `name`: in words, then at most 20 as a table.
+
+    Of networks that were not trained, those that cannot grow are shown.
+    """
+    console = Console()
+    for line in _lines(found, name, least, batch, trained=trained):
+        console.say(line)
+    shown = found.candidates if trained else [one for one in found.candidates if one.largest]
+    if shown:
+        console.print(_table(shown[:_SHOWN], trained=trained))
+    if len(shown) > _SHOWN:
+        console.say(f"… and {len(shown) - _SHOWN} more; all with --format csv.")
+
+
+def _lines(found: Found, name: str, least: float, batch: int, *, trained: bool) -> list[str]:
+    """How many networks meet the budget, how surely, and what the model does not know."""
+    meeting = [one for one in found.candidates if one.meets != "no"]
+    lines = [
+        f"{len(meeting)} of {found.looked_at} networks reach {least:g} tiles/ms at batch {batch} "
+        f"by {name}."
+    ]
+    surely = sum(one.meets == "surely" for one in meeting)
+    if meeting and meeting[0].low_tiles_per_ms is None:
+        lines[0] += " The model has no interval, so none is sure."
+    elif meeting:
+        lines[0] += f" {surely} of them surely: with their whole 90 % interval."
+    if found.unknown:
+        lines.append(
+            f"{found.unknown} have an op that the model has not seen, and are left out: "
+            f"{', '.join(found.unseen)}."
+        )
+    fastest = found.fastest
+    if not meeting and fastest is not None:
+        mark = ", outside what the model was made from" if fastest.extrapolates else ""
+        lines.append(
+            f"The fastest is {fastest.network}: {digits(fastest.tiles_per_ms)} tiles/ms{mark}."
+        )
+    strange = sum(one.extrapolates for one in meeting)
+    if strange:
+        lines.append(f"{strange} lie outside what the model was made from (marked ?).")
+    if meeting and not trained:
+        count = sum(one.largest for one in meeting)
+        lines.append(f"{count} cannot grow: a step of any parameter and they are too slow.")
+    return lines
+
+
+def _table(candidates: Sequence[Candidate], *, trained: bool) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("network", overflow="fold")
+    for name in ("tiles/ms", "90 %", "weights", *(["accuracy %"] if trained else [])):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("meets", no_wrap=True)
+    if trained:
+        table.add_column("front", no_wrap=True)
+    _fill(table, candidates, trained=trained)
+    return table
+
+
+def _fill(table: Table, candidates: Sequence[Candidate], *, trained: bool) -> None:
+    for one in candidates:
+        low, high = one.low_tiles_per_ms, one.high_tiles_per_ms
+        table.add_row(
+            one.network,
+            digits(one.tiles_per_ms) + ("?" if one.extrapolates else ""),
+            f"{digits(low, 3)}…{digits(high, 3)}" if low and high else "–",
+            f"{one.weights:,}",
+            *([digits(one.accuracy)] if trained else []),
+            one.meets,
+            *(["*" if one.front else ""] if trained else []),
+        )

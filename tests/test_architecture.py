@@ -76,6 +76,7 @@ COMMANDS_IMPORT = (
     "nnprof._version.",
 )
 BESIDE_THE_API = {
+    "forms.py nnprof.registry",
     # `nnprof devices` looks into the machine itself; the API has no words for that yet.
     "devices.py nnprof.registry",
     "devices.py nnprof.profiler.place.boards",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import nnprof
-from nnprof.cli import numbers, progress, resumed
+from nnprof.cli import forms, numbers, progress, resumed
 from nnprof.cli.sides import BatchAxis, Dim, sides
 from nnprof.errors import UsageError
 from nnprof.text import shell_word, shown_json
@@ -43,13 +43,6 @@ class Protocol(str, Enum):
 
     rounds = "rounds"
     loop = "loop"
-
-
-class Output(str, Enum):
-    """What to print at the end."""
-
-    table = "table"
-    json = "json"
 
 
 Networks = Annotated[
@@ -139,7 +132,7 @@ Wait = Annotated[
         "--wait", help="Where another nnprof measures here, or writes the Run, wait for its end."
     ),
 ]
-Form = Annotated[Output, typer.Option("--format", help="What to print at the end.")]
+Form = Annotated[str, forms.fixed("What to print at the end.", "table", "json")]
 
 
 def bench(
@@ -168,7 +161,7 @@ def bench(
     out: Out = Path("bench_results"),
     resume: Resume = None,
     wait: Wait = False,
-    output: Form = Output.table,
+    output: Form = forms.TABLE,
 ) -> None:
     """Measure how fast networks run here, and where the time goes."""
     bundled = not (networks or study or resume)
@@ -339,14 +332,14 @@ def _sweep(run: Run, path: Path, shown: Shown) -> bool:
     return True
 
 
-def _print(path: Path, output: Output, *, bundled: bool, complete: bool) -> None:
+def _print(path: Path, output: str, *, bundled: bool, complete: bool) -> None:
     from nnprof.profiler.report import shown
 
     if not complete:
         sys.stderr.write("Stopped. What is measured is kept; go on with:\n")
         sys.stderr.write(f"nnprof bench --resume {shell_word(path)}\n")
     run = nnprof.load(path)
-    if output is Output.json:
+    if output == forms.JSON:
         sys.stdout.write(shown_json(path.read_text(encoding="utf-8")) + "\n")
     else:
         shown.print_cells(run)

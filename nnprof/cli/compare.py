@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import nnprof
+from nnprof.cli import forms
 from nnprof.cli.numbers import within
-
-
-class Format(str, Enum):
-    """What to print."""
-
-    table = "table"
-    md = "md"
-    json = "json"
-
 
 Before = Annotated[Path, typer.Argument(help="The Run before.", metavar="A.json")]
 After = Annotated[Path, typer.Argument(help="The Run after.", metavar="B.json")]
@@ -33,7 +24,7 @@ Allow = Annotated[
         "repeatable."
     ),
 ]
-Form = Annotated[Format, typer.Option("--format", help="How to print it.")]
+Form = Annotated[str, forms.fixed("How to print it.", "table", "md", "json")]
 
 
 def compare(
@@ -41,16 +32,16 @@ def compare(
     after: After,
     fail_on: FailOn = 5.0,
     allow: Allow = None,
-    output: Form = Format.table,
+    output: Form = forms.TABLE,
 ) -> None:
     """Compare two Runs cell by cell; exit code 1 if a cell regressed, failed or is gone."""
     from nnprof.text import json_lines
 
     within("--fail-on", fail_on, 0, 1e6, "a percentage")
     found = nnprof.compare(nnprof.load(before), nnprof.load(after), allow=allow or ())
-    if output is Format.json:
+    if output == forms.JSON:
         sys.stdout.write(json_lines(found) + "\n")
-    elif output is Format.md:
+    elif output == "md":
         from nnprof.profiler.report import comparison
 
         sys.stdout.write(comparison.comparison_markdown(found))

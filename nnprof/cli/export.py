@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,16 +10,11 @@ import msgspec
 import typer
 
 import nnprof
-from nnprof.cli import progress
+from nnprof.cli import forms, progress
 from nnprof.text import plain, shown_json
 
 if TYPE_CHECKING:
     from nnprof import Exported
-
-
-class _Format(str, Enum):
-    table = "table"
-    json = "json"
 
 
 _Network = Annotated[
@@ -37,7 +31,7 @@ _Backend = Annotated[str | None, typer.Option(help="What will run an int8 file: 
 _Device = Annotated[
     str | None, typer.Option(help="Where: cpu, a board of your devices.toml, ssh://user@host.")
 ]
-_Form = Annotated[_Format, typer.Option(help="json: one object, and nothing else.")]
+_Form = Annotated[str, forms.fixed("json: one object, and nothing else.", "table", "json")]
 
 
 def export(
@@ -46,7 +40,7 @@ def export(
     precision: _Precision = "fp32",
     backend: _Backend = None,
     device: _Device = None,
-    format: _Form = _Format.table,
+    format: _Form = forms.TABLE,
 ) -> None:
     """Export to ONNX, and check that the file computes what torch computes.
 
@@ -60,10 +54,10 @@ def export(
     _print(written, format)
 
 
-def _print(written: Exported, format: _Format) -> None:
+def _print(written: Exported, format: str) -> None:
     from nnprof.terminal import Console, Table
 
-    if format is _Format.json:
+    if format == forms.JSON:
         sys.stdout.write(shown_json(msgspec.json.encode(written).decode()) + "\n")
         return
     model, agreement = written.model, written.agreement

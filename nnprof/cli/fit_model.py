@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import nnprof
-from nnprof.cli import progress
+from nnprof.cli import forms, progress
 from nnprof.cli.numbers import within
 from nnprof.text import shell_word, shown_json
 
 if TYPE_CHECKING:
     from nnprof import Peaks
-
-
-class Format(str, Enum):
-    """What to print."""
-
-    table = "table"
-    json = "json"
 
 
 Runs = Annotated[
@@ -44,7 +36,7 @@ Flops = Annotated[
 Bytes = Annotated[
     float | None, typer.Option(help="Peak of its memory in GB/s, from its data sheet.")
 ]
-Form = Annotated[Format, typer.Option("--format", help="What to print: tables, or the file.")]
+Form = Annotated[str, forms.fixed("What to print: tables, or the file.", "table", "json")]
 
 
 def fit_model(
@@ -54,7 +46,7 @@ def fit_model(
     prior: Prior = None,
     peak_gflops: Flops = None,
     peak_gbytes: Bytes = None,
-    form: Form = Format.table,
+    form: Form = forms.TABLE,
 ) -> None:
     """Fit a cost model to Runs, check it, and print its equations."""
     peaks = _peaks(peak_gflops, peak_gbytes)
@@ -62,7 +54,7 @@ def fit_model(
         source = nnprof.load_cost_model(prior) if prior else None
         made = nnprof.fit_model(runs, name=name, peaks=peaks, prior=source)
         nnprof.save_cost_model(made, output)
-    if form is Format.json:
+    if form == forms.JSON:
         sys.stdout.write(shown_json(output.read_text(encoding="utf-8")) + "\n")
         return
     from nnprof.profiler.report import shown_model

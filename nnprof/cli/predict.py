@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import sys
-from enum import Enum
 from typing import Annotated
 
 import typer
 
 import nnprof
+from nnprof.cli import forms
 from nnprof.cli.sides import BatchAxis, Dim, sides
 from nnprof.text import json_lines
-
-
-class Format(str, Enum):
-    """What to print."""
-
-    table = "table"
-    json = "json"
-
 
 ModelName = Annotated[
     str,
@@ -44,7 +36,7 @@ Partial = Annotated[
     bool, typer.Option("--partial", help="Sum the known ops where others are unknown.")
 ]
 Detail = Annotated[bool, typer.Option("--ops", help="Show every term and every op.")]
-Form = Annotated[Format, typer.Option("--format", help="How to print it.")]
+Form = Annotated[str, forms.fixed("How to print it.", "table", "json")]
 
 
 def predict(
@@ -55,7 +47,7 @@ def predict(
     dim: Dim = None,
     partial: Partial = False,
     ops: Detail = False,
-    output: Form = Format.table,
+    output: Form = forms.TABLE,
 ) -> None:
     """Predict ms/tile and tiles/ms of networks that were never run."""
     from nnprof.cli.numbers import batch_sizes
@@ -64,7 +56,7 @@ def predict(
     found = nnprof.predict(
         loaded, networks, batches=batch_sizes(batch), sides=told, partial=partial
     )
-    if output is Format.json:
+    if output == forms.JSON:
         from nnprof.profiler.report import costmodel
 
         sys.stdout.write(json_lines(costmodel.records(found)) + "\n")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import nnprof
-from nnprof.cli import progress
+from nnprof.cli import forms, progress
 from nnprof.cli.numbers import within
 from nnprof.text import plain
 from nnprof.types import MOST_BATCH
@@ -38,14 +38,7 @@ Accuracy = Annotated[
         "then those that were trained, with the front of accuracy against predicted time.",
     ),
 ]
-Form = Annotated[
-    str,
-    typer.Option(
-        "--format",
-        metavar="<table|csv|md|json>",
-        help="How to print it; all but the table have all.",
-    ),
-]
+Form = Annotated[str, forms.of_rows("How to print it; all but the table have all.")]
 
 
 def search(
@@ -54,7 +47,7 @@ def search(
     family: Family = "mattsson",
     batch: Batch = 1024,
     accuracy: Accuracy = None,
-    output: Form = "table",
+    output: Form = forms.TABLE,
 ) -> None:
     """Find the networks that a cost model predicts to be fast enough."""
     within("--min-tiles-per-ms", least, 0, 1e12, "a speed")
@@ -65,7 +58,7 @@ def search(
         )
     for note in found.notes:
         sys.stderr.write(f"nnprof: {plain(note)}\n")
-    if output != "table":
+    if output != forms.TABLE:
         sys.stdout.write(_text(found.candidates, output))
         return
     from nnprof.profiler.report import shown_search
@@ -76,8 +69,8 @@ def search(
 def _text(candidates: Sequence[Candidate], output: str) -> str:
     import msgspec
 
-    from nnprof.profiler.report import forms
+    from nnprof.profiler.report.forms import written
 
     found = [msgspec.structs.asdict(one) for one in candidates]
     columns = [field.name for field in msgspec.structs.fields(nnprof.Candidate)]
-    return forms.written(output, found, columns)
+    return written(output, found, columns)

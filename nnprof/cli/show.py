@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import nnprof
+from nnprof.cli import forms
 
 if TYPE_CHECKING:
     from nnprof.types import Run
@@ -20,14 +21,12 @@ def show(
     batch: Annotated[
         list[int] | None, typer.Option(help="Only cells of this batch; may be repeated.")
     ] = None,
-    output: Annotated[
-        str, typer.Option("--format", metavar="<table|csv|md|json>", help="How to print it.")
-    ] = "table",
+    output: Annotated[str, forms.of_rows("How to print it.")] = forms.TABLE,
 ) -> None:
     """Show a Run."""
     whole = nnprof.load(run)
     chosen = select(whole, batch or [])
-    if output == "table":
+    if output == forms.TABLE:
         from nnprof.profiler.report import shown
 
         shown.print_cells_or_ops(chosen, ops=ops)
@@ -60,7 +59,8 @@ def select(run: Run, batches: list[int]) -> Run:
 
 
 def _text(run: Run, ops: bool, output: str) -> str:
-    from nnprof.profiler.report import forms, rows
+    from nnprof.profiler.report import rows
+    from nnprof.profiler.report.forms import written
 
     found, columns = (rows.op_rows(run), rows.OP_COLUMNS) if ops else (rows.rows(run), rows.COLUMNS)
-    return forms.written(output, found, columns)
+    return written(output, found, columns)

@@ -11,7 +11,7 @@ import msgspec
 import typer
 
 import nnprof
-from nnprof.cli import progress
+from nnprof.cli import forms, progress
 from nnprof.text import plain, shown_json
 
 if TYPE_CHECKING:
@@ -26,11 +26,6 @@ class _Optimizer(str, Enum):
 class _Normalisation(str, Enum):
     channel = "channel"
     pixel = "pixel"
-
-
-class _Format(str, Enum):
-    table = "table"
-    json = "json"
 
 
 _Network = Annotated[
@@ -64,7 +59,7 @@ _Seed = Annotated[
 ]
 _Resume = Annotated[bool, typer.Option("--resume", help="Go on with a training that was cut off.")]
 _Threads = Annotated[int, typer.Option(help="Of torch. Other counts give slightly other weights.")]
-_Output = Annotated[_Format, typer.Option(help="json: the record, and nothing else.")]
+_Output = Annotated[str, forms.fixed("json: the record, and nothing else.", "table", "json")]
 
 
 def train(
@@ -82,7 +77,7 @@ def train(
     seed: _Seed = None,
     resume: _Resume = False,
     threads: _Threads = 1,
-    format: _Output = _Format.table,
+    format: _Output = forms.TABLE,
 ) -> None:
     """Train a network; the weights of the epoch that validates best are kept.
 
@@ -102,7 +97,7 @@ def train(
             threads=threads,
         )
         record = nnprof.train(spec, out, dataset=dataset, settings=settings, resume=resume)
-    if format is _Format.json:
+    if format == forms.JSON:
         sys.stdout.write(shown_json(msgspec.json.encode(record).decode()) + "\n")
     else:
         _print(record, out)

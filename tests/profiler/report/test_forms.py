@@ -11,6 +11,7 @@ import commands
 import pytest
 
 from nnprof import registry
+from nnprof.cli.forms import of_rows
 from nnprof.errors import UsageError
 from nnprof.profiler.report import forms
 
@@ -28,6 +29,19 @@ def test_another_packages_form_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "entry_points", lambda **_: [point])
     monkeypatch.setattr(EntryPoint, "load", lambda _: as_lines)
     assert forms.written("lines", ROWS, ("network", "ms")) == "a|b 1.25\nc None\n"
+
+
+def test_a_command_with_rows_takes_another_packages_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--format` of show and search knows what is registered; what is not is a usage error."""
+    parse = of_rows("How to print it.").parser
+    monkeypatch.setattr(
+        registry, "names", lambda kind: ("csv", "lines") if kind == "output" else ()
+    )
+    assert parse("lines") == "lines"
+    with pytest.raises(
+        ValueError, match="'xml' is not one of 'table', 'csv', 'md', 'json', 'lines'"
+    ):
+        parse("xml")
 
 
 def test_the_built_in_forms() -> None:

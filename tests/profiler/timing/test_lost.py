@@ -11,7 +11,7 @@ import typer
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
-from nnprof.cli.bench import Output, _print
+from nnprof.cli.bench import _print
 from nnprof.cli.main import app
 from nnprof.errors import BadFile, WorkerCrashed
 from nnprof.exporters.probes import chain_model, identity_model
@@ -190,7 +190,7 @@ def test_cell_is_measured_and_says_what_failed(
     assert [len(process.lost) for process in measurement.processes] == [1, 0, 0]
     assert not checks.is_complete(measurement)
     with pytest.raises(typer.Exit) as ended:
-        _print(path, Output.table, bundled=False, complete=True)
+        _print(path, "table", bundled=False, complete=True)
     assert ended.value.exit_code == 1
     said = " ".join(capsys.readouterr().out.split())
     assert "in 1 of 3 processes: WorkerCrashed: The worker ended with signal 11" in said

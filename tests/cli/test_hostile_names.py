@@ -19,7 +19,10 @@ from nnprof.profiler import results
 GOLDEN = Path(__file__).parents[1] / "data" / "run-v1.json"
 NASTY = "=[/x]\x1b]0;owned\x07\x9b31m\u202e|`<script>[red]\n# name"
 # What must stay as it is for the Run to be one, or for its cells to be told apart.
-KEPT = {"created", "op_method", "protocol", "sha256", "stopped", "method", "dtype", "host", "clock"}
+KEPT = {
+    *("created", "sha256", "dtype", "host", "op_method", "protocol", "stopped", "method", "clock"),
+    *("normalisation", "precision", "state", "kind", "batch_from"),
+}
 
 
 def _nasty(value: Any, key: str = "") -> Any:

@@ -1,4 +1,4 @@
-"""JSON files of nnprof's own making: one way to read them, however they came to be as they are."""
+"""JSON files of nnprof's own kinds (Runs, studies, cost models): one reader, whatever is wrong."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Document(Generic[Value]):
     Attributes:
         type: what it holds.
         what: what a person calls it, such as "a Run".
-        remedy: what to do about a file that is none.
-        schema: the newest that is read; 0 where the file has no such number.
-        most: bytes that it may have.
+        remedy: what to do about a file of another kind.
+        schema: the newest schema that is read; 0 for a kind of file without schema numbers.
+        most: bytes that a file may have.
     """
 
     type: type[Value]

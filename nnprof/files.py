@@ -1,4 +1,4 @@
-"""The one way in which nnprof writes a file, and reads one that somebody else may have made."""
+"""Files: written whole or not at all, and read up to a bound; foreign libraries raise BadFile."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _MOST_LINKS = 40  # one behind the other, as the kernel counts them
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace the file in one step: a reader, or a power cut, meets the old or the new content.
 
-    A file that is there keeps its mode; a new one gets what the umask leaves. A link stays one, and
-    the file it leads to is replaced, unless the link is somebody else's: that is refused, as the
-    kernel does in folders such as /tmp (fs.protected_symlinks). A process killed in between leaves
+    An existing file keeps its mode; a new file gets what the umask leaves. A link stays a link, and
+    the file that it leads to is replaced. Another user's link is refused, as the kernel refuses it
+    in folders such as /tmp (fs.protected_symlinks). A process killed in between leaves
     a `.NAME.*.tmp` beside the file; see `clear_leftovers`.
 
     Raises:
@@ -46,7 +46,9 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def write_new(path: Path, data: bytes) -> bool:
-    """The same for a name that nobody has; False where it is taken, by a link too.
+    """Write a file whose name must be free, as `write_atomically` does; False where it is taken.
+
+    A link takes a name, too.
 
     Raises:
         UsageError: it cannot be written there.
@@ -62,7 +64,7 @@ def write_new(path: Path, data: bytes) -> bool:
 
 
 def read(path: Path, most: int, remedy: str = "") -> bytes:
-    """The whole of a file that may have `most` bytes; of a .gz, what it unpacks to.
+    """All bytes of a file, unpacked if it ends in .gz; at most `most` bytes.
 
     Raises:
         BadFile: it cannot be read, or is larger; no more than `most` bytes are held for that.
@@ -83,12 +85,11 @@ def read(path: Path, most: int, remedy: str = "") -> bytes:
 
 @contextmanager
 def foreign(sentence: str, remedy: str = "") -> Iterator[None]:
-    """Whatever a library raises over a file that is not ours is a BadFile.
+    """Turn whatever a library raises over a foreign file into a BadFile.
 
-    It has the library's words behind the sentence, unless the sentence has its full stop.
-
-    Libraries do not say all that they raise: of zip files alone there are nine classes. So all are
-    taken, and nothing but the library's call stands inside.
+    Its text is the sentence, with the library's words behind it unless the sentence ends in a full
+    stop. Libraries do not document all that they raise (zip files alone: nine classes), so every
+    exception is taken. Only the library's call stands inside the `with`.
 
     Raises:
         BadFile: in place of any exception but our own.

@@ -1,8 +1,8 @@
-"""Locks between programs of ours: one holder at a time, freed by the kernel when that one ends.
+"""Locks between nnprof's processes: one holder at a time, freed by the kernel when it ends.
 
-A lock is a file that flock(2) is held on; what is written in it says who holds it, for the others'
-sentence. It is found by name, never followed through a link, and may be removed at any time: who
-holds a file that its name no longer leads to holds nothing, and tries again.
+A lock is a file that flock(2) is held on. The text in the file says who holds it, for messages to
+others. The file is found by name, and never through a link. It may be removed at any time: a
+process whose open file no longer has the name holds nothing, and tries again.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Names from data are text: what a file, a board or a user calls something, fit to be shown.
 
-A name goes through one of these on its way out, and is left as it is everywhere else.
+A name goes through one of these functions on its way out. Inside nnprof it stays as it came.
 """
 
 from __future__ import annotations

@@ -100,10 +100,10 @@ class Model(_Value, frozen=True, kw_only=True):
         precision: what its tensors are, as far as we made them: "fp32", "fp16" or "int8".
         conversion: how it came to that precision, empty where it was not converted.
         batch_axes: by input the axis that holds the batch; an input that is not named has none.
-            None in files of before: the first axis (`axes`).
+            None in files of schema 1: the first axis (`axes`).
         batch_from: how that is known: "declared" by the file (a free side, or a fixed leading 1),
             "guessed" from it, "given" by the user; "none" where the file does not tell, "" in files
-            of before.
+            of schema 1.
     """
 
     name: str
@@ -439,7 +439,7 @@ class Energy(_Value, frozen=True, kw_only=True):
 
 
 class Lost(_Value, frozen=True, kw_only=True):
-    """Something that a process did not bring home after its clean pass, which it did.
+    """A pass that failed after the process's clean pass had succeeded.
 
     Attributes:
         what: "telemetry", "idle", "energy", "close"; of the ops "runtime", "isolated" or

@@ -112,11 +112,8 @@ LONG_FILES = {
     "profiler/costmodel/assemble.py",
     "profiler/costmodel/design.py",
     "profiler/costmodel/fit.py",
-    "profiler/devices/jetson.py",
     "profiler/importers/trtexec_layers.py",
-    "profiler/place/ssh.py",
     "profiler/report/rows.py",
-    "profiler/run/sweep.py",
 }
 
 

@@ -1,7 +1,7 @@
 """Plug points: entry points → objects.
 
 A backend, device, dataset, study, importer, op counter or output form is one object named by one
-line in an entry-point group. Another package registers its own with the same lines as our setup.cfg.
+line in an entry-point group. Another package registers its own with the same lines of setup.cfg.
 """
 
 from __future__ import annotations

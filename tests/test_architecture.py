@@ -113,7 +113,6 @@ LONG_FILES = {
     "profiler/costmodel/design.py",
     "profiler/costmodel/fit.py",
     "profiler/importers/trtexec_layers.py",
-    "profiler/report/rows.py",
 }
 
 

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 import nnprof
 from nnprof.cli import progress
 from nnprof.errors import UsageError
-from nnprof.text import plain, shell_word
-
-if TYPE_CHECKING:
-    from nnprof import Planned
 
 Sources = Annotated[
     list[str] | None,
@@ -52,17 +46,6 @@ def plan(
         batches = batch_sizes(batch)
         found = nnprof.plan(sources or (), family=family, budget=budget, batches=batches)
     nnprof.save_study(found.study(out.stem), out)
-    for line in _lines(found):
-        sys.stdout.write(f"{plain(line)}\n")
-    sys.stdout.write(f"Measure it with: nnprof bench --study {shell_word(out)}\n")
+    from nnprof.profiler.report import shown_plan
 
-
-def _lines(found: Planned) -> list[str]:
-    chosen = found.choices
-    ops = sum(one.ops for one in chosen)
-    counts = Counter((one.group, one.stage) for one in chosen)
-    lines = [f"{len(chosen)} cells, {ops} ops; {found.known} were measured already."]
-    for group in dict.fromkeys(one.group for one in chosen):
-        stages = [f"{count} {stage}" for (of, stage), count in counts.items() if of == group]
-        lines.append(f"  {group}: {', '.join(stages)}")
-    return lines
+    shown_plan.print_planned(found, out)

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 import typer
 
 import nnprof
 from nnprof.cli import forms, progress
-from nnprof.text import plain, shown_json
-
-if TYPE_CHECKING:
-    from nnprof import Exported
-
+from nnprof.text import shown_json
 
 _Network = Annotated[
     str,
@@ -51,28 +47,9 @@ def export(
         written = nnprof.export_file(
             network, output, precision=precision, backend=backend, device=device
         )
-    _print(written, format)
-
-
-def _print(written: Exported, format: str) -> None:
-    from nnprof.terminal import Console, Table
-
     if format == forms.JSON:
         sys.stdout.write(shown_json(msgspec.json.encode(written).decode()) + "\n")
         return
-    model, agreement = written.model, written.agreement
-    table = Table("", plain(model.name))
-    table.columns[1].overflow = "fold"
-    table.add_row("file", model.path)
-    table.add_row("sha256", model.sha256)
-    table.add_row("weights", model.weights)
-    table.add_row("normalisation", model.normalisation)
-    table.add_row(
-        "precision", model.precision + (f": {model.conversion}" if model.conversion else "")
-    )
-    table.add_row(
-        "agreement with torch",
-        f"classes {agreement.top1_agreement:.2%}, outputs within {agreement.max_difference:.1e}\n"
-        f"{agreement.tiles} tiles: {written.checked_on}; {agreement.runtime}",
-    )
-    Console().print(table, soft_wrap=True)
+    from nnprof.profiler.report import shown_network
+
+    shown_network.print_exported(written)

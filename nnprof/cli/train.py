@@ -12,7 +12,7 @@ import typer
 
 import nnprof
 from nnprof.cli import forms, progress
-from nnprof.text import plain, shown_json
+from nnprof.text import shown_json
 
 if TYPE_CHECKING:
     from nnprof import NetworkSpec, TrainingRecord
@@ -107,21 +107,7 @@ def _seeded(spec: NetworkSpec, seed: int | None) -> NetworkSpec:
     return spec if seed is None else msgspec.structs.replace(spec, seed=seed)
 
 
-def _print(record: TrainingRecord, folder: Path) -> None:
-    from nnprof.terminal import Console, Table
+def _print(record: TrainingRecord, out: Path) -> None:
+    from nnprof.profiler.report import shown_network
 
-    table = Table("", plain(record.network), title_justify="left")
-    if record.test_accuracy is not None:
-        table.add_row("test accuracy", f"{record.test_accuracy:.2%}")
-    if record.best_epoch is not None:
-        best = record.epochs[record.best_epoch].validation_accuracy
-        table.add_row(
-            "best epoch",
-            f"{record.best_epoch + 1} of {len(record.epochs)}, validation {best:.2%}",
-        )
-        table.add_row("training time", f"{record.epochs[-1].elapsed_s:.1f} s")
-    for goal, reached in record.time_to.items():
-        text = f"{reached[0]:.1f} s, {reached[1]:.2f} epochs" if reached else "not reached"
-        table.add_row(f"to {goal} %", text)
-    table.add_row("folder", str(folder))
-    Console().print(table)
+    shown_network.print_trained(record, out)

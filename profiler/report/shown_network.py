@@ -1,0 +1,52 @@
+"""A trained network and an exported file, printed to a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnprof.terminal import Console, Table
+from nnprof.text import plain
+
+if TYPE_CHECKING:
+    from nnprof.profiler.run.exported import Exported
+    from nnprof.types import TrainingRecord
+
+
+def print_trained(record: TrainingRecord, folder: Path) -> None:
+    """How well the network trained in `folder` classifies, and how long training took."""
+    table = Table("", plain(record.network), title_justify="left")
+    if record.test_accuracy is not None:
+        table.add_row("test accuracy", f"{record.test_accuracy:.2%}")
+    if record.best_epoch is not None:
+        best = record.epochs[record.best_epoch].validation_accuracy
+        table.add_row(
+            "best epoch",
+            f"{record.best_epoch + 1} of {len(record.epochs)}, validation {best:.2%}",
+        )
+        table.add_row("training time", f"{record.epochs[-1].elapsed_s:.1f} s")
+    for goal, reached in record.time_to.items():
+        text = f"{reached[0]:.1f} s, {reached[1]:.2f} epochs" if reached else "not reached"
+        table.add_row(f"to {goal} %", text)
+    table.add_row("folder", str(folder))
+    Console().print(table)
+
+
+def print_exported(written: Exported) -> None:
+    """The ONNX file, and how closely it computes what torch computes."""
+    model, agreement = written.model, written.agreement
+    table = Table("", plain(model.name))
+    table.columns[1].overflow = "fold"
+    table.add_row("file", model.path)
+    table.add_row("sha256", model.sha256)
+    table.add_row("weights", model.weights)
+    table.add_row("normalisation", model.normalisation)
+    table.add_row(
+        "precision", model.precision + (f": {model.conversion}" if model.conversion else "")
+    )
+    table.add_row(
+        "agreement with torch",
+        f"classes {agreement.top1_agreement:.2%}, outputs within {agreement.max_difference:.1e}\n"
+        f"{agreement.tiles} tiles: {written.checked_on}; {agreement.runtime}",
+    )
+    Console().print(table, soft_wrap=True)

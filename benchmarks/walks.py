@@ -118,7 +118,10 @@ def importers() -> dict[str, set[str]]:
             name = ".".join(part for part in ("nnprof", *parts) if part != "__init__")
             name = name.replace("nnprof.nnprof", "nnprof", 1)
             direct[name] = set(imported(ast.parse(path.read_text(encoding="utf-8"))))
-    whole = {name: targets & set(direct) for name, targets in direct.items()}
+    whole = {
+        name: {one if one in direct else one.rpartition(".")[0] for one in targets} & set(direct)
+        for name, targets in direct.items()
+    }
     for _ in range(len(whole)):
         whole = {
             name: targets.union(*(whole[one] for one in targets)) for name, targets in whole.items()
@@ -132,7 +135,6 @@ def imported(tree: ast.Module) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 

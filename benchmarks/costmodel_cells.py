@@ -22,8 +22,8 @@ from nnprof.networks.layers import Conv, Dense
 from nnprof.networks.spec import NetworkSpec
 from nnprof.profiler import results, stats
 from nnprof.profiler.costmodel import gather, lowering, work
-from nnprof.profiler.costmodel.fit import Rows
 from nnprof.profiler.costmodel.gather import Measured
+from nnprof.profiler.costmodel.rows import Rows
 
 LOWERING = "blocked16"
 _PATTERNS = {

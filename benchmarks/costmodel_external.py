@@ -12,8 +12,8 @@ import numpy as np
 from costmodel_models import MODELS, WHOLE, Array, Learner, ours, whole_flops, whole_ours
 from costmodel_tables import NetworkTable, OpTable
 
-from nnprof.profiler.costmodel import fit
-from nnprof.profiler.costmodel.fit import Rows
+from nnprof.profiler.costmodel import fit, solve
+from nnprof.profiler.costmodel.rows import Rows
 
 SEEDS = range(5)
 FEW_SEEDS = range(2)
@@ -202,7 +202,7 @@ def _phone(at: Path, phone: str) -> dict:
     told = np.array([_KERNELS[name] for name in rows.groups])
     print(f"{phone}: kernels as the rules say: {np.mean(told == names):.2%} of {len(names)}")
     plain, _ = tables.phone(at, phone, by_kernel=False)
-    fold = fit.folds(rows.networks)
+    fold = solve.folds(rows.networks)
     some = {name: MODELS[name] for name in SOME}
     out: dict = {
         "kernels told": float(np.mean(told == names)),

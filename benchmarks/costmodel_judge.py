@@ -10,7 +10,7 @@ import numpy as np
 from costmodel_models import MODELS, Array, Learner, sizes
 
 from nnprof.profiler.costmodel import fit, intervals, sets
-from nnprof.profiler.costmodel.fit import Rows
+from nnprof.profiler.costmodel.rows import Rows
 
 LIMITS = (5, 10, 20)  # per cent
 RESAMPLES = 2000

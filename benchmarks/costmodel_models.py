@@ -12,8 +12,8 @@ from typing import TypeAlias
 import numpy as np
 from costmodel_tables import NetworkTable
 
-from nnprof.profiler.costmodel import features, fit, intervals, joint, sets
-from nnprof.profiler.costmodel.fit import Rows
+from nnprof.profiler.costmodel import features, fit, intervals, joint, sets, solve
+from nnprof.profiler.costmodel.rows import Rows
 from nnprof.profiler.costmodel.work import Work, columns_of
 
 Array: TypeAlias = np.ndarray
@@ -72,13 +72,13 @@ def _paper(name: str, mine: Rows) -> Callable[[Columns], Array]:
 
 
 def _paper_relative(name: str, mine: Rows) -> Callable[[Columns], Array]:
-    found = fit.nnls(_form_2016(name, mine.columns), mine.seconds)
+    found = solve.nnls(_form_2016(name, mine.columns), mine.seconds)
     return lambda asked: _form_2016(name, asked) @ found
 
 
 def _simple(name: str, mine: Rows) -> Callable[[Columns], Array]:
     names = _COMPUTES if sets.computes(name) else _MOVES
-    found = fit.nnls(features.matrix(names, mine.columns), mine.seconds)
+    found = solve.nnls(features.matrix(names, mine.columns), mine.seconds)
     return lambda asked: features.matrix(names, asked) @ found
 
 
@@ -139,7 +139,7 @@ def amounts(table: NetworkTable) -> Array:
 
 def whole_flops(train: NetworkTable) -> Callable[[NetworkTable], Array]:
     """B0: a constant and FLOPs of the whole network, relative error."""
-    found = fit.nnls(amounts(train)[:, :2], train.seconds)
+    found = solve.nnls(amounts(train)[:, :2], train.seconds)
     return lambda asked: amounts(asked)[:, :2] @ found
 
 

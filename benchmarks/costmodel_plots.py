@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from nnprof.profiler.costmodel import features, sets
-from nnprof.profiler.costmodel.fit import Fitted, Rows
+from nnprof.profiler.costmodel.fit import Fitted
+from nnprof.profiler.costmodel.rows import Rows
 
 DPI = 110
 _SHOWN = ("frozen", "2016-rel", "A1", "forest", "forest-raw", "boosting")

@@ -16,7 +16,6 @@ from nnprof.networks.families import mattsson
 from nnprof.networks.spec import NetworkSpec
 from nnprof.profiler.costmodel import gather, lowering
 from nnprof.profiler.costmodel import model as models
-from nnprof.profiler.costmodel.fit import Rows
 from nnprof.profiler.costmodel.model import CostModel
 from nnprof.profiler.costmodel.predict import (
     extrapolating,
@@ -24,6 +23,7 @@ from nnprof.profiler.costmodel.predict import (
     predict,
     predict_specs,
 )
+from nnprof.profiler.costmodel.rows import Rows
 from nnprof.profiler.costmodel.work import Work, columns_of
 
 ROUNDS = 7

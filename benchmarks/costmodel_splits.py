@@ -14,7 +14,7 @@ from costmodel_cells import Cells, Own
 from costmodel_models import MODELS, Array, Learner, whole_flops
 
 from nnprof.networks.families import DEPTHS, LAYERS, NEURONS
-from nnprof.profiler.costmodel.fit import Rows
+from nnprof.profiler.costmodel.rows import Rows
 
 Known = Mapping[str, Array]  # of ops or of cells: conv, fc, depth, neurons, batch
 Choice = Callable[[Known], Array]

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from nnprof.profiler.costmodel import fit, kernels
-from nnprof.profiler.costmodel.fit import Rows
+from nnprof.profiler.costmodel import kernels
+from nnprof.profiler.costmodel.rows import Rows, rows_of
 from nnprof.profiler.costmodel.work import Work, gemm
 from nnprof.types import Target
 
@@ -47,7 +47,7 @@ def tx1(at: Path, backend: str) -> OpTable:
     size = 2 if "fp16" in backend else 4
     works = [_caffe(row, size) for row in table.itertuples()]
     spread = (table.ms_max - table.ms_min) / table.ms_median
-    rows = fit.rows(works, table.ms_median * 1e-3, table.net)
+    rows = rows_of(works, table.ms_median * 1e-3, table.net)
     return OpTable(rows, table.B.to_numpy(), float(spread.median()))
 
 
@@ -146,7 +146,7 @@ def phone(at: Path, name: str, *, by_kernel: bool = True) -> tuple[Rows, np.ndar
     if by_kernel:
         lowering = kernels.lowering_of(Target(backend="tflite-gpu", device=PHONES[name]))
         works = [kernels.picked(one, lowering) for one in works]
-    rows = fit.rows(works, table[f"{name}|gpu|float"] * 1e-6, table.model)
+    rows = rows_of(works, table[f"{name}|gpu|float"] * 1e-6, table.model)
     told = table[f"{name}|gpu|kernel"].astype(str).str.replace(r"_\d+.*$", "", regex=True)
     return rows, told.to_numpy()
 

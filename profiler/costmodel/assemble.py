@@ -24,9 +24,10 @@ from nnprof.profiler.costmodel import (
     kernels,
     predict,
     sets,
+    solve,
     work,
 )
-from nnprof.profiler.costmodel.fit import Fitted, Rows
+from nnprof.profiler.costmodel.fit import Fitted
 from nnprof.profiler.costmodel.gather import FEW_NETWORKS, Cellular, Measured
 from nnprof.profiler.costmodel.model import (
     NETWORK,
@@ -39,6 +40,7 @@ from nnprof.profiler.costmodel.model import (
     Whole,
     fitted_in,
 )
+from nnprof.profiler.costmodel.rows import Rows
 from nnprof.profiler.costmodel.work import Work
 from nnprof.profiler.graph import counts
 
@@ -64,9 +66,9 @@ class Overhead(NamedTuple):
 def overhead(found: Mapping[str, Fitted], cells: Sequence[Cellular], call_s: float) -> Overhead:
     """The two numbers that whole networks may change; bias beyond them stays visible.
 
-    Found by `fit.mapped` around the measured call and a factor of 1, on networks whose ops are all
-    known. Where no call was measured, it is looked for around what the fastest quarter takes
-    more than its ops, or around a launch if that is more.
+    Found by `solve.mapped` around the measured call and a factor of 1, on networks of known ops
+    alone. Where no call was measured: start = median over the fastest 25 % of networks of
+    (measured - sum of ops), at least one launch.
     """
     cells = [cell for cell in cells if not cell.doubt]
     parts = [_launch_and_rest(found, cell.works) for cell in cells]
@@ -84,7 +86,7 @@ def overhead(found: Mapping[str, Fitted], cells: Sequence[Cellular], call_s: flo
         more_s = float(np.median((seconds - launches - rest)[fastest]))
         start_s = max(more_s, median(fit.launches_s(found) or [0.0]))
     matrix = np.column_stack((np.ones(len(kept)), launches))
-    call, scale = fit.mapped(matrix, seconds, np.array([start_s, 1.0]), None, rest)
+    call, scale = solve.mapped(matrix, seconds, np.array([start_s, 1.0]), None, rest)
     return Overhead(float(call), float(scale))
 
 

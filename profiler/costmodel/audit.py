@@ -6,9 +6,9 @@ import numpy as np
 from msgspec.structs import replace
 
 from nnprof.profiler.costmodel import features
-from nnprof.profiler.costmodel.fit import Rows
 from nnprof.profiler.costmodel.gather import Measured
 from nnprof.profiler.costmodel.model import CostModel, Peaks, Term
+from nnprof.profiler.costmodel.rows import Rows
 
 _TOLERANCE = 1.05  # over a peak that is allowed before the audit speaks
 

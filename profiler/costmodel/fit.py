@@ -17,208 +17,52 @@ How far off that is, is in `intervals`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nnprof.profiler.costmodel import features, work
+from nnprof.profiler.costmodel.rows import Rows
 from nnprof.profiler.costmodel.sets import MOVING, computes, few_of, kind_of, sets_of
+from nnprof.profiler.costmodel.solve import (
+    Solver,
+    choose,
+    folds,
+    held,
+    held_out,
+    mapped,
+    near,
+    nnls,
+)
 from nnprof.profiler.costmodel.work import Work
 
 Array = NDArray[np.float64]
+
+
 Columns = Mapping[str, Array]
+
+
 Streams = tuple[tuple[int, float], ...]
 
-HUBER = 0.10  # relative residual beyond which a row counts less (reference: 0.10-0.15)
+
 HALF_SHARE = 0.02  # of its network's time, at which an op counts half
+
+
 FEW_ROWS = 15  # fewer than this are pulled towards the prior
+
+
 FEW_SHAPES = 3
+
+
 FEW_POINTS = 6  # fewer than this scale another device's model as a whole
-FOLDS = 5
-PRIOR_SD = features.PRIOR_SD  # of log coefficients around the prior
-RESAMPLES = 200
+
+
 _OWN_UNITS = ("line",)  # which no other group tells
-_ROUNDS = 12
+
+
 _SLOWER = 1.1  # times a bandwidth, at which a larger stream has left a cache
-_REPEATS = 5  # draws of the folds that sets are compared over
-_REACH = 0.5  # standard errors that a simpler set may be worse by
-
-
-class Rows(NamedTuple):
-    """Measured ops.
-
-    Attributes:
-        works: what they had to do.
-        seconds: how long they took.
-        shapes: the same for ops that differ in the batch only; what folds and resamples keep whole.
-        networks: what they were measured in.
-        weights: by which each counts.
-        streams: (bytes moved, bytes per second) of the device by size, as measured; empty where
-            that was not done.
-        spreads: relative spread of each one's repeats; empty where nobody asks for it.
-        library: whose code the ops are, "mlas" or "" for any other (`sets.sets_of`).
-    """
-
-    works: tuple[Work, ...]
-    seconds: Array
-    shapes: NDArray[np.str_]
-    networks: NDArray[np.str_]
-    weights: Array
-    streams: Streams = ()
-    spreads: Array = np.zeros(0)
-    library: str = ""
-
-    def only(self, chosen: NDArray[np.bool_]) -> Rows:
-        """Those rows."""
-        works = tuple(one for one, keep in zip(self.works, chosen, strict=True) if keep)
-        return self._replace(
-            works=works,
-            seconds=self.seconds[chosen],
-            shapes=self.shapes[chosen],
-            networks=self.networks[chosen],
-            weights=self.weights[chosen],
-            spreads=self.spreads[chosen] if len(self.spreads) else self.spreads,
-        )
-
-    @property
-    def groups(self) -> NDArray[np.str_]:
-        """Group of each row."""
-        return np.array([one.group for one in self.works])
-
-    @property
-    def columns(self) -> dict[str, Array]:
-        """What features read."""
-        return work.columns_of(self.works)
-
-
-def rows(
-    works: Iterable[Work],
-    seconds: Iterable[float],
-    networks: Iterable[str] = (),
-    spreads: Iterable[float] = (),
-    streams: Streams = (),
-    shares: Iterable[float] = (),
-    library: str = "",
-) -> Rows:
-    """Measured ops; those of no time at all are left out.
-
-    A row counts 1 / (1 + spread²/HUBER²) with the relative spread of its repeats, and, of an op
-    with a share of its network's time, share / (share + HALF_SHARE): to be wrong by a tenth on what
-    takes a hundredth of a network is no loss.
-    """
-    every, times = tuple(works), np.array(list(seconds), dtype=float)
-    names = np.array(list(networks) or [""] * len(every), dtype=str)
-    spread = np.array(list(spreads) or [0.0] * len(every), dtype=float)
-    shapes = np.array([shape_of(one) for one in every], dtype=str)
-    share = np.array(list(shares) or [np.inf] * len(every), dtype=float)
-    counts_ = 1 / (1 + (spread / HUBER) ** 2) / (1 + HALF_SHARE / np.maximum(share, 1e-12))
-    made = Rows(every, times, shapes, names, counts_, streams, spread, library)
-    return made.only(times > 0)
-
-
-def shape_of(one: Work) -> str:
-    """The op's shape with the batch left out.
-
-    Of an op that computes next to nothing the batch is kept: it is all that such ops differ in.
-    """
-    if kind_of(one.group) in MOVING:
-        return f"{one.group} {one.bytes_in:.6g} {one.bytes_out:.6g}"
-    batch = max(one.batch, 1.0)
-    sizes = (one.m / batch, one.n, one.k, one.products, one.h_in, one.window, one.stride,
-             one.bytes_in / batch, one.bytes_out / batch)  # fmt: skip
-    return f"{one.group} " + " ".join(f"{size:.6g}" for size in sizes)
-
-
-# --- coefficients ---------------------------------------------------------------------------------
-
-
-def nnls(
-    matrix: Array,
-    seconds: Array,
-    weights: Array | None = None,
-    held: Array | None = None,
-) -> Array:
-    """Coefficients ≥ 0 with the least relative error, robust against outliers.
-
-    Minimises Σ wᵢ ρ(xᵢc / yᵢ - 1) with Huber's ρ, by iteratively reweighted non-negative least
-    squares (Lawson & Hanson 1974). Columns are scaled, so that units do not matter.
-
-    Each row h of `held` is one more measurement, h·c = HUBER / PRIOR_SD: a normal prior (`_held`).
-    """
-    from scipy.optimize import nnls as solve
-
-    relative = matrix / seconds[:, None]
-    base = np.ones(len(seconds)) if weights is None else weights
-    held = np.zeros((0, matrix.shape[1])) if held is None else held
-    goal = np.concatenate((np.ones(len(seconds)), np.full(len(held), HUBER / PRIOR_SD)))
-    stacked = np.vstack((relative, held))
-    scale = np.sqrt((stacked**2).mean(axis=0))
-    used = scale > 0
-    result = np.zeros(matrix.shape[1])
-    if not used.any():
-        return result
-    columns, firm = stacked[:, used] / scale[used], np.ones(len(held))
-    weight = base
-    for _ in range(_ROUNDS):
-        root = np.sqrt(np.concatenate((weight, firm)))
-        found, _rest = solve(columns * root[:, None], goal * root, maxiter=100 * columns.shape[1])
-        residual = np.abs(columns[: len(seconds)] @ found - 1)
-        fresh = base * np.minimum(1.0, HUBER / np.maximum(residual, 1e-12))
-        done = np.allclose(fresh, weight, rtol=1e-3)
-        weight = fresh
-        if done:
-            break
-    result[used] = found / scale[used]
-    return result
-
-
-def mapped(
-    matrix: Array,
-    seconds: Array,
-    prior: Array,
-    weights: Array | None = None,
-    known: Array | float = 0.0,
-) -> Array:
-    """The most probable coefficients > 0 around a prior: log-normal, PRIOR_SD in the logarithm.
-
-    Minimises Σ wᵢ ρ(rᵢ / HUBER) + Σ (ln cⱼ - ln priorⱼ)² / sd² with rᵢ the relative residual, so a
-    row weighs as much as its residual is large beside the noise that Huber's ρ assumes. Features
-    whose prior is 0 stay 0. `known` seconds of each row are not up for fitting.
-    """
-    from scipy.optimize import least_squares
-
-    used = prior > 0
-    relative = matrix[:, used] / seconds[:, None]
-    root = np.ones(len(seconds)) if weights is None else np.sqrt(weights)
-    rest = 1 - known / seconds
-    start = np.log(prior[used])
-
-    def residuals(logs: Array) -> Array:
-        off = (relative @ np.exp(logs) - rest) / HUBER
-        size = np.abs(off)
-        robust = np.where(size <= 1, off, np.sign(off) * np.sqrt(2 * np.maximum(size, 1) - 1))
-        return np.concatenate((root * robust, (logs - start) / PRIOR_SD))
-
-    found = least_squares(residuals, start)
-    result = np.zeros(len(prior))
-    result[used] = np.exp(found.x)
-    return result
-
-
-# --- features -------------------------------------------------------------------------------------
-
-
-def folds(shapes: NDArray[np.str_], count: int = FOLDS, seed: int = 0) -> NDArray[np.int64]:
-    """A fold for each row; all rows of a shape are in one. Deterministic."""
-    distinct = sorted(set(shapes))
-    order = np.random.default_rng(seed).permutation(len(distinct))
-    place = {shape: int(order[index]) % count for index, shape in enumerate(distinct)}
-    return np.array([place[shape] for shape in shapes], dtype=np.int64)
-
-
-Solver = Callable[[Array, Array, Array], Array]
 
 
 def memory(kind: str, streams: Streams) -> dict[str, float]:
@@ -237,78 +81,6 @@ def memory(kind: str, streams: Streams) -> dict[str, float]:
         if within and beyond and beyond[0] < within[-1] / _SLOWER:
             found[f"bytes_moved_past_{mib}m"] = 1 / beyond[0] - 1 / within[-1]
     return found
-
-
-def held_out(matrix: Array, rows_: Rows, fold: NDArray[np.int64], solve: Solver) -> Array:
-    """Each row predicted by coefficients from the other folds; NaN where there are none."""
-    predicted = np.full(len(rows_.seconds), np.nan)
-    for one in np.unique(fold):
-        inside, outside = fold == one, fold != one
-        if outside.any():
-            found = solve(matrix[outside], rows_.seconds[outside], rows_.weights[outside])
-            predicted[inside] = matrix[inside] @ found
-    return predicted
-
-
-def choose(
-    rows_: Rows, sets: Sequence[tuple[str, ...]], expected: Mapping[str, float] = {}
-) -> tuple[str, ...]:
-    """The simplest set of features within `_REACH` standard errors of the best."""
-    columns = rows_.columns
-    scores = [
-        repeated(features.matrix(names, columns), rows_, _near(names, expected)) for names in sets
-    ]
-    return sets[simplest(scores)]
-
-
-def repeated(matrix: Array, rows_: Rows, solve: Solver) -> tuple[float, float]:
-    """Score of a set, and its standard error: means over several ways to draw the folds.
-
-    With few shapes one way alone decides by chance (Kim 2009, "Estimating classification error
-    rate: repeated cross-validation").
-    """
-    drawn = (folds(rows_.shapes, seed=seed) for seed in range(_REPEATS))
-    each = [_score(held_out(matrix, rows_, fold, solve), rows_) for fold in drawn]
-    mean, error = np.mean(each, axis=0).tolist()
-    return mean, error
-
-
-def _held(names: Sequence[str], expected: Mapping[str, float]) -> Array:
-    """A row for each feature of which something is expected.
-
-    It weighs as much as a measurement whose noise is Huber's when it is off by as many times HUBER
-    as the coefficient is off by times PRIOR_SD.
-    """
-    rows_ = np.diag([HUBER / PRIOR_SD / expected.get(name, np.inf) for name in names])
-    return np.asarray(rows_[[name in expected for name in names]])
-
-
-def _near(names: Sequence[str], expected: Mapping[str, float]) -> Solver:
-    """`nnls` near what is expected of these features."""
-    held = _held(names, expected)
-    return lambda x, y, w: nnls(x, y, w, held)
-
-
-def _score(out: Array, rows_: Rows) -> tuple[float, float]:
-    """Mean relative error over shapes, each error at most 1, and its standard error.
-
-    Rows count by their weights: an op that was not measured well says little of a set.
-    """
-    error = np.minimum(np.abs(out / rows_.seconds - 1), 1.0)
-    _, place = np.unique(rows_.shapes, return_inverse=True)
-    weights = np.bincount(place, rows_.weights) / np.bincount(place)
-    by_shape = np.bincount(place, rows_.weights * error) / np.bincount(place, rows_.weights)
-    mean = float(np.average(by_shape, weights=weights))
-    return mean, math.sqrt(float(((weights * (by_shape - mean)) ** 2).sum())) / weights.sum()
-
-
-def simplest(scores: Sequence[tuple[float, float]]) -> int:
-    """Which of these (score, standard error), simplest first, is the first that is good enough."""
-    best, error = min(scores)
-    return next(index for index, one in enumerate(scores) if one[0] <= best + _REACH * error)
-
-
-# --- groups ---------------------------------------------------------------------------------------
 
 
 class Fitted(NamedTuple):
@@ -331,13 +103,13 @@ class Fitted(NamedTuple):
         """How the coefficients are found from other rows."""
         prior = self.prior
         if prior is None:
-            return _near(self.names, self.expected)
+            return near(self.names, self.expected)
         return lambda x, y, w: mapped(x, y, prior, w)
 
     def held(self, kept: NDArray[np.bool_]) -> Array:
         """Rows that stand for what is expected of the kept features (`nnls`)."""
         names = [name for name, keep in zip(self.names, kept, strict=True) if keep]
-        return _held(names, self.expected)
+        return held(names, self.expected)
 
 
 def fit(rows_: Rows) -> dict[str, Fitted]:
@@ -401,10 +173,10 @@ def _own(mine: Rows) -> Fitted:
     whole = [tuple(dict.fromkeys((*names, *expected))) for names in whole or [_simple(kind, mine)]]
     names = choose(mine, whole, expected) if len(whole) > 1 else whole[0]
     matrix = features.matrix(names, mine.columns)
-    found = _near(names, expected)(matrix, mine.seconds, mine.weights)
+    found = near(names, expected)(matrix, mine.seconds, mine.weights)
     kept = found > 0
     names = tuple(name for name, keep in zip(names, kept, strict=True) if keep)
-    out = held_out(matrix[:, kept], mine, folds(mine.shapes), _near(names, expected))
+    out = held_out(matrix[:, kept], mine, folds(mine.shapes), near(names, expected))
     return Fitted(names, found[kept], out, None, expected)
 
 

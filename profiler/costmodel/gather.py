@@ -16,10 +16,10 @@ from nnprof.errors import UsageError
 from nnprof.files import foreign
 from nnprof.networks.families import parse_network
 from nnprof.profiler import checks, results, stats
-from nnprof.profiler.costmodel import fit, kernels, ran, work
-from nnprof.profiler.costmodel.fit import Rows
+from nnprof.profiler.costmodel import kernels, ran, work
 from nnprof.profiler.costmodel.lowering import of_spec
 from nnprof.profiler.costmodel.model import Source
+from nnprof.profiler.costmodel.rows import Rows, rows_of
 from nnprof.profiler.costmodel.work import Work
 from nnprof.profiler.place import limits
 from nnprof.profiler.timing import reconcile
@@ -98,7 +98,7 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
     rules = kernels.lowering_of(first.target) or lowering_of(timed, device)
     with foreign("An op of the Runs has shapes that no such op has", "Measure or import it again."):
         works = [ran.of_nodes(ops, rules) for ops in timed]
-    rows = fit.rows(
+    rows = rows_of(
         (one for ops in works for one in ops),
         [op.seconds for ops in timed for op in ops],
         [cell.workload.model.name for cell, ops in zip(cells, timed, strict=True) for _ in ops],

@@ -10,17 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnprof.profiler.costmodel import features
-from nnprof.profiler.costmodel.fit import (
-    FEW_SHAPES,
-    FOLDS,
-    RESAMPLES,
-    Array,
-    Fitted,
-    Rows,
-    fit,
-    seconds_of,
-)
+from nnprof.profiler.costmodel.fit import FEW_SHAPES, Array, Fitted, fit, seconds_of
+from nnprof.profiler.costmodel.rows import Rows
 from nnprof.profiler.costmodel.sets import kind_of
+from nnprof.profiler.costmodel.solve import FOLDS, RESAMPLES
 from nnprof.profiler.costmodel.work import Work, columns_of
 
 COVERAGE = 0.90

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnprof.profiler.costmodel import features, fit, sets
-from nnprof.profiler.costmodel.fit import Array, Fitted, Rows
+from nnprof.profiler.costmodel import features, fit, sets, solve
+from nnprof.profiler.costmodel.fit import Array, Fitted
+from nnprof.profiler.costmodel.rows import Rows
 from nnprof.profiler.costmodel.work import Work, columns_of
 
 
@@ -55,9 +56,12 @@ def fit_networks(
     for level in range(max(map(len, offered.values()))):
         chosen = {group: each[min(level, len(each) - 1)] for group, each in offered.items()}
         tried.append(_summed(works, owner, len(networks), chosen))
-    scores = [fit.repeated(matrix, whole, fit.nnls) for _, matrix in tried]
-    keys, matrix = tried[fit.simplest(scores)]
-    found, out = fit.nnls(matrix, seconds), fit.held_out(matrix, whole, fit.folds(names), fit.nnls)
+    scores = [solve.repeated(matrix, whole, solve.nnls) for _, matrix in tried]
+    keys, matrix = tried[solve.simplest(scores)]
+    found, out = (
+        solve.nnls(matrix, seconds),
+        solve.held_out(matrix, whole, solve.folds(names), solve.nnls),
+    )
     fitted = {}
     for group in groups:
         at = [index for index, key in enumerate(keys) if key[0] == group and found[index] > 0]
@@ -75,10 +79,10 @@ def fit_networks(
 def _resampled(matrix: Array, seconds: Array, names: NDArray[np.str_]) -> tuple[Array, Array]:
     random = np.random.default_rng(0)
     places = [np.flatnonzero(names == name) for name in np.unique(names)]
-    drawn = np.empty((fit.RESAMPLES, matrix.shape[1]))
-    for index in range(fit.RESAMPLES):
+    drawn = np.empty((solve.RESAMPLES, matrix.shape[1]))
+    for index in range(solve.RESAMPLES):
         at = np.concatenate([places[i] for i in random.integers(0, len(places), len(places))])
-        drawn[index] = fit.nnls(matrix[at], seconds[at])
+        drawn[index] = solve.nnls(matrix[at], seconds[at])
     return np.quantile(drawn, 0.025, axis=0), np.quantile(drawn, 0.975, axis=0)
 
 

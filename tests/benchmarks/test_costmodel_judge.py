@@ -9,7 +9,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from nnprof.profiler.costmodel import fit, work
+from nnprof.profiler.costmodel import work
+from nnprof.profiler.costmodel.rows import Rows, rows_of
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +25,11 @@ def judge() -> ModuleType:
     return costmodel_judge
 
 
-def _rows(widths: list[int], batches: tuple[int, ...] = (1, 8)) -> fit.Rows:
+def _rows(widths: list[int], batches: tuple[int, ...] = (1, 8)) -> Rows:
     """Products of these widths that take exactly 1 µs and 1 ns per FLOP."""
     works = [work.at_batch(work.gemm(64, width), batch) for width in widths for batch in batches]
     seconds = [1e-6 + 1e-9 * one.flops for one in works]
-    return fit.rows(works, seconds, [f"net {one.n:g}" for one in works])
+    return rows_of(works, seconds, [f"net {one.n:g}" for one in works])
 
 
 def test_unknown_is_wholly_wrong(judge: ModuleType) -> None:
@@ -54,7 +55,7 @@ def test_totals_of_splits_stay_apart(judge: ModuleType) -> None:
     splits = judge.random_splits(rows, range(4))
     seen = {}
 
-    def learn(train: fit.Rows):
+    def learn(train: Rows):
         return lambda works: np.full(len(works), float(len(seen.setdefault("asked", works))))
 
     found = judge.compared(rows, rows.networks, splits, {"one": learn})
@@ -81,7 +82,7 @@ def test_k_centre_covers_groups(judge: ModuleType) -> None:
     """So many rows as asked for, and each group has one of them at least."""
     products = _rows(list(range(16, 48)))
     copies = [work.at_batch(work.plain("Softmax", (10,)), batch) for batch in (1, 2, 4)]
-    rows = fit.rows([*products.works, *copies], [*products.seconds, 1e-6, 2e-6, 4e-6])
+    rows = rows_of([*products.works, *copies], [*products.seconds, 1e-6, 2e-6, 4e-6])
     chosen = judge.k_centre(rows, 12, seed=0)
     assert chosen.sum() == 12
     assert set(rows.groups[chosen]) == {"gemm", "softmax"}
@@ -90,7 +91,7 @@ def test_k_centre_covers_groups(judge: ModuleType) -> None:
 def test_k_centre_ends_among_equals(judge: ModuleType) -> None:
     """Ops that are measured twice are chosen, too, where nothing else is left."""
     once = _rows([16, 32])
-    rows = fit.rows([*once.works, *once.works], [*once.seconds, *once.seconds])
+    rows = rows_of([*once.works, *once.works], [*once.seconds, *once.seconds])
     assert judge.k_centre(rows, 7, seed=0).sum() == 7
 
 

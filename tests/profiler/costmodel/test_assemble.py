@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnprof.errors import UsageError
-from nnprof.profiler.costmodel import assemble, features, fit, gather, model, work
+from nnprof.profiler.costmodel import assemble, features, gather, model, work
 from nnprof.profiler.costmodel.model import CostModel
 from nnprof.profiler.costmodel.predict import predict
+from nnprof.profiler.costmodel.rows import rows_of
 from nnprof.profiler.importers import columns, importer, table
 from nnprof.types import Cell, Failure, Measurement, OpPass, OpTime, Run, Study
 
@@ -243,7 +244,7 @@ def test_the_spread_of_an_imported_op_is_that_of_its_repetitions() -> None:
 def test_ops_count_by_their_share_of_the_network() -> None:
     """An op of a fiftieth of its network's time counts half, one of a hundredth a third."""
     works = [work.gemm(64, 32)] * 3
-    rows = fit.rows(works, [1.0, 1.0, 1.0], shares=[1.0, 0.02, 0.01])
+    rows = rows_of(works, [1.0, 1.0, 1.0], shares=[1.0, 0.02, 0.01])
     np.testing.assert_allclose(rows.weights, [1 / 1.02, 1 / 2, 1 / 3])
 
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnprof.networks.spec import parse
-from nnprof.profiler.costmodel import features, fit, intervals, joint, lowering, sets, work
-from nnprof.profiler.costmodel.fit import Rows
+from nnprof.profiler.costmodel import features, fit, intervals, joint, lowering, sets, solve, work
+from nnprof.profiler.costmodel.rows import Rows, rows_of
 from nnprof.profiler.costmodel.work import Work
 
 LAUNCH_S, FLOP_S, BYTE_S = 2e-6, 1e-11, 1e-10
@@ -30,13 +30,13 @@ def measured(works: list[Work], noise: float = 0.0, seed: int = 0) -> Rows:
     """Their times on the device, with log-normal noise."""
     seconds = features.matrix(NAMES, work.columns_of(works)) @ TRUTH
     seconds *= np.exp(np.random.default_rng(seed).normal(0, noise, len(works)))
-    return fit.rows(works, seconds, [str(index % 5) for index in range(len(works))])
+    return rows_of(works, seconds, [str(index % 5) for index in range(len(works))])
 
 
 def test_exact_times_give_the_device_back() -> None:
     """Launch, FLOP/s and bytes/s come out as they went in."""
     rows = measured(products(40))
-    found = fit.nnls(features.matrix(NAMES, rows.columns), rows.seconds)
+    found = solve.nnls(features.matrix(NAMES, rows.columns), rows.seconds)
     np.testing.assert_allclose(found, TRUTH, rtol=1e-6)
 
 
@@ -45,7 +45,7 @@ def test_exact_times_give_the_device_back() -> None:
 def test_coefficients_are_never_negative(seed: int) -> None:
     """Whatever the times."""
     rows = measured(products(20, seed), noise=1.0, seed=seed)
-    found = fit.nnls(features.matrix(NAMES, rows.columns), rows.seconds)
+    found = solve.nnls(features.matrix(NAMES, rows.columns), rows.seconds)
     assert (found >= 0).all()
 
 
@@ -54,7 +54,7 @@ def test_one_wild_row_does_not_move_the_rest() -> None:
     rows = measured(products(40))
     seconds = rows.seconds.copy()
     seconds[3] *= 10
-    found = fit.nnls(features.matrix(NAMES, rows.columns), seconds)
+    found = solve.nnls(features.matrix(NAMES, rows.columns), seconds)
     np.testing.assert_allclose(found, TRUTH, rtol=0.05)
 
 
@@ -77,16 +77,16 @@ def test_batches_of_a_shape_stay_in_one_fold() -> None:
     works = [work.at_batch(work.gemm(64, 32 + size), batch) for size in range(9)
              for batch in (1, 8, 64)]  # fmt: skip
     rows = measured(works)
-    fold = fit.folds(rows.shapes)
+    fold = solve.folds(rows.shapes)
     for shape in set(rows.shapes):
         assert len(set(fold[rows.shapes == shape])) == 1
-    assert len(set(fold)) == fit.FOLDS
+    assert len(set(fold)) == solve.FOLDS
 
 
 def test_simple_features_are_kept_where_they_do() -> None:
     """More features win only by more than a standard error."""
     rows = measured(products(60), noise=0.05)
-    assert fit.choose(rows, sets.SETS["gemm"]) == sets.SETS["gemm"][0]
+    assert solve.choose(rows, sets.SETS["gemm"]) == sets.SETS["gemm"][0]
 
 
 def test_what_was_not_measured_is_borrowed() -> None:
@@ -94,7 +94,7 @@ def test_what_was_not_measured_is_borrowed() -> None:
     many = measured(products(40))
     few = [work.at_batch(work.conv((8, 20, 20), (16, 18, 18), 3, 1), size) for size in (1, 2, 4, 8)]
     seconds = features.matrix(NAMES, work.columns_of(few)) @ TRUTH
-    rows = fit.rows([*many.works, *few], [*many.seconds, *seconds])
+    rows = rows_of([*many.works, *few], [*many.seconds, *seconds])
     found = fit.fit(rows)
     assert found["conv"].prior is not None
     assert found["gemm"].prior is None
@@ -112,7 +112,7 @@ def test_few_rows_of_other_work_are_believed() -> None:
     many = measured([*products(40), *activations()])
     odd = [work.at_batch(work.plain("LRN", (16, 20, 20)), size) for size in (2, 30)]
     seconds = [LAUNCH_S + 100 * BYTE_S * (one.bytes_in + one.bytes_out) for one in odd]
-    rows = fit.rows([*many.works, *odd], [*many.seconds, *seconds])
+    rows = rows_of([*many.works, *odd], [*many.seconds, *seconds])
     asked = work.at_batch(work.plain("LRN", (32, 12, 12)), 16)
     expected = LAUNCH_S + 100 * BYTE_S * (asked.bytes_in + asked.bytes_out)
     assert fit.seconds_of(fit.fit(rows), [asked])[0] == pytest.approx(expected, rel=0.25)
@@ -133,7 +133,7 @@ def test_few_pools_tell_what_a_line_costs() -> None:
 
     known = [pool(depth, side, batch) for depth in (5, 30) for side in (8, 24)
              for batch in (1, 60)]  # fmt: skip
-    rows = fit.rows([*many.works, *known], [*many.seconds, *map(seconds, known)], library="mlas")
+    rows = rows_of([*many.works, *known], [*many.seconds, *map(seconds, known)], library="mlas")
     asked = pool(60, 10, 200)
     found = fit.seconds_of(fit.fit(rows), [asked])[0]
     assert found == pytest.approx(seconds(asked), rel=0.15)
@@ -143,7 +143,7 @@ def test_without_rows_the_prior_stands() -> None:
     """The most probable device is then the one that was assumed."""
     prior = TRUTH * 3
     empty = np.zeros((0, len(NAMES)))
-    np.testing.assert_allclose(fit.mapped(empty, np.zeros(0), prior), prior)
+    np.testing.assert_allclose(solve.mapped(empty, np.zeros(0), prior), prior)
 
 
 def test_a_new_device_needs_few_points() -> None:
@@ -151,7 +151,7 @@ def test_a_new_device_needs_few_points() -> None:
     old = {"gemm": (NAMES, TRUTH)}
     works = products(200, seed=1)
     new = features.matrix(NAMES, work.columns_of(works)) @ (TRUTH * [1, 0.5, 4, 4, 4])
-    found, scale = fit.calibrated(fit.rows(works[:12], new[:12]), old)
+    found, scale = fit.calibrated(rows_of(works[:12], new[:12]), old)
     plain = scale * (features.matrix(NAMES, work.columns_of(works)) @ TRUTH)
     error = np.abs(fit.seconds_of(found, works) / new - 1).mean()
     assert error < 0.05
@@ -192,7 +192,7 @@ def copies(sizes: list[int]) -> Rows:
     moved = 2.0 * np.array(sizes)
     past = [np.maximum(moved - (mib << 20), 0) for mib in (1, 32)]
     seconds = LAUNCH_S + moved / 4e10 + past[0] / 4e10 + past[1] / 2e10
-    return fit.rows(works, seconds.tolist(), streams=STREAMS)
+    return rows_of(works, seconds.tolist(), streams=STREAMS)
 
 
 def test_memory_beyond_the_ops_is_known_from_the_bandwidth() -> None:
@@ -241,7 +241,7 @@ def test_ops_that_hardly_matter_do_not_widen_intervals() -> None:
     seconds = bent.seconds * (bent.seconds / bent.seconds.min()) ** 0.4
     growth = []
     for share in (1.0, 1e-6):
-        rows = fit.rows(
+        rows = rows_of(
             [*plain.works, *works],
             [*plain.seconds, *seconds],
             shares=[1.0] * 60 + [share] * 60,

@@ -1,0 +1,102 @@
+"""Measured ops as the rows of a fit: their numbers, seconds, networks and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nnprof.profiler.costmodel import work
+from nnprof.profiler.costmodel.fit import HALF_SHARE, Streams
+from nnprof.profiler.costmodel.sets import MOVING, kind_of
+from nnprof.profiler.costmodel.solve import HUBER
+from nnprof.profiler.costmodel.work import Work
+
+Array = NDArray[np.float64]
+
+
+class Rows(NamedTuple):
+    """Measured ops.
+
+    Attributes:
+        works: what they had to do.
+        seconds: how long they took.
+        shapes: the same for ops that differ in the batch only; what folds and resamples keep whole.
+        networks: what they were measured in.
+        weights: by which each counts.
+        streams: (bytes moved, bytes per second) of the device by size, as measured; empty where
+            that was not done.
+        spreads: relative spread of each one's repeats; empty where nobody asks for it.
+        library: whose code the ops are, "mlas" or "" for any other (`sets.sets_of`).
+    """
+
+    works: tuple[Work, ...]
+    seconds: Array
+    shapes: NDArray[np.str_]
+    networks: NDArray[np.str_]
+    weights: Array
+    streams: Streams = ()
+    spreads: Array = np.zeros(0)
+    library: str = ""
+
+    def only(self, chosen: NDArray[np.bool_]) -> Rows:
+        """Those rows."""
+        works = tuple(one for one, keep in zip(self.works, chosen, strict=True) if keep)
+        return self._replace(
+            works=works,
+            seconds=self.seconds[chosen],
+            shapes=self.shapes[chosen],
+            networks=self.networks[chosen],
+            weights=self.weights[chosen],
+            spreads=self.spreads[chosen] if len(self.spreads) else self.spreads,
+        )
+
+    @property
+    def groups(self) -> NDArray[np.str_]:
+        """Group of each row."""
+        return np.array([one.group for one in self.works])
+
+    @property
+    def columns(self) -> dict[str, Array]:
+        """What features read."""
+        return work.columns_of(self.works)
+
+
+def rows_of(
+    works: Iterable[Work],
+    seconds: Iterable[float],
+    networks: Iterable[str] = (),
+    spreads: Iterable[float] = (),
+    streams: Streams = (),
+    shares: Iterable[float] = (),
+    library: str = "",
+) -> Rows:
+    """Measured ops; those of no time at all are left out.
+
+    A row counts 1 / (1 + spread²/HUBER²) with the relative spread of its repeats, and, of an op
+    with a share of its network's time, share / (share + HALF_SHARE): to be wrong by a tenth on what
+    takes a hundredth of a network is no loss.
+    """
+    every, times = tuple(works), np.array(list(seconds), dtype=float)
+    names = np.array(list(networks) or [""] * len(every), dtype=str)
+    spread = np.array(list(spreads) or [0.0] * len(every), dtype=float)
+    shapes = np.array([shape_of(one) for one in every], dtype=str)
+    share = np.array(list(shares) or [np.inf] * len(every), dtype=float)
+    counts_ = 1 / (1 + (spread / HUBER) ** 2) / (1 + HALF_SHARE / np.maximum(share, 1e-12))
+    made = Rows(every, times, shapes, names, counts_, streams, spread, library)
+    return made.only(times > 0)
+
+
+def shape_of(one: Work) -> str:
+    """The op's shape with the batch left out.
+
+    Of an op that computes next to nothing the batch is kept: it is all that such ops differ in.
+    """
+    if kind_of(one.group) in MOVING:
+        return f"{one.group} {one.bytes_in:.6g} {one.bytes_out:.6g}"
+    batch = max(one.batch, 1.0)
+    sizes = (one.m / batch, one.n, one.k, one.products, one.h_in, one.window, one.stride,
+             one.bytes_in / batch, one.bytes_out / batch)  # fmt: skip
+    return f"{one.group} " + " ".join(f"{size:.6g}" for size in sizes)

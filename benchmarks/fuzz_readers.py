@@ -23,7 +23,6 @@ from nnprof.networks import bundled, checkpoint, datasets
 from nnprof.networks.families import parse_network
 from nnprof.profiler import compare, inputs, results, studies
 from nnprof.profiler.costmodel import gather, lowering, model, predict, search
-from nnprof.profiler.costmodel.rows import rows_of
 from nnprof.profiler.devices import jetpack, jetson, linux, snapshot
 from nnprof.profiler.importers import runs
 from nnprof.profiler.importers.importer import Told
@@ -79,7 +78,7 @@ def _run(folder: Path, files: Files) -> None:
         shown.print_ops(measurement, run)
     shown.print_rest(run)
     for lines, columns in (
-        (rows_of(run), rows.COLUMNS),
+        (rows.rows(run), rows.COLUMNS),
         (rows.op_rows(run), rows.OP_COLUMNS),
     ):
         csv.as_csv(lines, columns)

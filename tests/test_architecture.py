@@ -98,18 +98,11 @@ BESIDE_THE_API = {
 }
 LONG_FUNCTIONS = {
     "nnprof/cli/bench.py bench",
-    "profiler/costmodel/assemble.py _of_networks",
-    "profiler/costmodel/assemble.py model",
-    "profiler/costmodel/design.py _group",
-    "profiler/costmodel/gather.py gathered",
 }
 LONG_FILES = {
     "profiler/backends/ort_session.py",
     "profiler/backends/trtexec.py",
     "profiler/compare.py",
-    "profiler/costmodel/assemble.py",
-    "profiler/costmodel/design.py",
-    "profiler/costmodel/fit.py",
     "profiler/importers/trtexec_layers.py",
 }
 

@@ -31,7 +31,7 @@ from nnprof.errors import UsageError
 from nnprof.networks.layers import Conv, Dense, Layer, Pool
 from nnprof.networks.spaces import Space
 from nnprof.networks.spec import NetworkSpec
-from nnprof.profiler.costmodel import features, gather, kernels, predict, ran, work
+from nnprof.profiler.costmodel import features, gather, kernels, pick, predict, ran, work
 from nnprof.profiler.costmodel.lowering import of_specs
 from nnprof.profiler.costmodel.model import CostModel
 from nnprof.profiler.costmodel.work import COLUMNS, Work
@@ -39,21 +39,43 @@ from nnprof.types import Run
 
 Array = NDArray[np.float64]
 
-SEED, OPTIMAL = 12, 40  # ops of a group at which the next stage begins
+
 _LOG = logging.getLogger(__name__)
+
+
 LEAST = 3  # ops of a group that make a term identifiable
+
+
 TILE = 16
+
+
 STAGES = ("whole", "k-centre", "D-optimal", "error")
+
+
 _RATIO = 1.6  # between neighbours of the lattice
-_SIZES = ("batch", "m", "n", "k", "window", "stride", "bytes_in", "elements_out")
+
+
+SIZES = ("batch", "m", "n", "k", "window", "stride", "bytes_in", "elements_out")
+
+
 # Where no model tells the shares: most of such networks' time is in these (the groups of 2016).
 _SHARES = {"conv": 0.5, "gemm": 0.3}
+
+
 _OTHER_SHARE = 0.1
+
+
 _ERROR = 0.1  # of a group that no model knows
+
+
+MOST_S = 1.0  # of an inference that is worth being asked
+
+
+_FIRST = ("launch", "flops", "bytes_in", "bytes_out", "bytes_weights")
+
+SEED, OPTIMAL = 12, 40  # ops of a group at which the next stage begins
 # Rates of no device in particular, to weigh ops before anything is measured.
 _LAUNCH_S, _FLOPS_PER_S, _BYTES_PER_S = 1e-5, 5e10, 1e10
-MOST_S = 1.0  # of an inference that is worth being asked
-_FIRST = ("launch", "flops", "bytes_in", "bytes_out", "bytes_weights")
 
 
 class Choice(NamedTuple):
@@ -96,9 +118,6 @@ class Candidates(NamedTuple):
     def at(self, rows: NDArray[np.int64]) -> dict[str, Array]:
         """The columns of these rows."""
         return {name: values[rows] for name, values in self.columns.items()}
-
-
-# --- candidates -----------------------------------------------------------------------------------
 
 
 def lattice(values: Sequence[int]) -> tuple[int, ...]:
@@ -162,9 +181,6 @@ def _main(
     order = np.lexsort((flops, network))
     last = np.searchsorted(network[order], np.arange(count), side="right") - 1
     return row[order][last]
-
-
-# --- choices --------------------------------------------------------------------------------------
 
 
 def plan(
@@ -255,95 +271,44 @@ def _group(
     model: CostModel | None,
     known: Measured,
 ) -> list[Choice]:
+    """The candidates of a group to measure, each with the stage that picked it."""
     mine = [index for index, one in enumerate(known.works) if one.group == group]
-    old = work.columns_of([known.works[index] for index in mine])
-    own = offered.at(rows)
-    places = _places(own, old)
-    nearest = _distances(places[: len(rows)], places[len(rows) :])
+    old, own = work.columns_of([known.works[index] for index in mine]), offered.at(rows)
+    where = pick.places(own, old)
+    nearest = pick.distances(where[: len(rows)], where[len(rows) :])
     count = _count(group, model, len(mine))
     # What was measured is not asked again, nor what takes too long.
     fresh_cells = [
         (offered.specs[row].notation, int(offered.batches[row])) not in known.cells for row in rows
     ]
     free = (nearest > 1e-9) & np.array(fresh_cells) & (_seconds(group, own, model) <= MOST_S)
+    names = _names(group, own, model)
+    every, before = _rows(group, own, model, names), _rows(group, old, model, names)
+    errors = pick.errors_near(where, len(rows), known.errors[mine]) if mine else np.ones(len(rows))
     picked: list[tuple[int, str]] = []
     for stage, upto in zip(STAGES[1:], (SEED, OPTIMAL, math.inf), strict=True):
         wanted = int(min(quota, max(0.0, upto - count))) - len(picked)
         if wanted <= 0 or not free.any():
             continue
         if stage == "D-optimal":
-            names = _names(group, own, model)
-            every = _rows(group, own, model, names)
-            before = every[[index for index, _ in picked]]
-            start = np.concatenate((_rows(group, old, model, names), before))
-            fresh = _d_optimal(every, start, free, wanted)
+            start = np.concatenate((before, every[[index for index, _ in picked]]))
+            fresh = pick.d_optimal(every, start, free, wanted)
         else:
-            pull = np.ones(len(rows))
-            if stage == "error" and mine:
-                pull = _errors_near(places, len(rows), known.errors[mine])
-            fresh = _k_centre(places[: len(rows)], nearest, pull, free, wanted)
+            pull = errors if stage == "error" else np.ones(len(rows))
+            fresh = pick.k_centre(where[: len(rows)], nearest, pull, free, wanted)
         for index in fresh:
             picked.append((index, stage))
             free[index] = False
-            nearest = np.minimum(
-                nearest, np.linalg.norm(places[: len(rows)] - places[index], axis=1)
-            )
-    return [
-        Choice(offered.specs[rows[index]], int(offered.batches[rows[index]]), group, stage)
-        for index, stage in picked
-    ]
+            away = np.linalg.norm(where[: len(rows)] - where[index], axis=1)
+            nearest = np.minimum(nearest, away)
+    cells = [(rows[index], stage) for index, stage in picked]
+    return [Choice(offered.specs[at], int(offered.batches[at]), group, why) for at, why in cells]
 
 
 def _count(group: str, model: CostModel | None, measured: int) -> int:
     """Ops of a group that are known already, from the Runs or from what the model says."""
     fitted = model.group(group) if model else None
     return measured or (fitted.shapes if fitted else 0)
-
-
-def _places(own: Mapping[str, Array], old: Mapping[str, Array]) -> Array:
-    """Candidates, then measured ops, in the logarithms of their sizes; each axis is 1 long."""
-    both = [np.concatenate((own[name], old[name])) for name in _SIZES]
-    logs = np.log(np.maximum(np.stack(both, axis=1), 1.0))
-    # Measured ops may lie far out; what is looked at sets the scale.
-    inside = logs[: len(own["batch"])]
-    low, high = inside.min(axis=0), inside.max(axis=0)
-    return np.asarray((logs - low) / np.where(high > low, high - low, 1.0))
-
-
-def _distances(places: Array, others: Array) -> Array:
-    """Of each place to the nearest other; infinite without others."""
-    result = np.full(len(places), np.inf)
-    for other in others:
-        result = np.minimum(result, np.linalg.norm(places - other, axis=1))
-    return result
-
-
-def _k_centre(
-    places: Array, nearest: Array, pull: Array, free: NDArray[np.bool_], wanted: int
-) -> list[int]:
-    """Again and again the place that is farthest from all chosen ones, weighed by `pull`."""
-    nearest, open_, result = nearest.copy(), free.copy(), list[int]()
-    while len(result) < wanted and open_.any():
-        if np.isinf(nearest).all():  # nothing yet: the middle
-            middle = np.linalg.norm(places - places.mean(axis=0), axis=1)
-            best = int(np.argmin(np.where(open_, middle, np.inf)))
-        else:
-            best = int(np.argmax(np.where(open_, nearest * pull, -1.0)))
-        result.append(best)
-        open_[best] = False
-        nearest = np.minimum(nearest, np.linalg.norm(places - places[best], axis=1))
-    return result
-
-
-def _errors_near(places: Array, count: int, errors: Array) -> Array:
-    """How wrong the model was at the three measured ops that are nearest to each candidate."""
-    old = places[count:]
-    apart = np.linalg.norm(places[:count, None, :] - old[None, :, :], axis=2)
-    near = np.argsort(apart, axis=1)[:, :3]
-    return np.asarray(errors[near].mean(axis=1) + 1e-3)
-
-
-# --- D-optimal ------------------------------------------------------------------------------------
 
 
 def _names(group: str, own: Mapping[str, Array], model: CostModel | None) -> tuple[str, ...]:
@@ -370,23 +335,6 @@ def _rows(
 ) -> Array:
     """Features relative to the op's time: rows of the regression as the fit has them."""
     return features.matrix(names, columns) / _seconds(group, columns, model)[:, None]
-
-
-def _d_optimal(rows: Array, start: Array, free: NDArray[np.bool_], wanted: int) -> list[int]:
-    """Again and again the row that adds most to det X'X (matrix determinant lemma)."""
-    scale = np.sqrt((rows**2).mean(axis=0))
-    scale[scale == 0] = 1.0
-    scaled, known = rows / scale, start / scale
-    inverse = np.linalg.inv(known.T @ known + 1e-6 * np.eye(rows.shape[1]))
-    open_, result = free.copy(), list[int]()
-    while len(result) < wanted and open_.any():
-        gain = np.einsum("ij,jk,ik->i", scaled, inverse, scaled)
-        best = int(np.argmax(np.where(open_, gain, -1.0)))
-        reach = inverse @ scaled[best]
-        inverse = inverse - np.outer(reach, reach) / (1 + gain[best])
-        open_[best] = False
-        result.append(best)
-    return result
 
 
 def known(runs: Sequence[Run], model: CostModel | None) -> Measured:

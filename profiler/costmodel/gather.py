@@ -98,15 +98,7 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
     rules = kernels.lowering_of(first.target) or lowering_of(timed, device)
     with foreign("An op of the Runs has shapes that no such op has", "Measure or import it again."):
         works = [ran.of_nodes(ops, rules) for ops in timed]
-    rows = rows_of(
-        (one for ops in works for one in ops),
-        [op.seconds for ops in timed for op in ops],
-        [cell.workload.model.name for cell, ops in zip(cells, timed, strict=True) for _ in ops],
-        [_spread(op, cell) for cell, ops in zip(cells, timed, strict=True) for op in ops],
-        roof.bandwidths if roof else (),
-        [one for ops in timed for one in _shares(ops)],
-        kernels.library_of(first.target),
-    )
+    rows = _rows(cells, timed, works, roof)
     asked: tuple[Cellular, ...] = ()
     if len(rows.seconds):
         networks = tuple(_cell(*each, _doubt(each[0])) for each in zip(cells, works, strict=True))
@@ -128,6 +120,24 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
         lowering=rules,
         notes=(*_shapeless(cells), *_left_out(networks)),
         asked=asked,
+    )
+
+
+def _rows(
+    cells: Sequence[Measurement],
+    timed: Sequence[Sequence[OpTime]],
+    works: Sequence[Sequence[Work]],
+    roof: limits.Roofline | None,
+) -> Rows:
+    """The timed ops of all cells, one row each."""
+    return rows_of(
+        (one for ops in works for one in ops),
+        [op.seconds for ops in timed for op in ops],
+        [cell.workload.model.name for cell, ops in zip(cells, timed, strict=True) for _ in ops],
+        [_spread(op, cell) for cell, ops in zip(cells, timed, strict=True) for op in ops],
+        roof.bandwidths if roof else (),
+        [one for ops in timed for one in _shares(ops)],
+        kernels.library_of(cells[0].target),
     )
 
 

@@ -13,7 +13,7 @@ from nnprof.errors import BadFile, NewerSchema
 from nnprof.networks.families import parse_network
 from nnprof.networks.spaces import parse_space
 from nnprof.profiler import studies
-from nnprof.profiler.costmodel import design, features, lowering, model, work
+from nnprof.profiler.costmodel import design, features, lowering, model, pick, work
 from nnprof.profiler.costmodel.design import Candidates
 from nnprof.profiler.costmodel.model import CostModel, Group, Term
 from nnprof.profiler.studies import Asked, StudyFile
@@ -87,15 +87,15 @@ def test_the_stages_follow_the_number_of_ops(offered: Candidates) -> None:
 def test_k_centre_leaves_no_candidate_far(offered: Candidates) -> None:
     """12 points chosen are nearer to all candidates than 12 at random, in 20 of 20 draws."""
     rows = np.flatnonzero(offered.groups == "conv")
-    places = design._places(offered.at(rows), {n: v[:0] for n, v in offered.columns.items()})
+    places = pick.places(offered.at(rows), {n: v[:0] for n, v in offered.columns.items()})
     far = np.full(len(rows), np.inf)
     free = np.ones(len(rows), dtype=bool)
     ones = np.ones(len(rows))
-    mine = design._k_centre(places, far, ones, free, 12)
-    reach = design._distances(places, places[mine]).max()
+    mine = pick.k_centre(places, far, ones, free, 12)
+    reach = pick.distances(places, places[mine]).max()
     random = np.random.default_rng(0)
     draws = [random.choice(len(rows), 12, replace=False) for _ in range(20)]
-    assert all(design._distances(places, places[draw]).max() > reach for draw in draws)
+    assert all(pick.distances(places, places[draw]).max() > reach for draw in draws)
 
 
 def test_d_optimal_tells_coefficients_apart(offered: Candidates) -> None:
@@ -103,7 +103,7 @@ def test_d_optimal_tells_coefficients_apart(offered: Candidates) -> None:
     columns = offered.at(np.flatnonzero(offered.groups == "conv"))
     rows = design._rows("conv", columns, None, design._FIRST)
     free = np.ones(len(rows), dtype=bool)
-    picked = design._d_optimal(rows, rows[:0], free, 15)
+    picked = pick.d_optimal(rows, rows[:0], free, 15)
     scaled = rows / np.sqrt((rows**2).mean(axis=0))
 
     def volume(chosen: list[int]) -> float:

@@ -48,7 +48,7 @@ RUNTIME_HOMES = (
     "networks/datasets.py",
     "exporters/",
 )
-SCIENCE_HOMES = ("networks/datasets.py", "profiler/compare.py", "profiler/costmodel/fit.py")
+SCIENCE_HOMES = ("networks/datasets.py", "profiler/compare.py", "profiler/costmodel/solve.py")
 BACKEND_NAME_HOMES = (
     "profiler/backends/",
     "nnprof/types.py",

@@ -55,9 +55,6 @@ STAGES = ("whole", "k-centre", "D-optimal", "error")
 _RATIO = 1.6  # between neighbours of the lattice
 
 
-SIZES = ("batch", "m", "n", "k", "window", "stride", "bytes_in", "elements_out")
-
-
 # Where no model tells the shares: most of such networks' time is in these (the groups of 2016).
 _SHARES = {"conv": 0.5, "gemm": 0.3}
 

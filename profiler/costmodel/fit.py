@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnprof.profiler.costmodel import features, work
-from nnprof.profiler.costmodel.rows import Rows
+from nnprof.profiler.costmodel.rows import Rows, Streams
 from nnprof.profiler.costmodel.sets import MOVING, computes, few_of, kind_of, sets_of
 from nnprof.profiler.costmodel.solve import (
     Solver,
@@ -42,12 +42,6 @@ Array = NDArray[np.float64]
 
 
 Columns = Mapping[str, Array]
-
-
-Streams = tuple[tuple[int, float], ...]
-
-
-HALF_SHARE = 0.02  # of its network's time, at which an op counts half
 
 
 FEW_ROWS = 15  # fewer than this are pulled towards the prior

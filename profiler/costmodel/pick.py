@@ -7,14 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from nnprof.profiler.costmodel.design import SIZES
-
 Array = NDArray[np.float64]
+_SIZES = ("batch", "m", "n", "k", "window", "stride", "bytes_in", "elements_out")
 
 
 def places(own: Mapping[str, Array], old: Mapping[str, Array]) -> Array:
     """Candidates, then measured ops, in the logarithms of their sizes; each axis is 1 long."""
-    both = [np.concatenate((own[name], old[name])) for name in SIZES]
+    both = [np.concatenate((own[name], old[name])) for name in _SIZES]
     logs = np.log(np.maximum(np.stack(both, axis=1), 1.0))
     # Measured ops may lie far out; what is looked at sets the scale.
     inside = logs[: len(own["batch"])]

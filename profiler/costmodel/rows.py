@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnprof.profiler.costmodel import work
-from nnprof.profiler.costmodel.fit import HALF_SHARE, Streams
 from nnprof.profiler.costmodel.sets import MOVING, kind_of
-from nnprof.profiler.costmodel.solve import HUBER
 from nnprof.profiler.costmodel.work import Work
 
 Array = NDArray[np.float64]
+
+HUBER = 0.10  # relative residual beyond which a row counts less (reference: 0.10-0.15)
+HALF_SHARE = 0.02  # of its network's time, at which an op counts half
+Streams = tuple[tuple[int, float], ...]
 
 
 class Rows(NamedTuple):

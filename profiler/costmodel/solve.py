@@ -12,12 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnprof.profiler.costmodel import features
-from nnprof.profiler.costmodel.rows import Rows
+from nnprof.profiler.costmodel.rows import HUBER, Rows
 
 Array = NDArray[np.float64]
-
-
-HUBER = 0.10  # relative residual beyond which a row counts less (reference: 0.10-0.15)
 
 
 FOLDS = 5

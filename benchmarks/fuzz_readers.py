@@ -21,7 +21,7 @@ from nnprof.errors import NnprofError, WorkerTimeout
 from nnprof.exporters.probes import chain_model, identity_model
 from nnprof.networks import bundled, checkpoint, datasets
 from nnprof.networks.families import parse_network
-from nnprof.profiler import compare, inputs, results, studies
+from nnprof.profiler import compare, conditions, inputs, results, studies
 from nnprof.profiler.costmodel import gather, lowering, model, predict, search
 from nnprof.profiler.devices import jetpack, jetson, linux, snapshot
 from nnprof.profiler.importers import runs
@@ -84,7 +84,7 @@ def _run(folder: Path, files: Files) -> None:
         csv.as_csv(lines, columns)
         markdown.as_markdown(lines, columns)
         json_lines(lines)
-    every = compare.conditions(run)
+    every = conditions.conditions(run)
     _all(
         lambda: comparison.comparison_markdown(compare.compare(run, run, allow=every)),
         lambda: gather.gathered([run], ()),

@@ -11,19 +11,25 @@ Schuirmann 1987), and AMBIGUOUS when neither can be said.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Literal, TypeAlias
 
 import msgspec
 
-from nnprof.errors import UnknownName, UsageError
+from nnprof.errors import UsageError
 from nnprof.profiler import stats
+from nnprof.profiler.conditions import MISSING, differences, pairs
 from nnprof.types import Cell, Failure, Measurement, Precision, Run, Workload
 
 TOLERANCE = 0.01
+
+
 SAME = 0.03
+
+
 ERROR = 0.05  # of calling any cell of a comparison FASTER or SLOWER when none is
+
 
 Verdict: TypeAlias = Literal["SAME", "FASTER", "SLOWER", "AMBIGUOUS"]
 
@@ -97,9 +103,6 @@ class _Change(msgspec.Struct, frozen=True):
     freedom: float
 
 
-MISSING = "missing"  # what may be allowed beside the conditions: cells that are gone
-
-
 def compare(before: Run, after: Run, *, allow: Iterable[str] = ()) -> Comparison:
     """Compare two Runs cell by cell.
 
@@ -110,14 +113,14 @@ def compare(before: Run, after: Run, *, allow: Iterable[str] = ()) -> Comparison
     """
     pairs = _paired(_finished(before), _finished(after))
     if not pairs:
-        _conditions(before, after, before.measurements, after.measurements, set(allow))
+        differences(before, after, before.measurements, after.measurements, set(allow))
         raise UsageError(
             "The two Runs have no finished cell in common. "
             f"Before: {_listed(before)}; after: {_listed(after)}.",
             "Measure the same networks and batches.",
         )
     both = [old for old, _ in pairs], [new for _, new in pairs]
-    alike, unlike = _conditions(before, after, *both, set(allow))
+    alike, unlike = differences(before, after, *both, set(allow))
     changes = [_change(old, new) for old, new in pairs]
     called = _holm([_doubt(change) for change in changes])
     names = _Names((before, after))
@@ -140,84 +143,9 @@ def compare(before: Run, after: Run, *, allow: Iterable[str] = ()) -> Comparison
     )
 
 
-# --- conditions -----------------------------------------------------------------------------------
-
-
-def conditions(run: Run, measured: Sequence[Measurement] | None = None) -> dict[str, str]:
-    """What must be alike for numbers to be compared; unknown is "unknown".
-
-    Args:
-        run: tells where it was measured.
-        measured: the cells that are compared; all of the Run if not given.
-    """
-    device, backend = (run.environment.get(part) or {} for part in ("device", "backend"))
-    measured = run.measurements if measured is None else measured
-    work = [m.workload for m in measured]
-    variables = run.environment.get("variables")
-    return {
-        "backend": _joined(m.target.backend for m in measured),
-        "version": str(backend.get("version", "unknown")),
-        "options": _joined(_pairs(m.target.options) for m in measured),
-        "device": str(device.get("board") or device.get("model", "unknown")),
-        "host": _joined(m.target.host for m in measured),
-        "nnprof": str(run.environment.get("nnprof", "unknown")),
-        "variables": "unknown" if variables is None else _pairs(variables),
-        "clock": _joined(m.clock for m in measured),
-        "threads": _joined(m.target.threads or "unknown" for m in measured),
-        "precision": _joined(one.precision for one in work),
-        "conversion": _joined(one.model.conversion or "none" for one in work),
-        "data": _joined(one.data for one in work),
-        "seed": _joined(one.seed for one in work),
-        "batch-axis": _joined(_pairs(one.model.axes) for one in work),
-        "transfers": _joined(m.facts.get("transfers", "unknown") for m in measured),
-        "power": _joined(p.before.power_mode or "unknown" for m in measured for p in m.processes)
-        or "unknown",
-    }
-
-
-def _pairs(named: Mapping[str, object]) -> str:
-    return " ".join(f"{name}={value}" for name, value in sorted(named.items())) or "none"
-
-
-def _conditions(
-    before: Run,
-    after: Run,
-    old: Sequence[Measurement],
-    new: Sequence[Measurement],
-    allow: set[str],
-) -> tuple[dict[str, str], list[tuple[str, str, str]]]:
-    """Those of the cells that are compared, old and new, that are alike; those that may differ.
-
-    What an older nnprof did not look at is not held against its Runs (`variables`).
-
-    Raises:
-        UnknownName: `allow` names no condition.
-        UsageError: others are not alike.
-    """
-    was, now = conditions(before, old), conditions(after, new)
-    for name in allow - {*was, MISSING}:
-        raise UnknownName("condition", name, (*was, MISSING))
-    unlike = [(name, was[name], now[name]) for name in was if was[name] != now[name]]
-    unlike = [one for one in unlike if one[0] != "variables" or "unknown" not in one]
-    refused = [item for item in unlike if item[0] not in allow]
-    if refused:
-        listed = "; ".join(f"{name}: {one} and {other}" for name, one, other in refused)
-        flags = " ".join(f"--allow {name}" for name, _, _ in refused)
-        raise UsageError(
-            f"The two Runs were measured under unlike conditions ({listed}).",
-            f"If that difference is what you compare, add {flags}.",
-        )
-    differ = {name for name, _, _ in unlike}
-    return {name: value for name, value in was.items() if name not in differ}, unlike
-
-
-def _joined(values: Iterable[object]) -> str:
-    return ", ".join(sorted({str(value) for value in values}))
-
-
-# --- cells ----------------------------------------------------------------------------------------
-
 _Question = tuple[str, int, str, str]
+
+
 _Pair = tuple[Measurement, Measurement]
 
 
@@ -285,7 +213,7 @@ def _key(measurement: Measurement) -> str:
 
 def _file(measurement: Measurement) -> tuple[str, str]:
     target = measurement.target
-    return measurement.workload.model.path, f"{target.threads} {_pairs(target.options)}"
+    return measurement.workload.model.path, f"{target.threads} {pairs(target.options)}"
 
 
 def _without(all_: Iterable[Measurement], some: Sequence[Measurement]) -> list[Measurement]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -164,23 +164,17 @@ def bench(
     output: Form = forms.TABLE,
 ) -> None:
     """Measure how fast networks run here, and where the time goes."""
-    bundled = not (networks or study or resume)
-    limit_s = numbers.seconds("--limit", limit, 0.01)
-    with progress.shown() as shown, ExitStack() as held:
-        alone = partial(_alone, held, wait=wait)
+    with progress.shown() as shown, _claims(wait) as alone:
         if resume is not None:
-            resumed.refuse_others(context)
-            target, begin = _resumed(resume, limit_s if resumed.given(context, "limit") else None)
-            alone(resume)
+            target, begin = _resumed(context, resume, limit, alone)
         else:
             target = asked_target(backend, device, threads, _options(option, engines))
-            passes = _passes(ops, idle, protocol, telemetry, energy)
-            passes["process_limit_s"] = limit_s
-            plan = _plan(passes, bundled=bundled, quick=quick, rigorous=rigorous)
-            asked = numbers.batch_sizes(batch), data, sides(batch_axis, dim)
-            begin = partial(_begin, *_cells(networks, study, target, *asked), precision, plan, out)
-        complete, path = _measured(begin, alone, target, power_mode, shown)
-    _print(path, output, bundled=bundled, complete=complete)
+            passes = _passes(ops, idle, protocol, telemetry, energy, limit)
+            plan = _plan(passes, bundled=not (networks or study), quick=quick, rigorous=rigorous)
+            asked = _cells(networks, study, target, batch, data, sides(batch_axis, dim))
+            begin = partial(_begin, *asked, precision, plan, out)
+        ended = _measured(begin, alone, target, power_mode, shown)
+    _print(*ended, output, bundled=not (networks or study or resume))
 
 
 def _measured(
@@ -198,15 +192,24 @@ def _measured(
         return _sweep(run, path, shown), path
 
 
-def _alone(held: ExitStack, what: Target | Path, *, wait: bool) -> None:
-    """Have for ourselves what is measured on, or the file that is written."""
-    held.enter_context(nnprof.alone(what, _LOG.warning if wait else None))
+@contextmanager
+def _claims(wait: bool) -> Iterator[Callable[[Target | Path], object]]:
+    """What has a target, or the file that is written, for ourselves until the block ends."""
+    with ExitStack() as held:
+        tell = _LOG.warning if wait else None
+        yield lambda what: held.enter_context(nnprof.alone(what, tell))
 
 
-def _resumed(path: Path, limit_s: float | None) -> tuple[Target, Callable[[], tuple[Run, Path]]]:
+def _resumed(
+    context: typer.Context, path: Path, limit: float, alone: Callable[[Target | Path], object]
+) -> tuple[Target, Callable[[], tuple[Run, Path]]]:
     """What a Run was measured on, and how to take it up; not before the board is set for it."""
+    resumed.refuse_others(context)
+    limit_s = numbers.seconds("--limit", limit, 0.01)
     target = nnprof.load(path).study.cells[0].target
-    return target, lambda: (nnprof.resume(path, limit_s=limit_s), path)
+    alone(path)
+    given_s = limit_s if resumed.given(context, "limit") else None
+    return target, lambda: (nnprof.resume(path, limit_s=given_s), path)
 
 
 def _begin(
@@ -271,9 +274,14 @@ def _words_plan(quick: bool, rigorous: bool) -> Plan:
 
 
 def _passes(
-    ops: Ops, idle: str | None, protocol: Protocol, telemetry: bool, energy: float
+    ops: Ops,
+    idle: str | None,
+    protocol: Protocol,
+    telemetry: bool,
+    energy: float,
+    limit: float,
 ) -> dict[str, Any]:
-    """What is done beside the clean pass, and in which order, as fields of a plan."""
+    """What is done beside the clean pass, in which order, and for how long, as fields of a plan."""
     from nnprof.profiler.place.watcher import INTERVAL_S
 
     return {
@@ -282,6 +290,7 @@ def _passes(
         "protocol": protocol.value,
         "telemetry_s": INTERVAL_S if telemetry else 0.0,
         "energy_s": numbers.seconds("--energy", energy),
+        "process_limit_s": numbers.seconds("--limit", limit, 0.01),
     }
 
 
@@ -307,10 +316,11 @@ def _cells(
     networks: list[str] | None,
     study: str | None,
     target: Target,
-    batches: tuple[int, ...],
+    batch: str | None,
     data: str | None,
     told: Sides,
 ) -> tuple[str, tuple[Cell, ...]]:
+    batches = numbers.batch_sizes(batch)
     if study and networks:
         raise UsageError("A study brings its own networks.", "Give --study or networks, not both.")
     if study:
@@ -332,7 +342,7 @@ def _sweep(run: Run, path: Path, shown: Shown) -> bool:
     return True
 
 
-def _print(path: Path, output: str, *, bundled: bool, complete: bool) -> None:
+def _print(complete: bool, path: Path, output: str, *, bundled: bool) -> None:
     from nnprof.profiler.report import shown
 
     if not complete:

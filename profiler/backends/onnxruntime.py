@@ -15,7 +15,8 @@ from typing import Any
 
 from nnprof.errors import Unavailable, UsageError
 from nnprof.exporters.int8 import Form, on_processor, signed
-from nnprof.profiler.backends.ort_session import PROVIDERS, OrtSession, library
+from nnprof.profiler.backends.ort_bound import library
+from nnprof.profiler.backends.ort_session import PROVIDERS, OrtSession
 from nnprof.types import Target, Workload
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from functools import cache
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median
 from time import perf_counter, sleep
@@ -17,16 +14,25 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnprof.errors import BadFile, NnprofError, Unavailable
+from nnprof.errors import BadFile, Unavailable
 from nnprof.exporters import plain
 from nnprof.profiler import inputs
-from nnprof.profiler.backends.refusals import first_line, translated
+from nnprof.profiler.backends.ort_bound import (
+    Bound,
+    as_ours,
+    cut_up,
+    library,
+    share_pool,
+    synchronised,
+)
 from nnprof.profiler.graph import opgraph
 from nnprof.profiler.importers import ort_ops, ort_profile
 from nnprof.profiler.ports import Arrays, OpNode, Part, arrays_like
 from nnprof.types import OpPass, Target, Workload
 
 _CPU = "CPUExecutionProvider"
+
+
 # (device, option) → providers in the order in which they may take nodes.
 PROVIDERS = {
     ("cpu", ""): (_CPU,),
@@ -34,6 +40,8 @@ PROVIDERS = {
     ("cuda", "cuda"): ("CUDAExecutionProvider",),
     ("cuda", "tensorrt"): ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
 }
+
+
 # Types of tensors that numpy has, too, so that what flows can be looked at and given again.
 _TENSORS = tuple(
     f"tensor({name})"
@@ -42,120 +50,12 @@ _TENSORS = tuple(
         *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
     )
 )
-_FRONTS = tuple(
-    map(
-        re.compile,
-        (
-            r"^\[ONNXRuntimeError\] : \d+ : \w+ : ",
-            r"^Load model from .*? failed:\s*",
-            r"^/\S+\.(?:cc|h):\d+ .*?\)\s+(?=[A-Z])",
-        ),
-    )
-)
+
+
 _QUIET = 3  # errors only: warnings would end up in the worker's stderr for every cell
 
 
-def library() -> Any:
-    """The package onnxruntime.
-
-    Raises:
-        Unavailable: it is not installed.
-    """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise Unavailable(
-            "onnxruntime is not installed.", "Try: pip install 'nnprof-embedded[cpu]'"
-        ) from error
-    return onnxruntime
-
-
-def _translated(workload: Workload) -> AbstractContextManager[None]:
-    """The runtime's errors as ours."""
-
-    def remedy() -> str:
-        twice = _named_twice(Path(workload.model.path))
-        return twice and f"Nodes of one graph are called '{twice}': give each a name of its own."
-
-    return translated("ONNX Runtime", workload, words=_words, remedy=remedy)
-
-
-def _words(said: str) -> str:
-    """The reason in an error's text: without number, path of the model, and place in the code."""
-    line = first_line(said)
-    for front in _FRONTS:
-        line = front.sub("", line)
-    return line
-
-
-def _named_twice(path: Path) -> str:
-    """A name that two nodes of one graph share, which only ONNX Runtime refuses; "" without."""
-    import onnx
-
-    graph = onnx.load(path, load_external_data=False).graph
-    names = Counter(node.name for node in graph.node if node.name)
-    return next((name for name, count in names.items() if count > 1), "")
-
-
-@contextmanager
-def _cut_up(workload: Workload) -> Iterator[None]:
-    """What cutting raises over an optimised graph of a form that it does not know, as BadFile."""
-    try:
-        yield
-    except NnprofError:
-        raise
-    except Exception as error:
-        raise BadFile(
-            f"The optimised graph of {workload.model.name} cannot be cut into ops: "
-            f"{type(error).__name__} at {first_line(str(error))}.",
-            "Its ops are timed by the runtime alone.",
-        ) from error
-
-
-class _Bound:
-    """An InferenceSession with buffers bound once."""
-
-    def __init__(self, session: Any, binding: Any, workload: Workload) -> None:
-        self._session, self._binding, self._workload = session, binding, workload
-
-    def sample(self, loops: int) -> float:
-        """Seconds of `loops` inferences."""
-        run, binding = _synchronised(self._session, self._binding), self._binding
-        with _translated(self._workload):
-            start = perf_counter()
-            for _ in range(loops):
-                run(binding)
-            return perf_counter() - start
-
-    def close(self) -> None:
-        """Drop the session and its buffers."""
-        del self._binding, self._session
-
-
-def _synchronised(session: Any, binding: Any) -> Callable[[Any], None]:
-    """A call that runs one inference and returns after its end."""
-    run: Callable[[Any], None] = session.run_with_iobinding
-    if all(value.device_name() == "cpu" for value in binding.get_outputs()):
-        return run
-
-    def wait(bound: Any) -> None:
-        run(bound)
-        bound.synchronize_outputs()
-
-    return wait
-
-
-@cache
-def _share_pool(threads: int) -> None:
-    """One pool of threads for all sessions of this process.
-
-    Each session's own threads would spin for tens of milliseconds after its last inference, on
-    the processors that the next session is timed on.
-    """
-    library().set_global_thread_pool_sizes(threads, 1)
-
-
-class OrtSession(_Bound):
+class OrtSession(Bound):
     """One InferenceSession with bound buffers. `infer` and `sample` share it."""
 
     clock = "perf_counter"
@@ -167,7 +67,7 @@ class OrtSession(_Bound):
         self._nodes: tuple[OpNode, ...] | None = None
         self._freed: bytes | None = None
         self._asked = PROVIDERS[target.device, target.options.get("provider", "")]
-        with _translated(workload):
+        with as_ours(workload):
             self._tiles = arrays_like(inputs.make(workload))
             session = self._load(self._options())
             if any(0 in one.shape and self._tiles[one.name].size for one in session.get_inputs()):
@@ -187,7 +87,7 @@ class OrtSession(_Bound):
     def _options(self, *, optimise: bool = True) -> Any:
         options = self._ort.SessionOptions()
         if self._target.threads > 1:
-            _share_pool(self._target.threads)
+            share_pool(self._target.threads)
             options.use_per_session_threads = False
         else:
             options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -222,7 +122,7 @@ class OrtSession(_Bound):
     def infer(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
         """Outputs by name."""
         names = [output.name for output in self._session.get_outputs()]
-        with _translated(self._workload):
+        with as_ours(self._workload):
             results = self._session.run(names, dict(arrays))
         return {name: np.asarray(result) for name, result in zip(names, results, strict=True)}
 
@@ -234,7 +134,7 @@ class OrtSession(_Bound):
         """Nodes of the optimised model, as ONNX Runtime writes it out."""
         if self._nodes is None:
             cut = self._anatomy()
-            with _cut_up(self._workload):
+            with cut_up(self._workload):
                 path = Path(self._workload.model.path)
                 self._nodes = opgraph.read(cut.model, path, cut.tensors)
         return self._nodes
@@ -246,7 +146,7 @@ class OrtSession(_Bound):
 
             from nnprof.profiler.graph import cut
 
-            with tempfile.TemporaryDirectory() as folder, _translated(self._workload):
+            with tempfile.TemporaryDirectory() as folder, as_ours(self._workload):
                 options = self._options()
                 options.optimized_model_filepath = str(Path(folder, "optimised.onnx"))
                 self._load(options)
@@ -276,7 +176,7 @@ class OrtSession(_Bound):
         whole = self._anatomy()
         index_of = {node.key: index for index, node in enumerate(self.graph())}
         for key, count in copies.items():
-            with _cut_up(self._workload):
+            with cut_up(self._workload):
                 part = cut.carve(whole.model, index_of[key], whole.tensors, count)
             yield key, self._part(part)
 
@@ -286,16 +186,16 @@ class OrtSession(_Bound):
 
         whole = self._anatomy()
         for index in range(len(whole.model.graph.node)):
-            with _cut_up(self._workload):
+            with cut_up(self._workload):
                 part = cut.beginning(whole.model, index, whole.tensors)
             yield self._part(part)
 
     def _part(self, model: Any) -> Part:
         whole = self._anatomy()
-        with _translated(self._workload):
+        with as_ours(self._workload):
             # What was cut out of an optimised graph must run as it stands.
             session = self._load(self._options(optimise=False), model.SerializeToString())
-            return _Bound(session, self._bind(session, whole.tensors), self._workload)
+            return Bound(session, self._bind(session, whole.tensors), self._workload)
 
     def op_times(self, budget_s: float) -> OpPass:
         """ONNX Runtime's own profile in whole microseconds, distorted; in a session of its own."""
@@ -326,7 +226,7 @@ class OrtSession(_Bound):
 
     def _profile(self, budget_s: float) -> tuple[list[dict[str, Any]], list[float]]:
         """Events of the runtime's profiler; seconds of each inference that they are of."""
-        with tempfile.TemporaryDirectory() as folder, _translated(self._workload):
+        with tempfile.TemporaryDirectory() as folder, as_ours(self._workload):
             options = self._options()
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder, "profile"))
@@ -373,7 +273,7 @@ class _Cut(NamedTuple):
 
 
 def _timed(session: Any, binding: Any) -> float:
-    run = _synchronised(session, binding)
+    run = synchronised(session, binding)
     start = perf_counter()
     run(binding)
     return perf_counter() - start

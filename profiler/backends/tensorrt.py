@@ -36,7 +36,7 @@ from nnprof.profiler import inputs
 from nnprof.profiler.backends.cuda_calls import Buffer, Gpu, gpu_here, ok, pinned, runtime
 from nnprof.profiler.backends.tensorrt_options import NO_PARTS, Choices, batches_of, on_gpu
 from nnprof.profiler.graph import opgraph
-from nnprof.profiler.importers import trtexec_layers
+from nnprof.profiler.importers import trtexec_layers, trtexec_ops
 from nnprof.profiler.importers.trtexec_json import LayerTime, Profile
 from nnprof.profiler.ports import Arrays, OpNode, Part
 from nnprof.types import OpPass, OpTime, Target, Workload
@@ -231,7 +231,7 @@ class TensorrtSession:
         finally:
             self._context = clean
         proto = onnx.load(self._workload.model.path, load_external_data=False)
-        ops = trtexec_layers.op_times(
+        ops = trtexec_ops.op_times(
             profile_of(rows[1:]), self._inspect(context), opgraph.op_types(proto)
         )
         self._ops = OpPass(

@@ -25,20 +25,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import tempfile
 import uuid
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from subprocess import CompletedProcess
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from nnprof.errors import BadFile, Unavailable, WorkerCrashed
+from nnprof.errors import BadFile, Unavailable
 from nnprof.exporters import identity
 from nnprof.exporters import tensorrt as engines
 from nnprof.exporters.int8 import Form, signed
@@ -47,134 +45,26 @@ from nnprof.exporters.tensorrt import Recipe
 from nnprof.profiler import inputs
 from nnprof.profiler.backends.tensorrt import node_of
 from nnprof.profiler.backends.tensorrt_options import NO_PARTS, Choices, on_gpu
+from nnprof.profiler.backends.trtexec_program import build_flags, find, pinned, quoted, shape_spec
 from nnprof.profiler.graph import opgraph
-from nnprof.profiler.importers import trtexec_json, trtexec_layers
-from nnprof.profiler.importers.trtexec_log import ERROR, Version, version_of
+from nnprof.profiler.importers import trtexec_json, trtexec_layers, trtexec_ops
 from nnprof.profiler.place import shells
-from nnprof.profiler.ports import Arrays, OpNode, Part, Shell
-from nnprof.types import Model, OpPass, Target, Workload
+from nnprof.profiler.ports import Arrays, OpNode, Part
+from nnprof.types import OpPass, Target, Workload
 
-_PLACES = ("trtexec", "/usr/src/tensorrt/bin/trtexec")  # on PATH; where JetPack puts it
 _CLEAN_S = 3.0  # of one run: more than a process's warm-up and samples take by default
+
+
 _FLOOR_S = 0.3
+
+
 _AGAIN_WARM_MS = 200  # a second run is not cold news
+
+
 _GAPS = 25
-# Nothing here may wait for ever; who started the worker has the limit that matters.
-_LONG_S = 3600.0
+
+
 _GPU_FACTS = {"gpu": "Selected Device", "compute_capability": "Compute Capability"}
-_FACT = re.compile(r"\[I\] (Selected Device|Compute Capability): (.*\S)")
-
-
-# --- what to say to which version -----------------------------------------------------------------
-
-
-def pinned(version: Version, *, cuda_graph: bool, transfers: bool) -> list[str]:
-    """Flags that decide what a latency is. All are given, because the defaults changed in 11."""
-    flags = ["--exposeDMA"]  # the one way to have an inference waited for before the next
-    if version >= (11,):
-        flags += [] if cuda_graph else ["--noCudaGraph"]
-        flags += ["--includeDataTransfers"] if transfers else []
-        return flags  # spin wait is on, unless --noSpinWait
-    flags += ["--useSpinWait"]
-    flags += ["--useCudaGraph"] if cuda_graph else []
-    flags += [] if transfers else ["--noDataTransfers"]
-    return flags
-
-
-def build_flags(version: Version, precision: str) -> list[str]:
-    """Flags of a build without an inference: the precision, and all details of each layer."""
-    flags = ["--profilingVerbosity=detailed"]
-    flags.append("--skipInference" if version >= (8, 6) else "--buildOnly")
-    if version < engines.STRONGLY_TYPED:
-        return flags + [f"--{name.lower()}" for name in engines.WEAK_FLAGS[precision]]
-    # 11 knows nothing else, and calls the flag deprecated.
-    return flags if version >= (11,) else [*flags, "--stronglyTyped"]
-
-
-def shape_spec(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """`tiles:16x1x28x28,…` for the inputs that have a free dimension; "" where none has one."""
-    parts = []
-    for tensor in model.inputs:
-        if any(isinstance(side, str) for side in tensor.shape):
-            sides = "x".join(map(str, shapes[tensor.name]))
-            parts.append(f"{_quoted(tensor.name)}:{sides}")
-    return ",".join(parts)
-
-
-def _quoted(name: str) -> str:
-    """A name as trtexec takes it apart: at the last colon, or between quotes."""
-    return f"'{name}'" if ":" in name else name
-
-
-# --- running it -----------------------------------------------------------------------------------
-
-
-class Program:
-    """trtexec on a machine: its path, its version, and its last words about the GPU."""
-
-    def __init__(self, shell: Shell, path: str, version: Version) -> None:
-        self._shell, self.path, self.version = shell, path, version
-        self.gpu: dict[str, str] = {}
-
-    def run(self, flags: Sequence[str], model: Model) -> None:
-        """Run it to its good end.
-
-        Raises:
-            OutOfMemory, BadFile: it refuses the model.
-            Unavailable: there is no GPU, or it does not know a flag.
-            WorkerCrashed: it ended by a signal.
-        """
-        done = self._shell.run([self.path, *flags], timeout_s=_LONG_S)
-        said = done.stdout.decode(errors="replace")
-        self.gpu |= dict(_FACT.findall(said))
-        if done.returncode:
-            self._fail(done, said, model)
-
-    def _fail(self, done: CompletedProcess[bytes], said: str, model: Model) -> NoReturn:
-        errors = ERROR.findall(done.stderr.decode(errors="replace") + said)
-        text = " ".join(errors).lower()
-        code = shells.plain_code(done.returncode)
-        if code < 0:
-            raise WorkerCrashed(
-                f"trtexec ended with {shells.ended_with(code)}.",
-                "Try the same cell alone; if it crashes again, TensorRT has a bug with this model.",
-            )
-        if "no cuda-capable device" in text or "cannot find any available devices" in text:
-            raise Unavailable("trtexec finds no GPU.", "Is the driver loaded, and may you use it?")
-        if "serialization" in text or "deserializ" in text:
-            raise BadFile(
-                f"trtexec cannot read the engine of {model.name}: it was built by another "
-                "TensorRT, or for another GPU.",
-                f"Delete the engines in {self._shell.path('')}; they will be built again.",
-            )
-        if "unknown option" in text:
-            dotted = ".".join(map(str, self.version))
-            raise Unavailable(
-                f"trtexec {dotted} says: {errors[0]}.", "nnprof knows versions 8.2 to 11."
-            )
-        raise engines.refused(model, errors)
-
-
-def find(shell: Shell, host: str, path: str | None) -> Program:
-    """The program at a place.
-
-    Raises:
-        Unavailable: it is not there.
-    """
-    places = (path,) if path else _PLACES
-    for place in places:
-        done = shell.run([place, "--help"], timeout_s=60)
-        version = version_of(done.stdout.decode(errors="replace"))
-        if done.returncode == 0 and version:
-            return Program(shell, place, version)
-    where = "here" if host == "local" else f"on {host}"
-    raise Unavailable(
-        f"trtexec is not {where} (looked for: {', '.join(places)}).",
-        "On a Jetson: sudo apt install libnvinfer-bin. Elsewhere: --option trtexec=/PATH/trtexec",
-    )
-
-
-# --- the session ----------------------------------------------------------------------------------
 
 
 class TrtexecSession:
@@ -290,7 +180,7 @@ class TrtexecSession:
                 local = Path(folder, hashlib.sha256(raw).hexdigest())
                 local.write_bytes(raw)
                 there = self._shell.put(local, f"{local.name}.raw")
-                pairs.append(f"{_quoted(name)}:{there}")
+                pairs.append(f"{quoted(name)}:{there}")
         return ",".join(pairs)
 
     def _more(self, least: int, seconds: float, gap_s: float = 0.0) -> list[float]:
@@ -352,7 +242,7 @@ class TrtexecSession:
             profile = trtexec_json.read_profile(times, "trtexec's profile")
             engine = trtexec_layers.read_engine(layers, "trtexec's layers")
             proto = onnx.load(self._workload.model.path, load_external_data=False)
-            ops = trtexec_layers.op_times(profile, engine, opgraph.op_types(proto))
+            ops = trtexec_ops.op_times(profile, engine, opgraph.op_types(proto))
             self._profile = OpPass(
                 method="runtime",
                 # With its profiler on, trtexec reports no latency: "extra synchronizations".

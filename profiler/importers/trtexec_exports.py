@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from nnprof.errors import BadFile, UsageError
-from nnprof.profiler.importers import sources, trtexec_json, trtexec_layers
+from nnprof.profiler.importers import sources, trtexec_json, trtexec_layers, trtexec_ops
 from nnprof.profiler.importers.cell import (
     Known,
     declared_batch,
@@ -44,14 +44,14 @@ def _engine(files: Sequence[File], told: Told, onnx: Path | None) -> Measurement
     if profile:
         read = trtexec_json.read_profile(profile.text, str(profile.path))
         seconds = sum(layer.mean_s for layer in read.layers)
-        timed = trtexec_layers.op_times(read, engine, onnx_types(onnx))
+        timed = trtexec_ops.op_times(read, engine, onnx_types(onnx))
         ops = OpPass(method="runtime", latency_s=seconds, ops=timed)
     samples, facts = _queries(times) if times else (None, {})
     ports = {port.name: port.shape for port in engine.inputs} if engine else {}
     known = Known(
         path=files[0].path,
         model=model,
-        batch=(declared_batch(model, ports) or trtexec_layers.batch_of(engine)) if engine else None,
+        batch=(declared_batch(model, ports) or trtexec_ops.batch_of(engine)) if engine else None,
         runtime=trtexec_json.RUNTIME,
         samples_s=samples or (ops.latency_s if ops else 0.0,),
         stand_in=None if samples else "the sum of its layers",

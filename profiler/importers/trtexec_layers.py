@@ -12,17 +12,15 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from nnprof.profiler import ports
-from nnprof.profiler.graph import counts, opgraph
-from nnprof.profiler.importers.trtexec_json import Profile, json_of, no_file_of
+from nnprof.profiler.graph import opgraph
+from nnprof.profiler.importers.trtexec_json import json_of, no_file_of
 from nnprof.profiler.ports import OpNode
-from nnprof.types import Kind, OpTime
+from nnprof.types import Kind
 
 Shape = tuple[int, ...]
 
@@ -54,9 +52,6 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     detailed: bool
-
-
-# --- as written -----------------------------------------------------------------------------------
 
 
 class _Tensor(msgspec.Struct, rename="pascal"):
@@ -130,10 +125,13 @@ _DTYPES = (
     (r"(?i)bool", "bool"),
     (r"(?i)fp32|float", "float32"),
 )
+
+
 _BITS = {
     **{"float32": 32, "int32": 32, "int64": 64, "float16": 16, "bfloat16": 16},
     **{"float8": 8, "int8": 8, "uint8": 8, "bool": 8, "float4": 4, "int4": 4},
 }
+
 
 # Type of the layer, as its parameters or its implementation name it → ONNX's word for such an op.
 _OPS = (
@@ -153,20 +151,29 @@ _OPS = (
     (r"(?i)quantize", "QuantizeLinear"),
     (r"(?i)point ?wise|element ?wise|activation|unary|scale", "Elementwise"),
 )
+
+
 _MOVES = {"Reformat", "Reshape", "Slice", "Concat", "Gather", "Cast", "Constant"}
+
+
 _WEIGHTLESS = {"MaxPool", "AveragePool", "Pool", "Softmax", "Elementwise"}
+
+
 _KINDS: dict[str, Kind] = {
     "Reformat": "memory",
     "Constant": "memory",
     "Elementwise": "elementwise",
     "Pool": "pool",
 }
-_RANK = ("conv", "gemm", "recurrent", "pool", "softmax", "elementwise", "other", "memory")
+
+
+RANK = ("conv", "gemm", "recurrent", "pool", "softmax", "elementwise", "other", "memory")
+
+
 _ORIGIN = re.compile(r"\[ONNX Layer: ([^\]|]+?)\s*(?:\|[^\]]*)?\]")
+
+
 _PROFILE_SUFFIX = re.compile(r"\[profile +\d+\]")
-
-
-# --- reading --------------------------------------------------------------------------------------
 
 
 def read_engine(text: str | bytes, source: str) -> Engine:
@@ -217,9 +224,6 @@ def _ports(
 
 def _port(tensor: _Tensor) -> Port:
     return Port(name=tensor.name, shape=tensor.shape, dtype=tensor.dtype)
-
-
-# --- what a layer does ----------------------------------------------------------------------------
 
 
 def _describe(layer: _EngineLayer) -> EngineLayer:
@@ -323,83 +327,3 @@ def _key(layer: _EngineLayer, op: str) -> str:
     own = (layer.layer_type, layer.kernel or layer.conv_kernel, layer.groups, layer.conv_groups)
     parts = (op, *own, layer.window_size, layer.pooling_type, tensors)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
-# --- joining --------------------------------------------------------------------------------------
-
-
-def named(layer: EngineLayer, types: Mapping[str, str]) -> OpNode:
-    """The layer's node with the op type of its weightiest ONNX node.
-
-    Args:
-        layer: of an engine.
-        types: name of each ONNX node → its type; {} where the ONNX file is not at hand.
-    """
-    found = [types[name] for name in layer.node.origin if name in types]
-    if not found or layer.moves:
-        return layer.node
-    op = min(found, key=lambda one: _RANK.index(opgraph.kind_of(one)))
-    node = msgspec.structs.replace(layer.node, op=op, kind=opgraph.kind_of(op))
-    if node.kind == "gemm":
-        return _flat(node)
-    if node.flops is None and node.outputs and node.kind in {"softmax", "elementwise"}:
-        flops = counts.flops(op, node.inputs, node.outputs, {})
-        return msgspec.structs.replace(node, flops=flops)
-    return node
-
-
-def _flat(node: OpNode) -> OpNode:
-    """A product that ran as a 1×1 convolution, with the shapes of a product."""
-
-    def flat(shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
-        # A convolution's weights come last, as N × K.
-        ones = all(len(shape) == 4 and shape[2:] == (1, 1) for shape in shapes)
-        return tuple(shape[:2] for shape in shapes) if ones else shapes
-
-    return msgspec.structs.replace(node, inputs=flat(node.inputs), outputs=flat(node.outputs))
-
-
-def op_times(
-    profile: Profile, engine: Engine | None = None, types: Mapping[str, str] | None = None
-) -> tuple[OpTime, ...]:
-    """The layers of a profile as ops, with what the engine and the ONNX file say of them.
-
-    Layers are matched by name, equal names in order. A layer that the engine does not list keeps
-    its name and is of kind "other". Seconds are the median, or the mean where the profile has no
-    median. A layer that took no time by TensorRT's clock keeps its measured 0.
-    """
-    known: dict[tuple[str, int], EngineLayer] = {}
-    seen: Counter[str] = Counter()
-    for layer in engine.layers if engine else ():
-        known[layer.node.node, seen[layer.node.node]] = layer
-        seen[layer.node.node] += 1
-    seen.clear()
-    result = []
-    for index, timed in enumerate(profile.layers):
-        found = known.get((timed.name, seen[timed.name]))
-        seen[timed.name] += 1
-        node = (
-            named(found, types or {})
-            if found
-            else OpNode(node=timed.name, op="unknown", kind="other")
-        )
-        seconds = timed.mean_s if timed.median_s is None else timed.median_s
-        kernel = found.kernel if found else ""
-        result.append(
-            ports.timed(node, index, seconds, "runtime", runs=profile.count, kernel=kernel)
-        )
-    return tuple(result)
-
-
-def batch_of(engine: Engine) -> int | None:
-    """The batch that an engine ran, where convolutions and pools, whose first axis it is, agree.
-
-    An input of the engine has to begin with it, too: a layer inside may have joined two axes.
-    """
-    batches = {
-        layer.node.inputs[0][0]
-        for layer in engine.layers
-        if layer.node.kind in {"conv", "pool"} and layer.node.inputs and layer.node.inputs[0]
-    }
-    first = {port.shape[0] for port in engine.inputs if port.shape}
-    return batches.pop() or None if len(batches) == 1 and batches <= first else None

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from nnprof.errors import BadFile, UsageError
-from nnprof.profiler.importers import trtexec_layers
+from nnprof.profiler.importers import trtexec_ops
 from nnprof.profiler.importers.cell import (
     Known,
     declared_batch,
@@ -283,7 +283,7 @@ def _logged(file: File, log: Log, told: Told, onnx: Path | None) -> Measurement:
     model = model_of(file.path, told, onnx)
     ops = None
     if log.profile:
-        timed = trtexec_layers.op_times(log.profile, None, onnx_types(onnx))
+        timed = trtexec_ops.op_times(log.profile, None, onnx_types(onnx))
         ops = OpPass(method="runtime", latency_s=sum(op.seconds for op in timed), ops=timed)
     known = {
         "repetitions": log.queries,

@@ -82,7 +82,7 @@ def print_notes(notes: Sequence[str]) -> None:
     elif notes:
         console.say("Notes, the most important first:", "yellow")
         for note in notes:
-            console.print(Padding(styled(note, "yellow"), (0, 0, 0, 2)))
+            console.print(Padding(styled(note, "yellow"), (0, 0, 0, 2), expand=False))
 
 
 def print_comparison(found: Comparison) -> None:

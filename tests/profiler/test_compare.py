@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from nnprof.cli.main import app
 from nnprof.errors import UnknownName, UsageError
-from nnprof.profiler import compare, results
+from nnprof.profiler import compare, conditions, results
 from nnprof.profiler.report import comparison
 from nnprof.types import Failure, Measurement, Run
 
@@ -126,7 +126,9 @@ def test_nothing_in_common_is_refused() -> None:
     """Two Runs without a common cell are refused."""
     before = _run(1, [1.0])
     with pytest.raises(UsageError, match="no finished cell in common"):
-        compare.compare(before, replace(before, measurements=()), allow=compare.conditions(before))
+        compare.compare(
+            before, replace(before, measurements=()), allow=conditions.conditions(before)
+        )
 
 
 def test_markdown_for_a_pull_request() -> None:
@@ -379,5 +381,5 @@ def test_what_was_not_recorded_is_unknown() -> None:
         replace(m, target=replace(m.target, threads=0), processes=(), stopped="imported")
         for m in one.measurements
     )
-    said = compare.conditions(one, cells)
+    said = conditions.conditions(one, cells)
     assert (said["threads"], said["power"]) == ("unknown", "unknown")

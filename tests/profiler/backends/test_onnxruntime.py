@@ -9,7 +9,8 @@ import pytest
 
 from nnprof.errors import Unavailable, UsageError
 from nnprof.profiler.backends.onnxruntime import BACKEND
-from nnprof.profiler.backends.ort_session import _synchronised, check_placement
+from nnprof.profiler.backends.ort_bound import synchronised
+from nnprof.profiler.backends.ort_session import check_placement
 from nnprof.types import Model, Target, Workload
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -109,5 +110,5 @@ def test_outputs_on_a_device_are_waited_for() -> None:
             calls.append("wait")
 
     for place in ("cpu", "cuda"):
-        _synchronised(Both(place), Both(place))(Both(place))
+        synchronised(Both(place), Both(place))(Both(place))
     assert calls == ["run cpu", "run cuda", "wait"]

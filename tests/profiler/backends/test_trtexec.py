@@ -26,7 +26,7 @@ from nnprof.exporters.models import load_model
 from nnprof.exporters.probes import identity_model
 from nnprof.networks import bundled
 from nnprof.profiler import inputs, results
-from nnprof.profiler.backends import trtexec
+from nnprof.profiler.backends import trtexec, trtexec_program
 from nnprof.profiler.backends.trtexec import BACKEND, TrtexecSession
 from nnprof.profiler.importers import trtexec_log
 from nnprof.profiler.place import shells
@@ -376,8 +376,8 @@ class _Forgetful(shells.LocalShell):
 
 def test_names_with_colons_are_quoted() -> None:
     """The program splits names from values at colons, unless they are quoted."""
-    assert trtexec._quoted("tiles") == "tiles"
-    assert trtexec._quoted("in:0") == "'in:0'"
+    assert trtexec_program.quoted("tiles") == "tiles"
+    assert trtexec_program.quoted("in:0") == "'in:0'"
 
 
 def test_fixed_batch_is_not_given_shapes(
@@ -385,7 +385,7 @@ def test_fixed_batch_is_not_given_shapes(
 ) -> None:
     """A model that is bound to its batch takes no shapes, which TensorRT would refuse."""
     model = load_model(tiny_onnx(tmp_path / "fixed.onnx", batch=2))
-    assert trtexec.shape_spec(model, {"x": (2, 6)}) == ""
+    assert trtexec_program.shape_spec(model, {"x": (2, 6)}) == ""
     assert opened(Workload(model=model, batch=2)).sample(3) > 0
 
 
@@ -396,7 +396,7 @@ def test_free_sides_are_given_shapes() -> None:
     table = Tensor(name="t", dtype="float32", shape=(30, 4))
     model = replace(model, inputs=(steps, table), batch_axes={"x": 1})
     shapes = inputs.shapes(Workload(model=model, batch=8, dims={"time": 7}))
-    assert trtexec.shape_spec(model, shapes) == "x:7x8x16"
+    assert trtexec_program.shape_spec(model, shapes) == "x:7x8x16"
 
 
 def test_processor_is_refused(target: Callable[..., Target], model: Model) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnprof.errors import BadFile
-from nnprof.profiler.importers import trtexec_json, trtexec_layers
+from nnprof.profiler.importers import trtexec_json, trtexec_layers, trtexec_ops
 from nnprof.types import OpTime
 
 DATA = Path(__file__).parents[2] / "data" / "trtexec"
@@ -36,7 +36,7 @@ def profile(version: str) -> trtexec_json.Profile:
 
 def ops(version: str, types: dict[str, str] = TYPES) -> list[OpTime]:
     """Its ops that did something."""
-    every = trtexec_layers.op_times(profile(version), engine(version), types)
+    every = trtexec_ops.op_times(profile(version), engine(version), types)
     return [op for op in every if op.seconds]
 
 
@@ -61,14 +61,14 @@ def test_inputs_outputs_and_batch(version: str) -> None:
     assert [port.name for port in found.inputs] == ["tiles"]
     assert found.inputs[0].dtype == "float32"
     assert [port.shape for port in found.outputs] == [(64, 10)]
-    assert trtexec_layers.batch_of(found) == 64
+    assert trtexec_ops.batch_of(found) == 64
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_seconds_are_medians_in_the_order_of_execution(version: str) -> None:
     """Milliseconds become seconds, the median of each layer, layer by layer."""
     rows = json.loads((DATA / version / "profile.json").read_text(), strict=False)[1:]
-    found = trtexec_layers.op_times(profile(version), engine(version), TYPES)
+    found = trtexec_ops.op_times(profile(version), engine(version), TYPES)
     assert [op.node for op in found] == [row["name"] for row in rows]
     assert [op.seconds for op in found] == pytest.approx([row["medianMs"] * 1e-3 for row in rows])
     assert {op.runs for op in found} == {100}
@@ -97,7 +97,7 @@ def test_local_functions_are_left_off_the_origin() -> None:
 
 def test_without_the_onnx_file_a_layer_says_what_it_can() -> None:
     """No types: the layer's own type decides, and the origin is still told."""
-    found = trtexec_layers.op_times(profile("10.3"), engine("10.3"))
+    found = trtexec_ops.op_times(profile("10.3"), engine("10.3"))
     assert [op.op for op in found[:4]] == ["Reformat", "Conv", "Conv", "MaxPool"]
     assert found[4].op == "MatMul"
     assert (found[6].op, found[6].kind) == ("kgen", "other")
@@ -105,7 +105,7 @@ def test_without_the_onnx_file_a_layer_says_what_it_can() -> None:
 
 def test_a_profile_alone_has_times_and_names() -> None:
     """Without layer information ops are unknown, of kind other, with no counts."""
-    found = trtexec_layers.op_times(profile("11.1"))
+    found = trtexec_ops.op_times(profile("11.1"))
     assert {(op.op, op.kind, op.flops) for op in found} == {("unknown", "other", None)}
 
 
@@ -121,7 +121,7 @@ def test_equal_names_are_matched_in_order() -> None:
         for width in (3, 4)
     ]
     rows = [{"count": 2}, *({"name": "same", "averageMs": ms, "timeMs": 2 * ms} for ms in (1, 2))]
-    found = trtexec_layers.op_times(
+    found = trtexec_ops.op_times(
         trtexec_json.read_profile(json.dumps(rows).encode(), "p"),
         trtexec_layers.read_engine(json.dumps({"Layers": layers}).encode(), "l"),
     )

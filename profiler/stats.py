@@ -246,8 +246,8 @@ def changepoints(samples: Sequence[float]) -> list[int]:
 
     Optimal partitioning (Jackson et al. 2005; PELT of Killick et al. 2012 without pruning, which
     a hundred samples do not need): the least sum of squared deviations from the pieces' means in
-    units of the noise, plus a penalty of 3·ln n for each piece. Ranks of outliers are kept, but
-    they are clipped to 5 deviations first, so that a single one makes no piece.
+    units of the noise, plus a penalty of 3·ln n for each piece. Values are clipped at 5 sigma
+    first (their order does not change), so that a single outlier makes no piece.
     """
     count, noise = len(samples), _noise(samples)
     if count < 2 * _PIECE or not noise:

@@ -206,11 +206,11 @@ def _pulled(mine: Rows, names: tuple[str, ...], prior: Array) -> Fitted:
 
 
 def _other_work(seconds: Array, told: Array) -> float:
-    """What a prior is multiplied by for a group that is much slower or faster than it can tell.
+    """The factor on a prior for a group that is much slower or faster than the prior tells.
 
-    Errors relative to the measurement never pass 100 % from below, so no few rows could drag terms
-    out of a prior that is off by ten, such as the bytes of copies for a normalisation that takes
-    powers. Within 90 % of the prior its own scale stands.
+    A prediction that is far too small costs at most 1, so a prior ten times too low would never be
+    left. So the prior is rescaled first: factor = median of measured/told, where |ln factor| is
+    beyond `features.UNTOLD`; else 1.
     """
     if not told.all():  # the prior takes some of it for free
         return 1.0

@@ -162,8 +162,8 @@ def predict(model: CostModel, ops: Sequence[Work], batch: int, network: str = ""
 class _Grouped(NamedTuple):
     """The ops of one group in a network: amounts, and seconds, op by term.
 
-    `outside` says of each op whether it leaves the group's domain, and in which column; that counts
-    where the terms do not tell what they have seen.
+    `outside`: for each op whether it leaves the group's domain, and in which column; used only for
+    models whose terms lack `largest`.
     """
 
     group: Group | None

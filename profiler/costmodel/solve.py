@@ -154,10 +154,9 @@ def repeated(matrix: Array, rows_: Rows, solve: Solver) -> tuple[float, float]:
 
 
 def held(names: Sequence[str], expected: Mapping[str, float]) -> Array:
-    """A row for each feature of which something is expected.
+    """A row c/expected = 1 with weight (HUBER/PRIOR_SD)² for each feature with an expectation.
 
-    It weighs as much as a measurement whose noise is Huber's when it is off by as many times HUBER
-    as the coefficient is off by times PRIOR_SD.
+    That is a normal prior of sd PRIOR_SD for the relative coefficient.
     """
     rows_ = np.diag([HUBER / PRIOR_SD / expected.get(name, np.inf) for name in names])
     return np.asarray(rows_[[name in expected for name in names]])

@@ -18,6 +18,7 @@ from nnprof.errors import BadFile, CellError, NnprofError, UsageError
 from nnprof.exporters.export import export
 from nnprof.exporters.identity import require_same
 from nnprof.files import AnyPath
+from nnprof.networks.checkpoint import is_seeded
 from nnprof.networks.families import parse_network
 from nnprof.profiler import results
 from nnprof.profiler.place import kept
@@ -232,7 +233,7 @@ def _find_again(model: Model) -> Model:
         pass
     else:
         return model
-    if model.network is not None and model.weights.startswith("seed"):
+    if model.network is not None and is_seeded(model.weights):
         again = export(parse_network(model.name))
         if again.sha256 == model.sha256:
             return replace(model, path=again.path)  # with its batch where the user said

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from nnprof import registry
-from nnprof.errors import BadFile, UsageError
+from nnprof.errors import BadFile, Unavailable, UsageError
 from nnprof.files import AnyPath
 from nnprof.profiler.importers import sources
 from nnprof.profiler.importers.importer import (
@@ -80,8 +80,16 @@ def _recognised(paths: Sequence[Path]) -> tuple[list[File], Importer]:
 
 
 def _importers() -> list[Importer]:
-    """Every importer, in the order in which they are asked for a file."""
+    """Every importer, in the order in which they are asked for a file.
+
+    Raises:
+        Unavailable: none is registered.
+    """
     every = [registry.find("importer", name) for name in registry.names("importer")]
+    if not every:  # an editable install of before there were entry points for them
+        raise Unavailable(
+            "This installation of nnprof registers no importer.", "Install it again: make install"
+        )
     return sorted(every, key=lambda importer: importer.order)
 
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from nnprof import registry
-from nnprof.errors import BadFile, UsageError
+from nnprof.errors import BadFile, Unavailable, UsageError
 from nnprof.exporters.export import export
 from nnprof.networks.families import parse_network
 from nnprof.profiler import checks, results, stats
@@ -238,6 +238,13 @@ def test_another_packages_importer_is_found(
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(BadFile, match=r"It takes a \.csv table, what a stopwatch says, a prof"):
         run_of(tmp_path / "x.json")
+
+
+def test_an_installation_without_importers_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkout that was not installed again has no entry points for them: one sentence."""
+    monkeypatch.setattr(registry, "names", lambda _: ())
+    with pytest.raises(Unavailable, match="registers no importer"):
+        run_of(TABLE)
 
 
 def test_a_profile_without_nodes_is_refused() -> None:

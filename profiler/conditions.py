@@ -54,8 +54,10 @@ def differences(
     new: Sequence[Measurement],
     allow: set[str],
 ) -> tuple[dict[str, str], list[tuple[str, str, str]]]:
-    """Those of the cells that are compared, old and new, that are alike; those that may differ.
+    """Conditions of two Runs that are alike, by name, and those that differ and were allowed to.
 
+    Only the cells that are compared count: `old` of the Run before, `new` of the Run after. A
+    difference is (name, before, after).
     What an older nnprof did not look at is not held against its Runs (`variables`).
 
     Raises:

@@ -9,18 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from nnprof import registry
-from nnprof.errors import UsageError
-
-TABLE = "table"  # a terminal's; each command prints its own
 
 
 def written(form: str, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
     """The rows in that form, such as "csv".
 
     Raises:
-        UsageError: no form of that name; the message lists what there is.
+        UnknownName: no form of that name; the message lists what there is.
     """
-    known = registry.names("output")
-    if form not in known:
-        raise UsageError(f"No form '{form}'.", f"Known: {', '.join((TABLE, *known))}.")
     return str(registry.find("output", form)(rows, columns))

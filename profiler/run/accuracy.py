@@ -124,8 +124,8 @@ def _converted(work: Workload, precision: str, form: Form) -> Model:
 def calibration(work: Workload) -> Calibration:
     """The tiles whose activations set the ranges of an int8 network: real ones where any are known.
 
-    Those of the workload's file; of the data set that it was trained on; the bundled ones for the
-    bundled network; else made-up ones, which do for a network's speed and not for its accuracy.
+    In this order: tiles of the workload's file; of the data set that the network was trained on;
+    the bundled tiles for the bundled network; generated tiles, which do for speed only.
     """
     if work.data not in ("generated", str(bundled.tiles_path())):
         return _filled(work, f"tiles of {Path(work.data).name}")

@@ -1,8 +1,8 @@
 """A Run with a budget: what its next process may do, and what was left out to keep to it. Pure.
 
-What a process will cost is what the dearest of its cell's processes cost; before a cell has one,
-the dearest of all. So no process that is like those before it passes the budget; one that is not is
-ended with it.
+A process is expected to cost what the dearest of its cell's processes cost; before a cell has one,
+what the dearest of all cost. A process that would pass the budget at that cost is not begun. A
+process that costs more than expected is ended when the budget is spent.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ class Sweep(NamedTuple):
 
 
 def key_of(measurement: Measurement) -> str:
-    """The key of the cell that it is of."""
+    """The key of the cell that was measured."""
     return Cell(workload=measurement.workload, target=measurement.target).key
 
 

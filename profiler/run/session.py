@@ -21,7 +21,8 @@ def alone(
 
     Args:
         what: a target, or a file.
-        wait: told for whom we wait. Without it nothing is waited for.
+        wait: called with a sentence that names the other nnprof, while we wait until it ends. None:
+            do not wait.
 
     Raises:
         UsageError: another nnprof has it, and `wait` is None.

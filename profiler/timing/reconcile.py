@@ -12,9 +12,9 @@ Three methods see the same op, each with an error of its own:
   to leave pays for all of them.
 
 The estimate is their mean weighted by 1/error² (the minimum-variance mean), where the error is the
-spread over processes and the method's own doubt, below, together. The relative doubt of a method m
-is rel_m · (median over methods), one level for all: with rel_m · (its own time) the method that
-came out smallest would weigh most.
+spread over processes and the method's own doubt, below, together. A relative doubt rel_m becomes
+seconds by doubt_m = rel_m · (median of the methods' times), the same time for all methods: with
+rel_m · (the method's own time) the method with the smallest time would weigh most.
 
 Where the methods are farther apart than their errors allow, the errors are too small: the interval
 is widened by the Birge ratio √(χ²/(n-1)), if that is above 1 (Birge 1932, Phys. Rev. 40, 207; the

@@ -37,6 +37,7 @@ def test_a_table_becomes_a_run_that_can_be_shown(tmp_path: Path) -> None:
         (("import", "none.csv"), "none.csv cannot be read"),
         (("import", TABLE, "--device", "Jetson TX2"), "No row has the device 'Jetson TX2'"),
         (("import", TABLE, "-o", "run.txt"), "ends in .json"),
+        (("import", TABLE, "--precision", "banana"), "No precision 'banana'. Known: fp32, fp16"),
         (("import", TABLE, "--onnx", "x.onnx"), "names its networks itself"),
         (("import", DATA / "trtexec" / "8.6" / "layers.json"), "has layers, but no times"),
         (("search", "none.json", "--min-tiles-per-ms", "1"), "There is no file none.json"),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from nnprof.errors import BadFile, BadShape
 from nnprof.exporters import check
 from nnprof.exporters import export as exporter
-from nnprof.exporters.models import load_model
+from nnprof.exporters.models import load_model, set_facts
 from nnprof.networks import build, bundled, checkpoint
 from nnprof.networks.families import mattsson
 from nnprof.networks.spec import NetworkSpec, parse
@@ -203,6 +203,16 @@ def test_any_network_builds_exports_and_agrees(
 
 
 # --- the bundled network --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["precision", "normalisation"])
+def test_a_file_that_calls_itself_what_is_not_is_refused(key: str, tmp_path: Path) -> None:
+    """A word under nnprof's own keys that no Run can hold is one sentence with the remedy."""
+    proto = onnx.load(bundled.model_path())
+    set_facts(proto, {key: "banana"})
+    onnx.save(proto, tmp_path / "net.onnx")
+    with pytest.raises(BadFile, match=f"its {key} is 'banana', none of .*Remove nnprof.{key}"):
+        load_model(tmp_path / "net.onnx")
 
 
 def test_the_bundled_network_reads_the_bundled_tiles() -> None:

@@ -39,6 +39,14 @@ def test_a_model_survives_its_file(listed: list[Term], name: str) -> None:
     assert model.decode(model.encode(made), "x") == made
 
 
+def test_a_file_always_states_its_precision() -> None:
+    """The precision stands in the file, also where it is the usual one; files without it load."""
+    made = CostModel(name="toy", terms=(), groups=(Group(name="conv", ops=("Conv",)),))
+    written = json.loads(model.encode(made))
+    assert written.pop("precision") == "fp32"
+    assert model.decode(json.dumps(written).encode(), "old").precision == "fp32"
+
+
 def test_a_negative_coefficient_is_no_model() -> None:
     """No device takes less than no time."""
     with pytest.raises(ValueError, match="at least 0"):

@@ -145,6 +145,16 @@ def test_a_malformed_row_is_one_sentence_with_its_number(row: str, said: str) ->
 
 
 @pytest.mark.parametrize(
+    ("column", "known"), [("precision", "fp32, fp16, int8"), ("kind", "conv, gemm")]
+)
+def test_a_word_of_no_list_is_one_sentence(column: str, known: str) -> None:
+    """A precision or a kind that a Run cannot hold is refused with those that there are."""
+    text = f"network,batch,op,time_ms,{column}\nn,1,Conv,1,banana"
+    with pytest.raises(BadFile, match=f"column {column}: 'banana' is not one of {known}"):
+        columns.parse(text, "t.csv")
+
+
+@pytest.mark.parametrize(
     ("text", "said"),
     [
         ("", "no column for network"),

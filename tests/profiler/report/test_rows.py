@@ -16,7 +16,7 @@ from nnprof.profiler.place.limits import Roofline
 from nnprof.profiler.report import digits, lines, markdown, notes, rows, terminal
 from nnprof.profiler.report.csv import as_csv
 from nnprof.profiler.report.names import labels as labels_of
-from nnprof.types import IdlePass, Run
+from nnprof.types import Check, IdlePass, Run
 
 GOLDEN = Path(__file__).parents[2] / "data" / "run-v1.json"
 
@@ -199,6 +199,20 @@ def test_each_warning_once(run: Run) -> None:
     said = notes.note_lines(run)
     assert sum("Other work was running" in line for line in said) == 1
     assert said[0].startswith("all 2 cells: ")
+
+
+def test_the_most_important_warning_comes_first(run: Run) -> None:
+    """What makes a time wrong stands before what makes it hard to read."""
+    noted = (
+        Check(code="outliers", data={"count": 1, "samples": 9, "worst": 2.0}),
+        Check(code="throttled", data={"events": 3}),
+    )
+    one = replace(run.measurements[0], checks=noted)
+    said = notes.note_lines(replace(run, measurements=(one,)))
+    assert [line.split(" ", 3)[:3] for line in said] == [
+        ["The", "device", "was"],
+        ["1", "of", "9"],
+    ]
 
 
 def test_failures_say_what_to_do(run: Run) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ from nnprof.profiler.costmodel.work import Work
 from nnprof.profiler.place import limits
 from nnprof.profiler.timing import reconcile
 from nnprof.types import Measurement, OpTime, Run, Target
+
+_LOG = logging.getLogger(__name__)
 
 LEAST_ASKED = 19  # networks that an interval is calibrated with; fewer are too few for 90 %
 FEW_NETWORKS = 3  # below this no network is left out to see how it is predicted
@@ -80,7 +83,10 @@ def read(paths: Sequence[Path]) -> Measured:
         BadFile: a file is no Run.
         UsageError: they are of different targets, or hold nothing that can be fitted.
     """
-    runs = [results.load(path) for path in paths]
+    runs = []
+    for path in paths:
+        _LOG.info("reading %s", path.name)
+        runs.append(results.load(path))
     sources = tuple(
         Source(name=path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest()[:16])
         for path in paths

@@ -13,7 +13,7 @@ from nnprof.profiler.costmodel import features
 from nnprof.profiler.costmodel.fit import FEW_SHAPES, Array, Fitted, fit, seconds_of
 from nnprof.profiler.costmodel.rows import Rows
 from nnprof.profiler.costmodel.sets import kind_of
-from nnprof.profiler.costmodel.solve import FOLDS, RESAMPLES
+from nnprof.profiler.costmodel.solve import FOLDS, resampled
 from nnprof.profiler.costmodel.work import Work, columns_of
 
 COVERAGE = 0.90
@@ -44,19 +44,13 @@ def _quantile(scores: Array, weights: Array, coverage: float = COVERAGE) -> floa
     return float(scores[order[place]]) if place < len(scores) else None
 
 
-def bootstrap(one: Fitted, mine: Rows, resamples: int = RESAMPLES) -> tuple[Array, Array]:
+def bootstrap(one: Fitted, mine: Rows) -> tuple[Array, Array]:
     """95 % interval of each coefficient, by a cluster bootstrap.
 
     Shapes are drawn again, not rows, for rows of a shape share what is odd about it.
     """
-    matrix, solve = features.matrix(one.names, mine.columns), one.solver()
-    random = np.random.default_rng(0)
-    places = [np.flatnonzero(mine.shapes == shape) for shape in np.unique(mine.shapes)]
-    drawn = np.empty((resamples, len(one.names)))
-    for index in range(resamples):
-        at = np.concatenate([places[i] for i in random.integers(0, len(places), len(places))])
-        drawn[index] = solve(matrix[at], mine.seconds[at], mine.weights[at])
-    return np.quantile(drawn, 0.025, axis=0), np.quantile(drawn, 0.975, axis=0)
+    matrix = features.matrix(one.names, mine.columns)
+    return resampled(matrix, mine.seconds, mine.weights, mine.shapes, one.solver())
 
 
 def leverage(relative: Array, held: Array) -> tuple[Array, float]:

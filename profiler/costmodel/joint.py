@@ -66,7 +66,7 @@ def fit_networks(
     for group in groups:
         at = [index for index, key in enumerate(keys) if key[0] == group and found[index] > 0]
         fitted[group] = Fitted(tuple(keys[index][1] for index in at), found[at], np.zeros(0), None)
-    low, high = _resampled(matrix, seconds, names)
+    low, high = solve.resampled(matrix, seconds, whole.weights, names, solve.nnls)
     return Joint(
         float(found[0]),
         fitted,
@@ -74,16 +74,6 @@ def fit_networks(
         dict(zip(keys, low.tolist(), strict=True)),
         dict(zip(keys, high.tolist(), strict=True)),
     )
-
-
-def _resampled(matrix: Array, seconds: Array, names: NDArray[np.str_]) -> tuple[Array, Array]:
-    random = np.random.default_rng(0)
-    places = [np.flatnonzero(names == name) for name in np.unique(names)]
-    drawn = np.empty((solve.RESAMPLES, matrix.shape[1]))
-    for index in range(solve.RESAMPLES):
-        at = np.concatenate([places[i] for i in random.integers(0, len(places), len(places))])
-        drawn[index] = solve.nnls(matrix[at], seconds[at])
-    return np.quantile(drawn, 0.025, axis=0), np.quantile(drawn, 0.975, axis=0)
 
 
 def _summed(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,18 @@ RESAMPLES = 200
 _ROUNDS = 12
 
 
+_STEPS = 200  # of a descent, at most; a dozen are usual
+
+
+_STRIDE = 3.0  # of a logarithm in one of them
+
+
+_DAMPING, _MOST_DAMPING = 1e-3, 1e12  # at its start, and where no step leads down any more
+
+
+_LEAST_GAIN = 1e-10  # of the height, below which a step is the last
+
+
 _REPEATS = 5  # draws of the folds that sets are compared over
 
 
@@ -47,32 +60,41 @@ def nnls(
     squares (Lawson & Hanson 1974). Columns are scaled, so that units do not matter.
 
     Each row h of `held` is one more measurement, h·c = HUBER / PRIOR_SD: a normal prior (`held`).
+    A stack of `weights`, one row for each fit, gives a stack of coefficients.
     """
-    from scipy.optimize import nnls as solve
-
     relative = matrix / seconds[:, None]
     base = np.ones(len(seconds)) if weights is None else weights
     held = np.zeros((0, matrix.shape[1])) if held is None else held
     goal = np.concatenate((np.ones(len(seconds)), np.full(len(held), HUBER / PRIOR_SD)))
     stacked = np.vstack((relative, held))
-    scale = np.sqrt((stacked**2).mean(axis=0))
+    scale = np.sqrt((stacked**2).sum(axis=0) / max(len(stacked), 1))
     used = scale > 0
-    result = np.zeros(matrix.shape[1])
-    if not used.any():
-        return result
-    columns, firm = stacked[:, used] / scale[used], np.ones(len(held))
-    weight = base
-    for _ in range(_ROUNDS):
-        root = np.sqrt(np.concatenate((weight, firm)))
-        found, _rest = solve(columns * root[:, None], goal * root, maxiter=100 * columns.shape[1])
-        residual = np.abs(columns[: len(seconds)] @ found - 1)
-        fresh = base * np.minimum(1.0, HUBER / np.maximum(residual, 1e-12))
-        done = np.allclose(fresh, weight, rtol=1e-3)
-        weight = fresh
-        if done:
-            break
-    result[used] = found / scale[used]
+    result = np.zeros((*base.shape[:-1], matrix.shape[1]))
+    if used.any():
+        found = _reweighted(stacked[:, used] / scale[used], goal, np.atleast_2d(base))
+        result[..., used] = found.reshape(*base.shape[:-1], -1) / scale[used]
     return result
+
+
+def _reweighted(columns: Array, goal: Array, base: Array) -> Array:
+    """The fits of `nnls`, a row for each row of `base`; rows of `columns` beyond those are held."""
+    from scipy.optimize import nnls as solve
+
+    count, most = base.shape[1], 100 * columns.shape[1]
+    firm = np.ones(len(columns) - count)
+    found, weight, live = np.zeros((len(base), columns.shape[1])), base.copy(), np.arange(len(base))
+    for _ in range(_ROUNDS):
+        for at in live:
+            root = np.sqrt(np.concatenate((weight[at], firm)))
+            found[at], _rest = solve(columns * root[:, None], goal * root, maxiter=most)
+        residual = np.abs(found[live] @ columns[:count].T - 1)
+        fresh = base[live] * np.minimum(1.0, HUBER / np.maximum(residual, 1e-12))
+        moving = np.abs(fresh - weight[live]) > 1e-8 + 1e-3 * weight[live]
+        weight[live] = fresh
+        live = live[moving.any(axis=1)]
+        if not len(live):
+            break
+    return found
 
 
 def mapped(
@@ -87,25 +109,65 @@ def mapped(
     Minimises Σ wᵢ ρ(rᵢ / HUBER) + Σ (ln cⱼ - ln priorⱼ)² / sd² with rᵢ the relative residual, so a
     row weighs as much as its residual is large beside the noise that Huber's ρ assumes. Features
     whose prior is 0 stay 0. `known` seconds of each row are not up for fitting.
+
+    A stack of `weights`, one row for each fit, gives a stack of coefficients.
     """
-    from scipy.optimize import least_squares
-
     used = prior > 0
-    relative = matrix[:, used] / seconds[:, None]
-    root = np.ones(len(seconds)) if weights is None else np.sqrt(weights)
-    rest = 1 - known / seconds
-    start = np.log(prior[used])
-
-    def residuals(logs: Array) -> Array:
-        off = (relative @ np.exp(logs) - rest) / HUBER
-        size = np.abs(off)
-        robust = np.where(size <= 1, off, np.sign(off) * np.sqrt(2 * np.maximum(size, 1) - 1))
-        return np.concatenate((root * robust, (logs - start) / PRIOR_SD))
-
-    found = least_squares(residuals, start)
-    result = np.zeros(len(prior))
-    result[used] = np.exp(found.x)
+    base = np.ones(len(seconds)) if weights is None else weights
+    hills = _Hills(matrix[:, used] / seconds[:, None], 1 - known / seconds, np.log(prior[used]))
+    result = np.zeros((*base.shape[:-1], len(prior)))
+    found = np.exp(_descended(hills, np.atleast_2d(base)))
+    result[..., used] = found.reshape(*base.shape[:-1], -1)
     return result
+
+
+class _Hills(NamedTuple):
+    """What `mapped` minimises over logarithms of coefficients, of many fits at once."""
+
+    relative: Array
+    goal: Array
+    start: Array
+
+    def at(self, logs: Array, weights: Array) -> tuple[Array, Array, Array]:
+        """Height, slope and bend (Gauss & Newton's) of each fit; a row of `logs` each.
+
+        The residual beyond 1 is √(2|r| - 1), whose square is Huber's ρ.
+        """
+        rates = np.exp(logs)
+        off = (rates @ self.relative.T - self.goal) / HUBER
+        size = np.maximum(np.abs(off), 1.0)
+        root = np.sqrt(2 * size - 1)
+        lost = np.where(size > 1, np.sign(off) * root, off)
+        lean = (np.sqrt(weights) / root)[:, :, None] * self.relative / HUBER * rates[:, None, :]
+        lost, pull = np.sqrt(weights) * lost, (logs - self.start) / PRIOR_SD
+        height = (lost**2).sum(axis=1) + (pull**2).sum(axis=1)
+        turned = lean.transpose(0, 2, 1)
+        slope = (turned @ lost[:, :, None])[:, :, 0] + pull / PRIOR_SD
+        return height, slope, turned @ lean + np.eye(len(self.start)) / PRIOR_SD**2
+
+
+def _descended(hills: _Hills, weights: Array) -> Array:
+    """The lowest place of each fit that lies downhill of the start (Levenberg & Marquardt)."""
+    logs = np.tile(hills.start, (len(weights), 1))
+    live, damping = np.arange(len(weights)), np.full(len(weights), _DAMPING)
+    height, slope, bend = hills.at(logs, weights)
+    for _ in range(_STEPS):
+        heavier = damping[live, None] * np.diagonal(bend[live], axis1=1, axis2=2)
+        ridge = heavier[:, :, None] * np.eye(logs.shape[1])
+        step = -np.linalg.solve(bend[live] + ridge, slope[live][:, :, None])[:, :, 0]
+        tried = logs[live] + np.clip(step, -_STRIDE, _STRIDE)
+        fresh = hills.at(tried, weights[live])
+        lower = fresh[0] <= height[live]
+        gained = height[live] - fresh[0] > _LEAST_GAIN * height[live]
+        moved = live[lower]
+        logs[moved] = tried[lower]
+        for old, new in zip((height, slope, bend), fresh, strict=True):
+            old[moved] = new[lower]
+        damping[live] *= np.where(lower, 0.2, 5.0)
+        live = live[np.where(lower, gained, damping[live] < _MOST_DAMPING)]
+        if not len(live):
+            break
+    return logs
 
 
 def folds(shapes: NDArray[np.str_], count: int = FOLDS, seed: int = 0) -> NDArray[np.int64]:
@@ -116,18 +178,33 @@ def folds(shapes: NDArray[np.str_], count: int = FOLDS, seed: int = 0) -> NDArra
     return np.array([place[shape] for shape in shapes], dtype=np.int64)
 
 
+# (matrix, seconds, a row of weights for each fit) → a row of coefficients for each.
 Solver = Callable[[Array, Array, Array], Array]
 
 
 def held_out(matrix: Array, rows_: Rows, fold: NDArray[np.int64], solve: Solver) -> Array:
     """Each row predicted by coefficients from the other folds; NaN where there are none."""
-    predicted = np.full(len(rows_.seconds), np.nan)
-    for one in np.unique(fold):
-        inside, outside = fold == one, fold != one
-        if outside.any():
-            found = solve(matrix[outside], rows_.seconds[outside], rows_.weights[outside])
-            predicted[inside] = matrix[inside] @ found
-    return predicted
+    outside = np.unique(fold)[:, None] != fold
+    if len(outside) < 2:
+        return np.full(len(rows_.seconds), np.nan)
+    found = solve(matrix, rows_.seconds, outside * rows_.weights)
+    place = np.argmin(outside, axis=0)  # the fold that each row is in
+    return np.asarray((matrix * found[place]).sum(axis=1))
+
+
+def resampled(
+    matrix: Array, seconds: Array, weights: Array, clusters: NDArray[np.str_], solve: Solver
+) -> tuple[Array, Array]:
+    """95 % interval of each coefficient, by a bootstrap: clusters of rows are drawn again.
+
+    A row that was drawn twice is one of twice the weight.
+    """
+    random = np.random.default_rng(0)
+    names, place = np.unique(clusters, return_inverse=True)
+    drawn = [random.integers(0, len(names), len(names)) for _ in range(RESAMPLES)]
+    times = np.array([np.bincount(one, minlength=len(names)) for one in drawn])
+    found = solve(matrix, seconds, times[:, place] * weights)
+    return np.quantile(found, 0.025, axis=0), np.quantile(found, 0.975, axis=0)
 
 
 def choose(

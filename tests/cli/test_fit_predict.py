@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import commands
@@ -40,9 +44,41 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_each_step_of_a_fit_is_told(fitted: tuple[Path, str]) -> None:
     """Fitting, intervals and checks are named as they begin, on standard error."""
     steps = (fitted[0].parent / "steps").read_text()
-    said = ("fitting ", "intervals of ", "checking: networks left out, part 1 ")
+    said = ("reading ", "fitting ", "intervals of ", "checking: networks left out, part 1 ")
     places = [steps.index(step) for step in said]
     assert places == sorted(places)
+
+
+def _used_s(pid: int) -> float:
+    """Processor time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_a_hundred_cells_take_five_seconds(data_folder: Path | None, tmp_path: Path) -> None:
+    """On a terminal something is shown within the first second, and it is over after five.
+
+    Both in time of the processor, for who else uses it is not known.
+    """
+    run = data_folder and data_folder / "latency" / "amd-avx2" / "plan-quick.json"
+    if not (run and run.is_file()):
+        pytest.skip("NNPROF_DATA names no folder with latency/amd-avx2")
+    screen, end = os.openpty()
+    words = [sys.executable, "-m", "nnprof", "fit-model", str(run), "-o", "model.json"]
+    with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=end) as process:
+        os.close(end)
+        os.read(screen, 1)
+        assert _used_s(process.pid) < 1
+        seen = b""
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while part := os.read(screen, 4096):
+                seen, used_s = seen + part, _used_s(process.pid)
+        process.communicate()
+    os.close(screen)
+    assert process.returncode == 0
+    assert b"reading " in seen
+    assert b"intervals of" in seen
+    assert used_s < 5
 
 
 def test_a_fitted_model_is_small_and_says_what_it_knows(fitted: tuple[Path, str]) -> None:

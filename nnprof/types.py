@@ -68,6 +68,10 @@ def _require(condition: bool, sentence: str) -> None:
         raise ValueError(sentence)
 
 
+def _is_part(value: float, whole: float) -> bool:
+    return 0 <= value < whole
+
+
 class Tensor(_Value, frozen=True, kw_only=True):
     """One input or output of a model.
 
@@ -473,6 +477,8 @@ class Process(_Value, frozen=True, kw_only=True):
         during: the machine within it, as the plan's telemetry asked.
         energy: of a pass of its own, None where none was asked for.
         lost: what was asked for beside the clean time, and did not work.
+        waited_s: of each sample the seconds per inference that passed in waiting for a processor
+            that another program had (`timing.waits`); () where nobody counts them.
     """
 
     round: int
@@ -490,6 +496,7 @@ class Process(_Value, frozen=True, kw_only=True):
     cores: str = ""
     siblings: tuple[int, ...] = ()
     lost: tuple[Lost, ...] = ()
+    waited_s: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse times that no clock can have given, and a round below 0."""
@@ -555,6 +562,12 @@ class Measurement(_Value, frozen=True, kw_only=True):
             len(self.samples_s) == len(self.warmups_s) and len(self.processes) == count,
             "samples_s, warmups_s and processes must have one entry per process",
         )
+        for samples, process in zip(self.samples_s, self.processes, strict=False):
+            waits = process.waited_s
+            _require(
+                not waits or (len(waits) == len(samples) and all(map(_is_part, waits, samples))),
+                "waited_s must have a part of each sample",
+            )
 
     @property
     def finished(self) -> bool:

@@ -53,6 +53,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Other work was running: load {load_1m:.1f}, of which {own} is ours.",
         "Stop it and measure again.",
     ),
+    "interrupted": (
+        "Other programs had our processor in {count} of {samples} samples, for {share:.0%} of the "
+        "time; that time is not in the latency.",
+        "Stop them, or keep them off this processor; what they leave in the caches still counts.",
+    ),
     "stolen_time": (
         "The hypervisor took {share:.0%} of the processor time away.",
         "Measure on a machine of your own, or take more processes.",
@@ -125,6 +130,7 @@ INCOMPLETE = ("ops_failed", "pass_failed")
 _GOVERNORS = {"conservative", "ondemand", "powersave", "schedutil", "userspace"}
 _FOREIGN_LOAD = 0.75
 _STOLEN = 0.01
+_WAITED = 0.01
 _CLOCK = 0.05
 _FLOOR = 0.10
 _RESIDUAL = 0.10
@@ -143,6 +149,7 @@ def find(measurement: Measurement) -> tuple[Check, ...]:
     processes = measurement.processes
     found = [
         *_load(processes),
+        *_interrupted(measurement),
         *_stolen(processes),
         *_governor(processes),
         *_clock(processes),
@@ -182,6 +189,21 @@ def _load(processes: Iterable[Process]) -> Iterable[Check]:
         if load is not None and load > own + _FOREIGN_LOAD:
             yield Check(code="loaded_machine", data={"load_1m": load, "own": own})
             return
+
+
+def _interrupted(measurement: Measurement) -> Iterable[Check]:
+    """Samples that waited, where that was more than a hundredth of the time of all."""
+    pairs = [
+        (seconds, waited_s)
+        for samples, process in zip(measurement.samples_s, measurement.processes, strict=False)
+        for seconds, waited_s in zip(samples, process.waited_s, strict=False)
+    ]
+    share = sum(wait for _, wait in pairs) / sum(one for one, _ in pairs) if pairs else 0.0
+    if share > _WAITED:
+        count = sum(wait > _WAITED * one for one, wait in pairs)
+        yield Check(
+            code="interrupted", data={"count": count, "samples": len(pairs), "share": share}
+        )
 
 
 def _stolen(processes: Iterable[Process]) -> Iterable[Check]:
@@ -282,7 +304,7 @@ def _samples(measurement: Measurement) -> Iterable[Check]:
         yield Check(code="levels_differ", data={"change": max(medians) / min(medians) - 1})
     ratios = [
         value / median(samples)
-        for samples in measurement.samples_s
+        for samples in stats.undisturbed_s(measurement)
         for value in samples
         if stats.is_outlier(value, samples)
     ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from statistics import fmean, median, stdev
 from typing import NamedTuple
 
@@ -54,9 +54,25 @@ def t_975(freedom: int) -> float:
     return z + sum(term / float(freedom) ** power for power, term in enumerate(terms, start=1))
 
 
+def undisturbed_s(measurement: Measurement) -> tuple[tuple[float, ...], ...]:
+    """The samples of each process, less what they waited for a processor where that is known."""
+    waits = [process.waited_s for process in measurement.processes]
+    return tuple(
+        less_waits_s(samples, waited_s)
+        for samples, waited_s in zip_longest(measurement.samples_s, waits, fillvalue=())
+    )
+
+
+def less_waits_s(samples_s: Sequence[float], waited_s: Sequence[float]) -> tuple[float, ...]:
+    """Samples less their waits; as they are without any."""
+    if not waited_s:
+        return tuple(samples_s)
+    return tuple(one - wait for one, wait in zip(samples_s, waited_s, strict=True))
+
+
 def process_medians_s(measurement: Measurement) -> tuple[float, ...]:
-    """Seconds per inference: one median per process."""
-    return tuple(median(samples) for samples in measurement.samples_s)
+    """Seconds per inference: one median per process, of samples less their waits."""
+    return tuple(map(median, undisturbed_s(measurement)))
 
 
 def latency_s(measurement: Measurement) -> float:

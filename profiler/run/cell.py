@@ -182,6 +182,7 @@ def _process(answer: Measured, number: int, wall_s: float, lost: tuple[Lost, ...
         cores=answer.cores,
         siblings=answer.siblings,
         lost=lost,
+        waited_s=answer.waited_s,
     )
 
 

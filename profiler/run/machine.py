@@ -15,7 +15,7 @@ from nnprof.errors import NnprofError, UsageError
 from nnprof.exporters.int8 import ANYWHERE, Form
 from nnprof.exporters.precision import PRECISIONS
 from nnprof.exporters.probes import chain_model, identity_model, product_model, stream_model
-from nnprof.profiler import studies
+from nnprof.profiler import stats, studies
 from nnprof.profiler.place import limits, watcher
 from nnprof.profiler.place.watcher import INTERVAL_S
 from nnprof.profiler.work import hosts
@@ -94,7 +94,7 @@ def _times_s(model: Model, target: Target) -> list[float]:
     times = []
     for _ in range(_PROCESSES):
         answer = hosts.run(job, _LIMIT_S)
-        times.append(median(answer.samples_s))
+        times.append(median(stats.less_waits_s(answer.samples_s, answer.waited_s)))
     return times
 
 
@@ -124,4 +124,4 @@ def _latency_s(target: Target, *, watched: bool) -> float:
         ops=False,
     )
     answer = hosts.run(job, _LIMIT_S)
-    return median(answer.samples_s)
+    return median(stats.less_waits_s(answer.samples_s, answer.waited_s))

@@ -13,7 +13,7 @@ from nnprof.errors import BadFile, Unavailable
 from nnprof.profiler import ports
 from nnprof.profiler.graph import counts
 from nnprof.profiler.ports import OpNode, Session
-from nnprof.profiler.timing import sample
+from nnprof.profiler.timing import sample, waits
 from nnprof.profiler.timing.lost import attempt
 from nnprof.profiler.timing.reconcile import CALL
 from nnprof.types import Lost, OpPass, OpTime, Plan
@@ -146,7 +146,8 @@ def _isolated(session: Session, plan: Plan, known: Mapping[str, float], setting:
     }
     seconds, spent_s = {}, 0.0
     for key, part in session.alone(copies):
-        timed = sample.alone(part, plan.op_s / len(nodes))
+        undisturbed = waits.Undisturbed(part, session.clock)
+        timed = sample.alone(undisturbed, plan.op_s / len(nodes))
         part.close()
         seconds[key] = max(0.0, (timed.each_s[0] - setting.call_s) / copies[key])
         spent_s += timed.spent_s
@@ -166,13 +167,14 @@ def _differential(session: Session, plan: Plan, nodes: Sequence[OpNode], call_s:
     A network that ended with an op that only gives a tensor another shape would have to copy it, so
     there is none: the op after it is the difference to the op before it.
     """
-    kept, parts = [], []
+    kept: list[int] = []
+    parts: list[waits.Undisturbed] = []
     for index, part in enumerate(session.beginnings()):
         if nodes[index].op in counts.VIEWS:
             part.close()
         else:
             kept.append(index)
-            parts.append(part)
+            parts.append(waits.Undisturbed(part, session.clock))
     timed = sample.interleaved(parts, plan.op_s)
     for part in parts:
         part.close()

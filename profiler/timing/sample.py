@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from nnprof.profiler.ports import Part, Session
+from nnprof.profiler.timing import waits
 from nnprof.types import Plan
 
 _MOST_SAMPLES = 100  # of one process: more only make the file larger
@@ -26,30 +27,35 @@ _PAUSES = 20
 
 
 class CleanPass(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds per inference in the warm-up and of each sample; `timed_s` is their whole time."""
+    """Seconds per inference in the warm-up and of each sample; `timed_s` is their whole time.
+
+    `waited_s` is what of each sample passed in waiting for a processor, () where nobody counts it.
+    """
 
     warmups_s: tuple[float, ...]
     samples_s: tuple[float, ...]
+    waited_s: tuple[float, ...]
     loops: int
     timed_s: float
 
 
 def clean_pass(session: Session, plan: Plan) -> CleanPass:
     """End-to-end time with nothing else switched on: the truth the rest is held against."""
+    part = waits.Undisturbed(session, session.clock)
     with _no_collector():
         warmups_s, warm_s = _warm_up(session, plan)
         level_s = median(warmups_s[-_WINDOW:])
         wanted_s = max(plan.sample_min_s, plan.sample_s / _MOST_SAMPLES)
         loops = max(1, math.ceil(wanted_s / level_s))
-        samples_s: list[float] = []
+        samples: list[waits.Sample] = []
         spent_s = 0.0
-        while spent_s < plan.sample_s or len(samples_s) < plan.min_samples:
-            seconds = session.sample(loops)
-            spent_s += seconds
-            samples_s.append(seconds / loops)
+        while spent_s < plan.sample_s or len(samples) < plan.min_samples:
+            samples.append(part.timed(loops))
+            spent_s += samples[-1].seconds
     return CleanPass(
         warmups_s=tuple(warmups_s),
-        samples_s=tuple(samples_s),
+        samples_s=tuple(one.seconds / loops for one in samples),
+        waited_s=tuple(one.waited_s / loops for one in samples) if part.counted else (),
         loops=loops,
         timed_s=warm_s + spent_s,
     )
@@ -57,8 +63,9 @@ def clean_pass(session: Session, plan: Plan) -> CleanPass:
 
 def floor_s(session: Session) -> float:
     """Seconds of one call, from a session on an identity graph: what the harness itself costs."""
+    part = waits.Undisturbed(session, session.clock)
     with _no_collector():
-        samples = [session.sample(_FLOOR_LOOPS) / _FLOOR_LOOPS for _ in range(_FLOOR_SAMPLES)]
+        samples = [part.sample(_FLOOR_LOOPS) / _FLOOR_LOOPS for _ in range(_FLOOR_SAMPLES)]
     return median(samples)
 
 

@@ -108,6 +108,7 @@ class Measured(Reply, frozen=True, kw_only=True, tag="measured"):
     siblings: tuple[int, ...] = ()
     lost: tuple[Lost, ...] = ()
     pending: tuple[str, ...] = ()
+    waited_s: tuple[float, ...] = ()
 
     @property
     def whole(self) -> bool:

@@ -258,7 +258,8 @@ class _Measuring(NamedTuple):
             samples_s=clean.samples_s,
             warmups_s=clean.warmups_s,
             loops=clean.loops,
-            state=stats.classify(clean.samples_s),
+            waited_s=clean.waited_s,
+            state=stats.classify(stats.less_waits_s(clean.samples_s, clean.waited_s)),
             floor_s=floor_s,
             open_s=open_s,
             timed_s=clean.timed_s,
@@ -273,7 +274,8 @@ class _Measuring(NamedTuple):
 
     def _rest(self, session: Session, sofar: Measured, node_s: float, tell: Tell) -> Measured:
         """With the result of all other passes; told after each."""
-        job, latency_s = self.job, median(sofar.samples_s)
+        job = self.job
+        latency_s = median(stats.less_waits_s(sofar.samples_s, sofar.waited_s))
         passes: dict[str, Callable[[], dict[str, Any]]] = {
             "telemetry": lambda: {"during": self.watch.end()},
             "idle": lambda: {

@@ -55,6 +55,26 @@ def test_each_condition_is_found(code: str, process: dict[str, object]) -> None:
     assert _sentences(found)
 
 
+def test_interrupted_samples_are_counted() -> None:
+    """Samples that waited for a processor are told by number and share of the time."""
+    cell = _cell()
+    waits = [[one * (index % 4 == 0) for index, one in enumerate(own)] for own in cell.samples_s]
+    late = [
+        tuple(map(sum, zip(*two, strict=True))) for two in zip(cell.samples_s, waits, strict=True)
+    ]
+    processes = [
+        replace(process, waited_s=tuple(wait))
+        for process, wait in zip(cell.processes, waits, strict=True)
+    ]
+    cell = replace(cell, samples_s=tuple(late), processes=tuple(processes))
+    (check,) = checks.find(cell)
+    assert check.code == "interrupted"
+    assert check.data["samples"] == sum(map(len, late))
+    assert check.data["count"] == sum(wait > 0 for own in waits for wait in own)
+    assert check.data["share"] == pytest.approx(sum(map(sum, waits)) / sum(map(sum, late)))
+    assert _sentences((check,))
+
+
 def test_levels_and_outliers_and_timer_and_build() -> None:
     """Processes on other levels, far samples, a coarse timer and a debug build are each found."""
     cell = _cell()

@@ -101,6 +101,19 @@ def test_interval_covers_the_truth() -> None:
     assert 0.93 <= share <= 0.97
 
 
+def test_what_waited_is_not_in_the_latency() -> None:
+    """A process whose samples were twice as long for their waits counts as if it had had none."""
+    cell = next(m for m in results.load(GOLDEN).measurements if m.processes)
+    twice = tuple(tuple(2 * one for one in samples) for samples in cell.samples_s)
+    processes = tuple(
+        replace(process, waited_s=samples)
+        for process, samples in zip(cell.processes, cell.samples_s, strict=True)
+    )
+    late = replace(cell, samples_s=twice, processes=processes)
+    assert stats.process_medians_s(late) == pytest.approx(stats.process_medians_s(cell))
+    assert stats.interval_s(late) == pytest.approx(stats.interval_s(cell))
+
+
 def test_one_process_has_no_interval() -> None:
     """A single process says nothing about the next one, so its interval is unknown."""
     assert stats.interval([0.5]) is None

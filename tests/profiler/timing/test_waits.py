@@ -1,0 +1,86 @@
+"""What another program took of a sample is known, and nothing else is taken for it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from statistics import median
+
+import pytest
+
+from nnprof.profiler.timing import waits
+
+_WORK_S = 0.02
+
+
+class _Work:
+    """A part that computes for so long, by the processor time that it gets."""
+
+    def sample(self, loops: int) -> float:
+        start, end = time.perf_counter(), time.thread_time() + loops * _WORK_S
+        while time.thread_time() < end:
+            pass
+        return time.perf_counter() - start
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+@pytest.fixture
+def one_processor() -> Iterator[int]:
+    """This process on a single processor, for as long as the test."""
+    ours = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(ours)})
+    yield max(ours)
+    os.sched_setaffinity(0, ours)
+
+
+@pytest.mark.usefixtures("one_processor")
+def test_a_neighbour_on_the_same_processor_is_taken_off() -> None:
+    """Samples beside a busy loop are longer than the work; less their waits they are the work."""
+    part = waits.Undisturbed(_Work(), "perf_counter")
+    if not part.counted:
+        pytest.skip("this kernel counts no waits")
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as neighbour:
+        try:
+            time.sleep(0.2)
+            samples = [part.timed(2) for _ in range(9)]
+        finally:
+            neighbour.kill()
+    assert median(one.seconds for one in samples) > 1.3 * 2 * _WORK_S
+    own_s = median(one.seconds - one.waited_s for one in samples)
+    assert own_s == pytest.approx(2 * _WORK_S, rel=0.05)
+
+
+@pytest.mark.usefixtures("one_processor")
+def test_a_thread_of_ours_that_waits_for_another_of_ours_is_no_neighbour() -> None:
+    """What this process's own threads take from each other is its own time."""
+    part = waits.Undisturbed(_Work(), "perf_counter")
+    stop = threading.Event()
+
+    def spin() -> None:
+        while not stop.is_set():
+            sum(range(100))
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    try:
+        busy_s = time.process_time()
+        samples = [part.timed(1) for _ in range(5)]
+        busy_s = time.process_time() - busy_s
+    finally:
+        stop.set()
+        thread.join()
+    assert busy_s > 1.3 * 5 * _WORK_S
+    assert sum(one.seconds - one.waited_s for one in samples) > 0.95 * busy_s
+
+
+def test_other_clocks_are_left_alone() -> None:
+    """A time that the device or a fake gave is not our processor's: no wait is taken off it."""
+    part = waits.Undisturbed(_Work(), "cuda_event")
+    assert not part.counted
+    assert part.timed(1).waited_s == 0

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from nnprof.cli.bench import _words_plan
+from nnprof.cli.plans import _words_plan
 from nnprof.profiler import stats
 from nnprof.types import Plan
 

@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from nnprof.profiler.importers.importer import Told
     from nnprof.profiler.importers.runs import import_run
     from nnprof.profiler.report.rows import rows
-    from nnprof.profiler.results import load, save, save_new
+    from nnprof.profiler.results import load, load_sides, save, save_new
     from nnprof.profiler.run.accuracy import parse as parse_precisions
     from nnprof.profiler.run.begin import probe, resume
     from nnprof.profiler.run.exported import Exported, export_file
     from nnprof.profiler.run.rounds import Step
-    from nnprof.profiler.run.session import alone, is_complete, powered, start
+    from nnprof.profiler.run.session import alone, is_complete, powered, start, start_pairs
     from nnprof.profiler.run.sweep import sweep
     from nnprof.profiler.stats import interval_s, latency_s
     from nnprof.profiler.studies import (
@@ -102,6 +102,7 @@ _HOMES = {
     "load": "nnprof.profiler.results",
     "load_cost_model": "nnprof.profiler.costmodel.model:load",
     "load_model": "nnprof.exporters.models",
+    "load_sides": "nnprof.profiler.results",
     "named_cells": "nnprof.profiler.studies",
     "named_target": "nnprof.profiler.work.hosts",
     "parse_network": "nnprof.networks.families",
@@ -118,6 +119,7 @@ _HOMES = {
     "save_study": "nnprof.profiler.studies",
     "search": "nnprof.profiler.costmodel.ask",
     "start": "nnprof.profiler.run.session",
+    "start_pairs": "nnprof.profiler.run.session",
     "study_cells": "nnprof.profiler.studies",
     "study_name": "nnprof.profiler.studies",
     "sweep": "nnprof.profiler.run.sweep",
@@ -164,6 +166,7 @@ __all__ = [
     "load",
     "load_cost_model",
     "load_model",
+    "load_sides",
     "named_cells",
     "named_target",
     "parse_network",
@@ -180,6 +183,7 @@ __all__ = [
     "save_study",
     "search",
     "start",
+    "start_pairs",
     "study_cells",
     "study_name",
     "sweep",

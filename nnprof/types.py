@@ -34,7 +34,7 @@ Precision: TypeAlias = Literal[  # nnprof makes the first three; others' times m
 Normalisation: TypeAlias = Literal["folded", "op", "none", "unknown"]
 BatchFrom: TypeAlias = Literal["declared", "guessed", "given", "none", ""]
 OpMethod: TypeAlias = Literal["combined", "runtime", "none"]  # what a plan asks for
-Protocol: TypeAlias = Literal["rounds", "loop"]
+Protocol: TypeAlias = Literal["rounds", "loop", "pairs"]
 Kind: TypeAlias = Literal[
     "conv", "gemm", "pool", "elementwise", "softmax", "recurrent", "memory", "other"
 ]
@@ -42,8 +42,11 @@ Method: TypeAlias = Literal[  # what gave an op's time
     "runtime", "isolated", "differential", "combined", "floor", "imported", "smallest", "largest"
 ]
 State: TypeAlias = Literal["steady", "drifting", "bimodal", "not_reached"]
+Side: TypeAlias = Literal["a", "b"]
 Clock: TypeAlias = Literal["perf_counter", "cuda_event", "recorded", "fake", "unknown"]
-Stopped: TypeAlias = Literal["", "interval", "processes", "time", "budget", "failure", "imported"]
+Stopped: TypeAlias = Literal[
+    "", "interval", "verdict", "processes", "time", "budget", "failure", "imported"
+]
 
 
 class _Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -232,9 +235,12 @@ class Plan(_Value, frozen=True, kw_only=True):
         telemetry_s: time between readings of the device during the clean pass, by a process of its
             own; 0 for readings before and after only.
         energy_s: time of the pass that measures energy, and of idling around it; 0 for none.
-        protocol: "rounds" (fresh processes in shuffled rounds) or "loop" (that of Mattsson 2016:
-            all networks in order in one process, several times over; looks for drift).
-        seed: of the order of the rounds.
+        protocol: "rounds" (fresh processes in shuffled rounds), "loop" (that of Mattsson 2016:
+            all networks in order in one process, several times over; looks for drift) or "pairs"
+            (rounds whose processes alternate with those of another Run, `Study.paired`, until the
+            verdict on each two cells is clear; `processes` and `max_processes` count pairs then,
+            and neither `interval` nor `fresh` means anything).
+        seed: of the order of the rounds, and of who comes first in each pair.
         budget_s: of measuring in all, 0 for none. What would pass it is not begun: further
             processes, op passes, at last whole cells (`Run.left_out`). A worker still at work when
             it is spent is ended.
@@ -464,6 +470,9 @@ class Process(_Value, frozen=True, kw_only=True):
 
     Attributes:
         round: which shuffled round it ran in, from 0.
+        pair: of a cell of a paired Run, the pair that it belongs to, from 0: its partner is the
+            process of the same number in the other Run's cell. None outside pairs.
+        begun_at_s: when it was started, in seconds since 1970; None where that is not known.
         processors: those it was pinned to.
         cores: kinds of their cores ("performance", "efficiency"), empty where all are alike.
         siblings: other hardware threads of these cores, which had better been idle.
@@ -497,10 +506,12 @@ class Process(_Value, frozen=True, kw_only=True):
     siblings: tuple[int, ...] = ()
     lost: tuple[Lost, ...] = ()
     waited_s: tuple[float, ...] = ()
+    pair: int | None = None
+    begun_at_s: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse times that no clock can have given, and a round below 0."""
-        self._require_counts("round")
+        """Refuse times that no clock can have given, and a round or pair below 0."""
+        self._require_counts("round", "pair", "begun_at_s")
         for name in ("floor_s", "open_s", "timed_s", "wall_s"):
             value = getattr(self, name)
             _require(0 <= value <= MOST_TIME_S, f"{name} must be a time, not {value}")
@@ -527,7 +538,8 @@ class Measurement(_Value, frozen=True, kw_only=True):
         idle: latencies after pauses.
         facts: of the session: transfers inside or outside, providers, buffers.
         checks: warnings, as data.
-        stopped: why it ended: "interval" (narrow enough), "processes" or "time" (the plan's limit),
+        stopped: why it ended: "interval" (narrow enough), "verdict" (of a pair of cells: clear
+            enough), "processes" or "time" (the plan's limit),
             "budget" (that of the whole Run is spent), "failure" (see the Run's failures),
             "imported" (measured by another tool; the plan says nothing then), or "" while
             unfinished.
@@ -619,6 +631,25 @@ class Cell(_Value, frozen=True, kw_only=True):
         )
 
 
+class Paired(_Value, frozen=True, kw_only=True):
+    """What makes a Run one side of two whose processes alternated.
+
+    The cells of both stand in the same order: the third of one was held against the third of the
+    other.
+
+    Attributes:
+        side: "a" or "b"; ratios are b over a.
+        other: name of the other side's file, in the same folder.
+    """
+
+    side: Side
+    other: str
+
+    def __post_init__(self) -> None:
+        """Refuse a name that leads elsewhere."""
+        _require(bool(self.other) and "/" not in self.other, "other must be the name of a file")
+
+
 class Study(_Value, frozen=True, kw_only=True):
     """What one invocation set out to do, and what it spent.
 
@@ -629,6 +660,7 @@ class Study(_Value, frozen=True, kw_only=True):
         plan: how each cell is measured.
         cells: all that was asked, in the order asked.
         wall_s: measuring time in all, resumed parts included.
+        paired: the Run that this one alternates with, None for a Run of its own.
     """
 
     name: str
@@ -637,6 +669,7 @@ class Study(_Value, frozen=True, kw_only=True):
     plan: Plan
     cells: tuple[Cell, ...]
     wall_s: float = 0.0
+    paired: Paired | None = None
 
     def __post_init__(self) -> None:
         """Refuse a study that asks for nothing."""

@@ -288,6 +288,8 @@ def _precision(measurement: Measurement) -> Iterable[Check]:
     medians = stats.process_medians_s(measurement)
     if len(medians) < 3:
         yield Check(code="few_processes", data={"processes": len(medians)})
+    elif measurement.plan.protocol == "pairs":
+        return  # what is asked of a pair of cells is their ratio
     elif stats.relative_half_width(measurement) > measurement.plan.interval:
         yield Check(
             code="interval_wide",

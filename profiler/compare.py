@@ -1,37 +1,23 @@
 """Two Runs of the same cells: which became faster, which slower, and which cannot be told.
 
-The process is the unit, as everywhere. For each cell the logarithms of the processes' medians are
-compared by Welch's t (1947), which needs neither equal counts nor equal spread. A cell is called
-FASTER or SLOWER when its change is beyond doubt larger than `TOLERANCE`, a shift that the same code
-shows from one hour to the next on a shared machine; the doubt is that of all cells together, by
-Holm's procedure (1979). It is SAME when its interval lies within `SAME` (two one-sided tests,
-Schuirmann 1987), and AMBIGUOUS when neither can be said.
+`changes` says what a change is and when it is beyond doubt. Here cells are matched, conditions held
+against each other, and what only one Run has is named. Two Runs whose processes alternated
+(`pairs`) are compared pair by pair; their cells are matched by position.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from statistics import fmean
-from typing import Literal, TypeAlias
+from statistics import fmean, median
 
 import msgspec
 
 from nnprof.errors import UsageError
-from nnprof.profiler import stats
-from nnprof.profiler.conditions import MISSING, differences, pairs
+from nnprof.profiler import changes, pairs, stats
+from nnprof.profiler.changes import Change, Verdict
+from nnprof.profiler.conditions import MISSING, conditions, differences, named
 from nnprof.types import Cell, Failure, Measurement, Precision, Run, Workload
-
-TOLERANCE = 0.01
-
-
-SAME = 0.03
-
-
-ERROR = 0.05  # of calling any cell of a comparison FASTER or SLOWER when none is
-
-
-Verdict: TypeAlias = Literal["SAME", "FASTER", "SLOWER", "AMBIGUOUS"]
 
 
 class CellComparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,12 +25,16 @@ class CellComparison(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         network, batch, precision: which; a network that shares its name is told by its file, too.
-        before_s, after_s: seconds per inference.
+        before_s, after_s: seconds per inference; of pairs, where nothing disturbs it (`pairs`).
         ratio: after over before; above 1 is slower.
         low, high: 95 % interval of the ratio, None where a side has a single process.
         verdict: SAME, FASTER, SLOWER or AMBIGUOUS.
         reason: why it is AMBIGUOUS, else empty.
         edited: whether the model has another content than before, under the same name.
+        after: the network after, where it is another one than before: of paired Runs.
+        pairs: of processes that the ratio is made of, None where they did not alternate.
+        needed: pairs that would call a change of `RESOLUTION`, were it there, in 9 of 10 cases;
+            None where that is not known.
     """
 
     network: str
@@ -58,6 +48,9 @@ class CellComparison(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     reason: str = ""
     edited: bool = False
+    after: str = ""
+    pairs: int | None = None
+    needed: int | None = None
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +65,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         added: cells that only the second has.
         allowed: conditions that differ, and were allowed to: name, before, after.
         alike: the other conditions, by name.
+        paired: whether the processes of the two alternated, so that a ratio is that of its pairs.
     """
 
     cells: tuple[CellComparison, ...]
@@ -82,6 +76,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     allowed: tuple[tuple[str, str, str], ...]
     failed_before: tuple[str, ...] = ()
     alike: dict[str, str] = {}
+    paired: bool = False
 
     def is_worse(self, beyond: float, allow: Iterable[str] = ()) -> bool:
         """Whether a cell regressed beyond a share, failed, or is gone without leave."""
@@ -95,51 +90,43 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class _Change(msgspec.Struct, frozen=True):
-    """A difference of logarithms, its standard error and degrees of freedom."""
-
-    difference: float
-    error: float
-    freedom: float
-
-
 def compare(before: Run, after: Run, *, allow: Iterable[str] = ()) -> Comparison:
-    """Compare two Runs cell by cell.
+    """Compare two Runs cell by cell; of those measured in pairs, pair by pair.
+
+    The two sides of a paired measurement may differ in all conditions: that is what they are for.
 
     Raises:
         UsageError: they were measured under unlike conditions that `allow` does not name, have no
             cell in common, or several that nothing tells apart.
         UnknownName: `allow` names no condition.
     """
-    pairs = _paired(_finished(before), _finished(after))
-    if not pairs:
-        differences(before, after, before.measurements, after.measurements, set(allow))
+    paired = pairs.are_sides(before, after)
+    found = _sides(before, after) if paired else _matched(_finished(before), _finished(after))
+    if not found:
+        if not paired:  # what their conditions tell comes first
+            differences(before, after, before.measurements, after.measurements, set(allow))
         raise UsageError(
             "The two Runs have no finished cell in common. "
             f"Before: {_listed(before)}; after: {_listed(after)}.",
             "Measure the same networks and batches.",
         )
-    both = [old for old, _ in pairs], [new for _, new in pairs]
-    alike, unlike = differences(before, after, *both, set(allow))
-    changes = [_change(old, new) for old, new in pairs]
-    called = _holm([_doubt(change) for change in changes])
+    both = [old for old, _ in found], [new for _, new in found]
+    leave = {*allow, *(conditions(before) if paired else ())}
+    alike, unlike = differences(before, after, *both, leave)
     names = _Names((before, after))
-    cells = tuple(
-        _cell(names, old, new, change, sure)
-        for (old, new), change, sure in zip(pairs, changes, called, strict=True)
-    )
-    gone = _without(before.measurements, [old for old, _ in pairs])
-    come = _without(_finished(after), [new for _, new in pairs])
+    cells = _compared(names, found, paired=paired)
     failed = [_question(failure) for failure in after.failures]
+    gone = _without(before.measurements, both[0])
     return Comparison(
         cells=cells,
         geometric_mean=math.exp(fmean(math.log(cell.ratio) for cell in cells)),
         missing=names.of(one for one in gone if _question(one) not in failed and _is_done(one)),
         failed=names.of(after.failures),
         failed_before=names.of(one for one in before.failures if _question(one) not in failed),
-        added=names.of(come),
+        added=names.of(_without(_finished(after), both[1])),
         allowed=tuple(unlike),
         alike=alike,
+        paired=paired,
     )
 
 
@@ -152,10 +139,10 @@ _Pair = tuple[Measurement, Measurement]
 def _question(item: Measurement | Failure) -> _Question:
     """What a cell is called: the same for a model that was edited."""
     work = item.workload
-    return work.model.name, work.batch, work.precision, _sides(work)
+    return work.model.name, work.batch, work.precision, _sizes(work)
 
 
-def _sides(work: Workload) -> str:
+def _sizes(work: Workload) -> str:
     """What stood for the free sides: the sizes given, and which of them is the batch."""
     axes = work.model.axes
     found = [f"{name}={side}" for name, side in sorted(work.dims.items())]
@@ -175,7 +162,18 @@ def _finished(run: Run) -> list[Measurement]:
     return [one for one in run.measurements if _is_done(one)]
 
 
-def _paired(before: Sequence[Measurement], after: Sequence[Measurement]) -> list[_Pair]:
+def _sides(before: Run, after: Run) -> list[_Pair]:
+    """Cells of two Runs that alternated: those of the same position, where both are finished."""
+    done = [{_key(one): one for one in _finished(run)} for run in (before, after)]
+    keys = [[cell.key for cell in run.study.cells] for run in (before, after)]
+    return [
+        (done[0][old], done[1][new])
+        for old, new in zip(*keys, strict=True)
+        if old in done[0] and new in done[1]
+    ]
+
+
+def _matched(before: Sequence[Measurement], after: Sequence[Measurement]) -> list[_Pair]:
     """Cells of both, in the order of the first.
 
     A name may stand for several cells of a Run (files of one name in two folders). The same content
@@ -213,7 +211,7 @@ def _key(measurement: Measurement) -> str:
 
 def _file(measurement: Measurement) -> tuple[str, str]:
     target = measurement.target
-    return measurement.workload.model.path, f"{target.threads} {pairs(target.options)}"
+    return measurement.workload.model.path, f"{target.threads} {named(target.options)}"
 
 
 def _without(all_: Iterable[Measurement], some: Sequence[Measurement]) -> list[Measurement]:
@@ -250,79 +248,58 @@ class _Names:
         named = []
         for item in items:
             work = item.workload
-            more = ("" if work.precision == "fp32" else f", {work.precision}") + _sides(work)
+            more = ("" if work.precision == "fp32" else f", {work.precision}") + _sizes(work)
             named.append(f"{self.network(item)}, batch {work.batch}{more}")
         return tuple(named)
 
 
-def _change(before: Measurement, after: Measurement) -> _Change | None:
-    """None where a side has a single process, of which nothing can be said."""
-    old, new = stats.level(before), stats.level(after)
-    if old is None or new is None:
-        return None
-    # Welch-Satterthwaite; sides without any spread (a fake clock) leave no doubt at all.
-    parts = [(side.error**2, side.freedom) for side in (old, new)]
-    total = sum(part for part, _ in parts)
-    freedom = total**2 / sum(part**2 / own for part, own in parts) if total else 1.0
-    return _Change(new.log - old.log, math.sqrt(total), freedom)
-
-
-def _doubt(change: _Change | None) -> float:
-    """p-value of "the cell changed by no more than TOLERANCE", one-sided at the nearer edge."""
-    from scipy.stats import t
-
-    if change is None:
-        return 1.0
-    beyond = abs(change.difference) - math.log1p(TOLERANCE)
-    if not change.error:
-        return 0.0 if beyond > 0 else 1.0
-    return float(t.sf(beyond / change.error, change.freedom))
-
-
-def _holm(doubts: Sequence[float]) -> list[bool]:
-    """Which hypotheses Holm's step-down procedure rejects at the error of the whole family."""
-    order = sorted(range(len(doubts)), key=doubts.__getitem__)
-    rejected = [False] * len(doubts)
-    for rank, index in enumerate(order):
-        if doubts[index] > ERROR / (len(doubts) - rank):
-            break
-        rejected[index] = True
-    return rejected
+def _compared(names: _Names, found: Sequence[_Pair], *, paired: bool) -> tuple[CellComparison, ...]:
+    differs = [(changes.by_pairs if paired else changes.apart)(*one) for one in found]
+    called = changes.holm([changes.doubt(change) for change in differs])
+    return tuple(
+        _cell(names, one, change, changes.verdict(change, sure=sure), len(found))
+        for one, change, sure in zip(found, differs, called, strict=True)
+    )
 
 
 def _cell(
-    names: _Names, before: Measurement, after: Measurement, change: _Change | None, sure: bool
+    names: _Names, found: _Pair, change: Change | None, verdict: Verdict, among: int
 ) -> CellComparison:
-    before_s, after_s = stats.latency_s(before), stats.latency_s(after)
-    ratio = math.exp(change.difference) if change else after_s / before_s
-    bounds = _bounds(change, 0.95) if change else None
-    verdict = _verdict(change, ratio, sure)
+    before, after = found
+    before_s, after_s = (_level_s(one, change) for one in found)
+    bounds = changes.bounds(change, 0.95) if change else None
     models = before.workload.model, after.workload.model
+    name, new_name = (names.network(one) for one in found)
     return CellComparison(
-        network=names.network(before),
+        network=name,
         batch=before.workload.batch,
         precision=before.workload.precision,
         before_s=before_s,
         after_s=after_s,
-        ratio=ratio,
+        ratio=change.ratio if change else after_s / before_s,
         low=bounds[0] if bounds else None,
         high=bounds[1] if bounds else None,
         verdict=verdict,
         reason=_reason(before, after, change) if verdict == "AMBIGUOUS" else "",
-        edited=all(one.sha256 for one in models) and models[0].sha256 != models[1].sha256,
+        edited=(
+            name == new_name
+            and before.workload.precision == after.workload.precision
+            and all(one.sha256 for one in models)
+            and models[0].sha256 != models[1].sha256
+        ),
+        after="" if name == new_name else new_name,
+        pairs=change.pairs if change else None,
+        needed=changes.needed(change, among),
     )
 
 
-def _verdict(change: _Change | None, ratio: float, sure: bool) -> Verdict:
-    if change is None:
-        return "AMBIGUOUS"
-    if sure:
-        return "SLOWER" if ratio > 1 else "FASTER"
-    low, high = _bounds(change, 0.90)  # 90 %: each of the two one-sided tests has 5 %
-    return "SAME" if low > 1 / (1 + SAME) and high < 1 + SAME else "AMBIGUOUS"
+def _level_s(measurement: Measurement, change: Change | None) -> float:
+    if change is None or change.pairs is None:
+        return stats.latency_s(measurement)
+    return median(pairs.levels_s(measurement).values())
 
 
-def _reason(before: Measurement, after: Measurement, change: _Change | None) -> str:
+def _reason(before: Measurement, after: Measurement, change: Change | None) -> str:
     if change is None:
         sides = {"before": before, "after": after}
         lacking = [name for name, one in sides.items() if len(one.samples_s) < 2]
@@ -330,10 +307,3 @@ def _reason(before: Measurement, after: Measurement, change: _Change | None) -> 
         what = "a single time was imported" if imported else "there is a single process"
         return f"{what} ({' and '.join(lacking)}), which tells no spread"
     return "its interval is too wide to tell a change from none"
-
-
-def _bounds(change: _Change, level: float) -> tuple[float, float]:
-    from scipy.stats import t
-
-    reach = float(t.ppf((1 + level) / 2, change.freedom)) * change.error
-    return math.exp(change.difference - reach), math.exp(change.difference + reach)

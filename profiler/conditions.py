@@ -24,27 +24,27 @@ def conditions(run: Run, measured: Sequence[Measurement] | None = None) -> dict[
     return {
         "backend": _joined(m.target.backend for m in measured),
         "version": str(backend.get("version", "unknown")),
-        "options": _joined(pairs(m.target.options) for m in measured),
+        "options": _joined(named(m.target.options) for m in measured),
         "device": str(device.get("board") or device.get("model", "unknown")),
         "host": _joined(m.target.host for m in measured),
         "nnprof": str(run.environment.get("nnprof", "unknown")),
-        "variables": "unknown" if variables is None else pairs(variables),
+        "variables": "unknown" if variables is None else named(variables),
         "clock": _joined(m.clock for m in measured),
         "threads": _joined(m.target.threads or "unknown" for m in measured),
         "precision": _joined(one.precision for one in work),
         "conversion": _joined(one.model.conversion or "none" for one in work),
         "data": _joined(one.data for one in work),
         "seed": _joined(one.seed for one in work),
-        "batch-axis": _joined(pairs(one.model.axes) for one in work),
+        "batch-axis": _joined(named(one.model.axes) for one in work),
         "transfers": _joined(m.facts.get("transfers", "unknown") for m in measured),
         "power": _joined(p.before.power_mode or "unknown" for m in measured for p in m.processes)
         or "unknown",
     }
 
 
-def pairs(named: Mapping[str, object]) -> str:
+def named(facts: Mapping[str, object]) -> str:
     """`a=1 b=2`, sorted; "none" where there is nothing."""
-    return " ".join(f"{name}={value}" for name, value in sorted(named.items())) or "none"
+    return " ".join(f"{name}={value}" for name, value in sorted(facts.items())) or "none"
 
 
 def differences(

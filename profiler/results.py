@@ -20,6 +20,7 @@ from nnprof import locks
 from nnprof.documents import Document
 from nnprof.errors import BadFile, UsageError
 from nnprof.files import AnyPath, clear_leftovers, write_atomically, write_new
+from nnprof.profiler import pairs
 from nnprof.types import SCHEMA, Cell, Measurement, Run
 
 _LONGEST_WORD = 80  # bytes of a file's name, which may have 255
@@ -64,6 +65,27 @@ def load(path: AnyPath) -> Run:
     """
     run = _DOCUMENT.load(Path(path))
     return run if run.schema > 1 else _without_fresh(run)
+
+
+def load_sides(path: AnyPath) -> tuple[Run, Run]:
+    """The two Runs whose processes alternated, side a first, from the file of either.
+
+    Raises:
+        UsageError: the Run was not measured in pairs.
+        BadFile: the other one is missing, or is another's; otherwise as `load`.
+    """
+    run = load(path)
+    paired = run.study.paired
+    if paired is None:
+        raise UsageError(
+            f"{path} was not measured in pairs, and alone there is nothing to compare it with.",
+            "Give a second Run, or measure two sides with nnprof bench A B --paired.",
+        )
+    beside = Path(path).with_name(paired.other)
+    other = load(beside)
+    if not pairs.are_sides(run, other):
+        raise BadFile(f"{beside} is not what {path} alternated with.", "Put its other side there.")
+    return (run, other) if paired.side == "a" else (other, run)
 
 
 def _without_fresh(run: Run) -> Run:

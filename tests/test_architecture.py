@@ -18,7 +18,7 @@ ORDER = (
     ("nnprof.documents",),
     ("nnprof.networks",),
     ("nnprof.exporters",),
-    ("nnprof.profiler.ports", "nnprof.profiler.stats"),
+    ("nnprof.profiler.ports", "nnprof.profiler.pairs", "nnprof.profiler.stats"),
     ("nnprof.profiler.arrays", "nnprof.profiler.inputs"),
     ("nnprof.profiler.graph",),
     ("nnprof.profiler.importers",),
@@ -28,6 +28,7 @@ ORDER = (
     ("nnprof.profiler.timing",),
     ("nnprof.profiler.work",),
     ("nnprof.profiler.checks", "nnprof.profiler.conditions"),
+    ("nnprof.profiler.changes",),
     ("nnprof.profiler.compare",),
     ("nnprof.profiler.results", "nnprof.profiler.studies"),
     ("nnprof.profiler.run",),
@@ -49,7 +50,7 @@ RUNTIME_HOMES = (
     "networks/datasets.py",
     "exporters/",
 )
-SCIENCE_HOMES = ("networks/datasets.py", "profiler/compare.py", "profiler/costmodel/solve.py")
+SCIENCE_HOMES = ("networks/datasets.py", "profiler/changes.py", "profiler/costmodel/solve.py")
 BACKEND_NAME_HOMES = (
     "profiler/backends/",
     "nnprof/types.py",
@@ -91,7 +92,7 @@ BESIDE_THE_API = {
     "devices.py nnprof.profiler.run.machine",
     "devices.py nnprof.profiler.work.hosts",
     # constants behind a flag
-    "bench.py nnprof.profiler.place.watcher.INTERVAL_S",
+    "plans.py nnprof.profiler.place.watcher.INTERVAL_S",
     "sides.py nnprof.exporters.axes.ALL",
     # what is printed of a Run
     "import_.py nnprof.profiler.importers.runs",

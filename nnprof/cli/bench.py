@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 import nnprof
-from nnprof.cli import forms, numbers, progress, resumed
+from nnprof.cli import forms, numbers, paired, plans, progress, resumed
+from nnprof.cli.places import Place
 from nnprof.cli.sides import BatchAxis, Dim, sides
 from nnprof.errors import UsageError
 from nnprof.text import shell_word, shown_json
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from nnprof.cli.progress import Shown
     from nnprof.types import Cell, Plan, Run, Target
 
+    _Alone = Callable[[Target | Path], object]
+    _Begin = Callable[[], tuple[Run, Path]]
+    _Prepare = Callable[[_Alone], tuple[Target, _Begin]]
+
 _LOG = logging.getLogger(__name__)
-_BUDGET_S = 55.0  # of the first command: a minute, with what it takes to start and to end
 INTERRUPTED = 130  # as shells report a program ended by Ctrl-C
 
 
@@ -154,6 +157,8 @@ def bench(
     ops: OpMethod = Ops.combined,
     idle: Idle = None,
     protocol: Order = Protocol.rounds,
+    pair: paired.Paired = False,
+    against: paired.Against = None,
     telemetry: Telemetry = True,
     energy: Energy = 0.0,
     power_mode: PowerMode = None,
@@ -164,36 +169,84 @@ def bench(
     output: Form = forms.TABLE,
 ) -> None:
     """Measure how fast networks run here, and where the time goes."""
-    with progress.shown() as shown, _claims(wait) as alone:
-        if resume is not None:
-            target, begin = _resumed(context, resume, limit, alone)
-        else:
-            target = asked_target(backend, device, threads, _options(option, engines))
-            passes = _passes(ops, idle, protocol, telemetry, energy, limit)
-            plan = _plan(passes, bundled=not (networks or study), quick=quick, rigorous=rigorous)
-            asked = _cells(networks, study, target, batch, data, sides(batch_axis, dim))
-            begin = partial(_begin, *asked, precision, plan, out)
-        ended = _measured(begin, alone, target, power_mode, shown)
+    if resume is not None:
+        prepare = partial(_resumed, context, resume, limit)
+    else:
+        place = Place(backend, device, threads, _options(option, engines), precision)
+        passes = plans.passes(ops.value, idle, protocol.value, telemetry, energy, limit)
+        work = _Work(networks, study, batch, data, sides(batch_axis, dim), out)
+        prepare = partial(_asked, work, place, passes, (quick, rigorous), (context, pair, against))
+    ended = _measured(prepare, power_mode, wait)
     _print(*ended, output, bundled=not (networks or study or resume))
 
 
-def _measured(
-    begin: Callable[[], tuple[Run, Path]],
-    alone: Callable[[Target | Path], object],
-    target: Target,
-    power_mode: str | None,
-    shown: Shown,
-) -> tuple[bool, Path]:
+class _Work(NamedTuple):
+    """What is to be measured, in the user's words, and where the Run goes."""
+
+    networks: list[str] | None
+    study: str | None
+    batch: str | None
+    data: str | None
+    told: Sides
+    out: Path
+
+    def cells(self, target: Target) -> tuple[str, tuple[Cell, ...]]:
+        """The name of the Run, and its cells on a target."""
+        told = (self.batch, self.data, self.told)
+        return _cells(self.networks, self.study, target, *told)
+
+
+def _measured(prepare: _Prepare, power_mode: str | None, wait: bool) -> tuple[bool, Path]:
     """Whether all that was to be measured is, and where."""
-    alone(target)
-    with nnprof.powered(target, power_mode):
-        run, path = begin()
-        alone(path)
-        return _sweep(run, path, shown), path
+    with progress.shown() as shown, _claims(wait) as alone:
+        target, begin = prepare(alone)
+        alone(target)
+        with nnprof.powered(target, power_mode):
+            run, path = begin()
+            alone(path)
+            return _sweep(run, path, shown), path
+
+
+def _asked(
+    work: _Work,
+    place: Place,
+    passes: dict[str, Any],
+    words: tuple[bool, bool],
+    pairing: tuple[typer.Context, bool, list[str] | None],
+    _: _Alone,
+) -> tuple[Target, _Begin]:
+    """What is measured on, and how to start the Run of these words."""
+    (quick, rigorous), (context, pair, against) = words, pairing
+    if pair:
+        paired.require_sides(work.networks or (), work.study, against or ())
+        plan = paired.plan(context, passes, quick=quick, rigorous=rigorous)
+        return place.target(), partial(_begin_pairs, work, place, against or [], plan)
+    if against:
+        raise UsageError("--against changes one side, but nothing is paired.", "Add --paired.")
+    target = place.target()
+    bundled = not (work.networks or work.study)
+    plan = plans.plan(passes, bundled=bundled, quick=quick, rigorous=rigorous)
+    return target, partial(_begin, *work.cells(target), place.precision, plan, work.out)
+
+
+def _begin_pairs(work: _Work, place: Place, against: list[str], plan: Plan) -> tuple[Run, Path]:
+    """Two networks on one target or, with changes, the same ones on two."""
+    places = place, place.changed(against)
+    named = work.networks or []
+    networks = (named, named) if against else (named[:1], named[1:])
+    sides = [
+        work._replace(networks=own).cells(where.target())
+        for own, where in zip(networks, places, strict=True)
+    ]
+    (name, before), (_, after) = sides
+    wanted = place.precision or "", places[1].precision or ""
+    return nnprof.start_pairs(
+        (before, after), plan, work.out, precisions=wanted, name=name, command=sys.argv[1:]
+    )
 
 
 @contextmanager
-def _claims(wait: bool) -> Iterator[Callable[[Target | Path], object]]:
+def _claims(wait: bool) -> Iterator[_Alone]:
     """What has a target, or the file that is written, for ourselves until the block ends."""
     with ExitStack() as held:
         tell = _LOG.warning if wait else None
@@ -201,8 +254,8 @@ def _claims(wait: bool) -> Iterator[Callable[[Target | Path], object]]:
 
 
 def _resumed(
-    context: typer.Context, path: Path, limit: float, alone: Callable[[Target | Path], object]
-) -> tuple[Target, Callable[[], tuple[Run, Path]]]:
+    context: typer.Context, path: Path, limit: float, alone: _Alone
+) -> tuple[Target, _Begin]:
     """What a Run was measured on, and how to take it up; not before the board is set for it."""
     resumed.refuse_others(context)
     limit_s = numbers.seconds("--limit", limit, 0.01)
@@ -221,95 +274,6 @@ def _begin(
 
 def _options(given: list[str] | None, engines: int | None) -> list[str]:
     return [*(given or []), *([] if engines is None else [f"engines={engines}"])]
-
-
-def asked_target(backend: str | None, device: str, threads: int, options: list[str]) -> Target:
-    """What --backend, --device, --threads and --option NAME=VALUE mean."""
-    pairs = {}
-    for text in options:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise UsageError(f"--option {text} has no value.", "Write --option NAME=VALUE.")
-        pairs[name] = value
-    return nnprof.named_target(device, backend=backend, threads=threads, options=pairs)
-
-
-def _plan(passes: dict[str, Any], *, bundled: bool, quick: bool, rigorous: bool) -> Plan:
-    """The plan of these words; without a word the bundled network keeps to a budget."""
-    from msgspec.structs import replace
-
-    plan = _words_plan(quick or (bundled and not rigorous), rigorous)
-    budget_s = _BUDGET_S if bundled and not rigorous else 0.0
-    return replace(plan, budget_s=budget_s, **passes)
-
-
-def _words_plan(quick: bool, rigorous: bool) -> Plan:
-    from nnprof.types import Plan
-
-    if quick and rigorous:
-        raise UsageError("--quick and --rigorous exclude each other.", "Choose one.")
-    if quick:
-        return Plan(
-            processes=4,  # a number that is fixed has no repeated looks to pay for
-            max_processes=4,
-            fresh=0,
-            interval=0.03,
-            sample_s=0.5,
-            warmup_limit_s=1.0,
-            cell_limit_s=20.0,
-            op_processes=2,
-            op_s=0.1,
-        )
-    if rigorous:
-        return Plan(
-            processes=6,
-            max_processes=30,
-            fresh=6,
-            sample_s=2.0,
-            min_samples=10,
-            cell_limit_s=300.0,
-            op_processes=5,
-        )
-    return Plan()
-
-
-def _passes(
-    ops: Ops,
-    idle: str | None,
-    protocol: Protocol,
-    telemetry: bool,
-    energy: float,
-    limit: float,
-) -> dict[str, Any]:
-    """What is done beside the clean pass, in which order, and for how long, as fields of a plan."""
-    from nnprof.profiler.place.watcher import INTERVAL_S
-
-    return {
-        "op_method": ops.value,
-        "idle_s": _gaps(idle),
-        "protocol": protocol.value,
-        "telemetry_s": INTERVAL_S if telemetry else 0.0,
-        "energy_s": numbers.seconds("--energy", energy),
-        "process_limit_s": numbers.seconds("--limit", limit, 0.01),
-    }
-
-
-_GAP = re.compile(r"(\d+(?:\.\d+)?)(s|ms|us|µs)?")
-_UNITS_S = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
-
-
-def _gaps(text: str | None) -> tuple[float, ...]:
-    """Seconds of `0,1ms,10ms`; a bare 0 needs no unit."""
-    gaps = []
-    for word in text.split(",") if text else ():
-        match = _GAP.fullmatch(word.strip())
-        if not match or (not match[2] and float(match[1])):
-            raise UsageError(
-                f"--idle {text}: '{word}' is not a time.", "Write it like this: --idle 0,1ms,10ms"
-            )
-        gap_s = float(match[1]) * _UNITS_S[match[2] or "s"]
-        gaps.append(numbers.seconds(f"--idle {word.strip()}:", gap_s))
-    return tuple(gaps)
 
 
 def _cells(
@@ -343,23 +307,31 @@ def _sweep(run: Run, path: Path, shown: Shown) -> bool:
 
 
 def _print(complete: bool, path: Path, output: str, *, bundled: bool) -> None:
-    from nnprof.profiler.report import shown
-
     if not complete:
         sys.stderr.write("Stopped. What is measured is kept; go on with:\n")
         sys.stderr.write(f"nnprof bench --resume {shell_word(path)}\n")
     run = nnprof.load(path)
-    if output == forms.JSON:
+    runs = nnprof.load_sides(path) if run.study.paired else (run,)
+    if len(runs) == 2:
+        paired.show(runs, output)
+    elif output == forms.JSON:
         sys.stdout.write(shown_json(path.read_text(encoding="utf-8")) + "\n")
     else:
-        shown.print_cells(run)
-        sys.stdout.write("\n")
-        if bundled and run.measurements:
-            shown.print_ops(max(run.measurements, key=lambda cell: cell.workload.batch), run)
-            sys.stdout.write("\n")
-        shown.print_rest(run)
+        _show(run, bundled=bundled)
+    if output != forms.JSON:
         # Plain and on a line of its own, whatever the width: it will be copied.
         sys.stdout.write(f"Run: {shell_word(path)}\n")
-    failed = not nnprof.is_complete(run)
+    failed = not all(map(nnprof.is_complete, runs))
     if failed or not complete:
         raise typer.Exit(1 if failed else INTERRUPTED)
+
+
+def _show(run: Run, *, bundled: bool) -> None:
+    from nnprof.profiler.report import shown
+
+    shown.print_cells(run)
+    sys.stdout.write("\n")
+    if bundled and run.measurements:
+        shown.print_ops(max(run.measurements, key=lambda cell: cell.workload.batch), run)
+        sys.stdout.write("\n")
+    shown.print_rest(run)

@@ -1,4 +1,4 @@
-"""`nnprof compare`: two Runs, cell by cell, with a verdict that does not cry wolf."""
+"""`nnprof compare`: two Runs, or two sides of a pair, cell by cell; it does not cry wolf."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from nnprof.cli import forms
 from nnprof.cli.numbers import within
 
 Before = Annotated[Path, typer.Argument(help="The Run before.", metavar="A.json")]
-After = Annotated[Path, typer.Argument(help="The Run after.", metavar="B.json")]
+After = Annotated[
+    Path | None,
+    typer.Argument(
+        help="The Run after. Nothing: what A alternated with in nnprof bench --paired.",
+        metavar="[B.json]",
+        show_default=False,
+    ),
+]
 FailOn = Annotated[
     float, typer.Option(help="Percent by which a cell must be SLOWER for exit code 1.")
 ]
@@ -24,12 +31,12 @@ Allow = Annotated[
         "repeatable."
     ),
 ]
-Form = Annotated[str, forms.fixed("How to print it.", "table", "md", "json")]
+Form = Annotated[str, forms.fixed("How to print it.", "table", "csv", "md", "json")]
 
 
 def compare(
     before: Before,
-    after: After,
+    after: After = None,
     fail_on: FailOn = 5.0,
     allow: Allow = None,
     output: Form = forms.TABLE,
@@ -38,13 +45,15 @@ def compare(
     from nnprof.text import json_lines
 
     within("--fail-on", fail_on, 0, 1e6, "a percentage")
-    found = nnprof.compare(nnprof.load(before), nnprof.load(after), allow=allow or ())
+    runs = nnprof.load_sides(before) if after is None else (nnprof.load(before), nnprof.load(after))
+    found = nnprof.compare(*runs, allow=allow or ())
     if output == forms.JSON:
         sys.stdout.write(json_lines(found) + "\n")
-    elif output == "md":
+    elif output in ("md", "csv"):
         from nnprof.profiler.report import comparison
 
-        sys.stdout.write(comparison.comparison_markdown(found))
+        written = {"md": comparison.comparison_markdown, "csv": comparison.comparison_csv}
+        sys.stdout.write(written[output](found))
     else:
         from nnprof.profiler.report import shown
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import nnprof
-from nnprof.cli import progress
-from nnprof.cli.bench import BackendName, Options, PowerMode, asked_target
+from nnprof.cli import places, progress
+from nnprof.cli.bench import BackendName, Options, PowerMode
 from nnprof.text import plain
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def devices(
         sys.stdout.write("One in full: nnprof devices NAME\n")
         sys.stdout.write("Limits of this machine: nnprof devices --measure\n")
         return
-    target = asked_target(backend, name or Target().device, threads, option or [])
+    target = places.Place(backend, name or Target().device, threads, option or []).target()
     with nnprof.powered(target, power_mode) if measure else nullcontext():
         if name:
             _show(target)

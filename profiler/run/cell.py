@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import median
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
 from nnprof.errors import WorkerCrashed, WorkerTimeout
-from nnprof.profiler import checks, stats
+from nnprof.profiler import checks, pairs, stats
 from nnprof.profiler.place.place import Place
 from nnprof.profiler.run import budget
 from nnprof.profiler.timing import passes, reconcile
@@ -62,6 +62,7 @@ class Asked(NamedTuple):
         sofar: the cell's measurement by the processes before, None before the first.
         offer: what the budget has for this process.
         floors: graphs of one and of `CHAIN` trivial nodes: what a call and a node cost.
+        pair: that the process belongs to, None outside pairs.
     """
 
     cell: Cell
@@ -69,6 +70,7 @@ class Asked(NamedTuple):
     plan: Plan
     offer: budget.Offer
     floors: tuple[Model, Model]
+    pair: int | None = None
 
     @property
     def number(self) -> int:
@@ -83,13 +85,18 @@ def one_more(asked: Asked, known: Known) -> Measurement:
         NnprofError: the process gave no clean time.
     """
     cell, plan, offer = asked.cell, asked.plan, asked.offer
-    begin = perf_counter()
+    begin, begun_at_s = perf_counter(), round(time(), 3)
     answer = hosts.run(_job(asked, known), offer.limit_s + 2 * plan.energy_s)
     lost = answer.lost
     if offer.limit_s < plan.process_limit_s:  # what the budget left out is told as such
         lost = tuple(one for one in lost if one.error not in (WorkerTimeout.__name__, "NotReached"))
     for one in answer.op_passes:
         _learn(known, one)
+    process = replace(
+        _process(answer, asked.number, perf_counter() - begin, lost),
+        pair=asked.pair,
+        begun_at_s=begun_at_s,
+    )
     fresh = Measurement(
         workload=cell.workload,
         target=cell.target,
@@ -97,7 +104,7 @@ def one_more(asked: Asked, known: Known) -> Measurement:
         clock=answer.clock,
         samples_s=(answer.samples_s,),
         warmups_s=(answer.warmups_s,),
-        processes=(_process(answer, asked.number, perf_counter() - begin, lost),),
+        processes=(process,),
         op_passes=tuple(replace(one, process=asked.number) for one in answer.op_passes),
         idle=tuple(
             IdlePass(gap_s=gap_s, samples_s=(answer.idle[index] if answer.idle else (),))
@@ -187,7 +194,9 @@ def _process(answer: Measured, number: int, wall_s: float, lost: tuple[Lost, ...
 
 
 def _verdict(measurement: Measurement) -> Stopped:
-    """Why the cell needs no further process; empty while it does."""
+    """Why the cell needs no further process; empty while it does, and where its pair decides."""
+    if measurement.plan.protocol == pairs.PROTOCOL:
+        return ""
     plan, count = measurement.plan, len(measurement.processes)
     decided = stats.decided_after(stats.process_medians_s(measurement), plan)
     if decided is not None and count >= decided + plan.fresh:

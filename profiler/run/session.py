@@ -9,7 +9,7 @@ from pathlib import Path
 from nnprof.files import AnyPath
 from nnprof.profiler import checks, results
 from nnprof.profiler.place import boards, claims, powermode
-from nnprof.profiler.run import accuracy, begin
+from nnprof.profiler.run import accuracy, alternate, begin
 from nnprof.profiler.work import hosts
 from nnprof.types import LOCAL, Cell, Plan, Run, Target
 
@@ -66,6 +66,40 @@ def start(
     if any(cell.workload.precision != "fp32" for cell in cells):
         run = accuracy.score(run, path, sources)
     return run, path
+
+
+def start_pairs(
+    sides: tuple[Sequence[Cell], Sequence[Cell]],
+    plan: Plan,
+    folder: AnyPath = "bench_results",
+    *,
+    precisions: tuple[str, str] = ("", ""),
+    name: str = "bench",
+    command: Sequence[str] | None = None,
+) -> tuple[Run, Path]:
+    """Side a of two Runs on disk that will alternate; `sweep` measures both.
+
+    Args:
+        sides: cells of one target each; those of one position are held against each other.
+        plan: how to measure; `processes` to `max_processes` count pairs.
+        folder: where the files will be.
+        precisions: of each side, "" for that of its files.
+        name: the beginning of the files' names.
+        command: what the Runs say that they were made by.
+
+    Raises:
+        UsageError: the sides do not match, or one is refused; see `start`.
+    """
+    found = [
+        accuracy.in_precisions(cells, (wanted,) if wanted else ())
+        for cells, wanted in zip(sides, precisions, strict=True)
+    ]
+    (before, _), (after, _) = found
+    started = alternate.start((before, after), plan, folder, name=name, command=command)
+    for (run, path), (cells, sources) in zip(started, found, strict=True):
+        if any(cell.workload.precision != "fp32" for cell in cells):
+            accuracy.score(run, path, sources)
+    return results.load(started[0][1]), started[0][1]
 
 
 def is_complete(run: Run) -> bool:

@@ -16,7 +16,7 @@ from nnprof.exporters.probes import chain_model, identity_model
 from nnprof.files import AnyPath
 from nnprof.profiler import results
 from nnprof.profiler.place import claims
-from nnprof.profiler.run import budget, cell, protocol2016
+from nnprof.profiler.run import alternate, budget, cell, protocol2016
 from nnprof.profiler.run.rounds import Step, Sweep
 from nnprof.profiler.work.jobs import CHAIN
 from nnprof.types import (
@@ -31,6 +31,7 @@ _LOG = logging.getLogger(__name__)
 def sweep(run: Run, path: AnyPath) -> Iterator[Step]:
     """Measure what is missing, saving after every process; one Step per process.
 
+    Of a Run that alternates with another one, both are measured.
     Meanwhile what is measured on, and the file, are this process's alone.
 
     Raises:
@@ -42,8 +43,8 @@ def sweep(run: Run, path: AnyPath) -> Iterator[Step]:
         if others:
             beside = sorted({*run.environment.get("measured_beside", ()), *others})
             run = replace(run, environment={**run.environment, "measured_beside": beside})
-        loop = run.study.plan.protocol == "loop"
-        yield from protocol2016.loop(run, path) if loop else _rounds(run, path)
+        protocols = {"rounds": _rounds, "loop": protocol2016.loop, "pairs": alternate.alternate}
+        yield from protocols[run.study.plan.protocol](run, path)
 
 
 def _rounds(run: Run, path: AnyPath) -> Iterator[Step]:

@@ -37,7 +37,7 @@ def nnprof(*words: str, folder: Path | None = None) -> commands.Done:
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short cells, whatever is asked: for claims that need a runtime, but no good numbers."""
     plan = Plan(processes=2, max_processes=2, sample_s=0.05, warmup_limit_s=0.2, op_s=0.01)
-    monkeypatch.setattr("nnprof.cli.bench._words_plan", lambda *_: plan)
+    monkeypatch.setattr("nnprof.cli.plans._words_plan", lambda *_: plan)
 
 
 def test_bundled_network_without_a_word(
@@ -56,7 +56,7 @@ def test_bundled_network_without_a_word(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr(sys, "argv", ["nnprof", "bench"])
-    monkeypatch.setattr("nnprof.cli.bench._words_plan", shorter)
+    monkeypatch.setattr("nnprof.cli.plans._words_plan", shorter)
     app(["bench"], standalone_mode=False)
     said = capfd.readouterr()
     (path,) = (tmp_path / "bench_results").glob("bundled-cpu-*.json")

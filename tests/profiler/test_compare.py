@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from nnprof.cli.main import app
 from nnprof.errors import UnknownName, UsageError
-from nnprof.profiler import compare, conditions, results
+from nnprof.profiler import changes, compare, conditions, results
 from nnprof.profiler.report import comparison
 from nnprof.types import Failure, Measurement, Run
 
@@ -85,9 +85,9 @@ def test_one_process_is_ambiguous() -> None:
 def test_many_cells_raise_the_bar() -> None:
     """What is called in a lone cell may not be called among 200 others, by Holm's procedure."""
     doubts = [0.01, *[0.9] * 199]
-    assert compare._holm([0.01]) == [True]
-    assert compare._holm(doubts)[0] is False
-    assert compare._holm([1e-6, 0.02, 0.03]) == [True, True, True]
+    assert changes.holm([0.01]) == [True]
+    assert changes.holm(doubts)[0] is False
+    assert changes.holm([1e-6, 0.02, 0.03]) == [True, True, True]
 
 
 @pytest.mark.parametrize("name", ["threads", "version", "transfers", "precision"])

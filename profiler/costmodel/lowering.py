@@ -23,10 +23,11 @@ from typing import NamedTuple
 import numpy as np
 
 from nnprof.errors import UsageError
-from nnprof.networks.layers import Act, BatchNorm, Conv, Dense, Layer, Pool
+from nnprof.networks.layers import Act, BatchNorm, Conv, Dense, Layer, Pool, same_padding
 from nnprof.networks.spec import NetworkSpec, infer_shapes
 from nnprof.profiler.costmodel import kernels
 from nnprof.profiler.costmodel.kernels import BLOCKS, padded, plainly, stays_plain
+from nnprof.profiler.costmodel.ran import stride_of
 from nnprof.profiler.costmodel.work import (
     VALUE_BYTES,
     Shape,
@@ -169,8 +170,12 @@ def _walk(spec: NetworkSpec, lowering: str) -> list[Work]:
 
 def _start(shape: Shape, first: Layer, lowering: str) -> _Step:
     """What exported networks do to raw tiles, where it does not fold into the first layer."""
-    padded = isinstance(first, Conv) and first.padding == "same"
-    if lowering == "layers" or (isinstance(first, Conv | Dense) and not padded):
+    zeros = (
+        isinstance(first, Conv)
+        and first.padding == "same"
+        and any(same_padding(side, first.kernel, first.stride) != (0, 0) for side in shape[1:])
+    )
+    if lowering == "layers" or (isinstance(first, Conv | Dense) and not zeros):
         return (), _State(shape)
     return (plain("Sub", shape), plain("Div", shape)), _State(shape)
 
@@ -188,8 +193,10 @@ def _step(lowering: str, layer: Layer, state: _State) -> _Step:
         case BatchNorm():
             if state.open or lowering == "layers":
                 return (), state
-            out, state = _out(state)
-            return (*out, plain("BatchNormalization", state.shape)), state
+            if state.blocked:
+                one = normalised(blocks_of(state.shape, state.blocked))
+                return (one,), state._replace(open=True)
+            return (plain("BatchNormalization", state.shape),), state
         case Act():
             return _act_step(lowering, layer.activation, state)
     return (), state  # dropout does nothing at run time
@@ -197,17 +204,18 @@ def _step(lowering: str, layer: Layer, state: _State) -> _Step:
 
 def _conv_step(lowering: str, layer: Conv, state: _State) -> _Step:
     after = infer_shapes(NetworkSpec(state.shape, (layer,)))[0]
+    stride = stride_of(state.shape[1], layer.kernel, after[1])
     open_ = layer.activation == "linear"
     block = BLOCKS.get(lowering)
     if block is None:
-        work = kernels.picked(conv(state.shape, after, layer.kernel, layer.stride), lowering)
+        work = kernels.picked(conv(state.shape, after, layer.kernel, stride), lowering)
         return _own_activation(lowering, (work,), layer.activation, _State(after, open=open_))
     channels = state.shape[0]
     works: tuple[Work, ...] = ()
     if stays_plain(channels, block):
         # Channels that cannot be copied into blocks: the convolution stays unblocked.
         works, state = _out(state)
-        work = conv(state.shape, after, layer.kernel, layer.stride)
+        work = conv(state.shape, after, layer.kernel, stride)
         works = (*works, plainly(work)._replace(op="FusedConv"))
         now = _State(after, open=open_)
         return _own_activation(lowering, works, layer.activation, now)
@@ -215,7 +223,7 @@ def _conv_step(lowering: str, layer: Conv, state: _State) -> _Step:
         works, state = _out(state)
     elif not state.blocked:
         works, state = _in(state, block)
-    work = in_blocks(conv(state.shape, after, layer.kernel, layer.stride), block)
+    work = in_blocks(conv(state.shape, after, layer.kernel, stride), block)
     now = _State(after, blocked=block, open=open_)
     return _own_activation(lowering, (*works, work), layer.activation, now)
 
@@ -225,6 +233,24 @@ def in_blocks(one: Work, block: int) -> Work:
     c_in = padded(int(one.c_in), block) if one.c_in >= block else one.c_in
     full = kernels.with_channels(one, c_in, padded(int(one.c_out), block))
     return full._replace(group="conv-blocked")
+
+
+def normalised(shape: Shape) -> Work:
+    """Batch normalisation of an image in blocks: a 1×1 convolution of each channel by itself.
+
+    Source: `TransformBatchNormalization` in ONNX Runtime's `nchwc_transformer.cc`; as the tests see
+    it run.
+    """
+    channels, values = float(shape[0]), math.prod(shape)
+    return conv(shape, shape, 1, 1)._replace(
+        n=1.0, k=1.0, products=channels, groups=channels, flops=2.0 * values,
+        bytes_weights=4.0 * channels,
+    )  # fmt: skip
+
+
+def blocks_of(shape: Shape, block: int) -> Shape:
+    """An image with its channels in whole blocks."""
+    return (padded(shape[0], block), *shape[1:])
 
 
 def _dense_step(lowering: str, layer: Dense, state: _State) -> _Step:
@@ -246,7 +272,9 @@ def _pool_step(lowering: str, layer: Pool, state: _State) -> _Step:
     elif not blocked:
         works, state = _out(state)
     op = "MaxPool" if layer.mode == "max" else "AveragePool"
-    work = sliding(op, state.shape, after, layer.size, layer.stride)
+    # As a graph that ran tells it, where one window is all there is, too.
+    stride = max(1, round(state.shape[1] / after[1]))
+    work = sliding(op, state.shape, after, layer.size, stride)
     if block and not blocked:
         work = plainly(work)
     return (*works, work), _State(after, blocked=blocked)
@@ -266,8 +294,10 @@ def _act_step(lowering: str, name: str, state: _State) -> _Step:
     if lowering == "layers":
         return (plain(name.capitalize(), state.shape),), state
     # Some activations run in blocks, too; those that are several ops do not.
-    keeps = state.blocked and state.shape[0] % state.blocked == 0 and name in _FUSED
-    out, state = ((), state) if keeps else _out(state)
+    if state.blocked and name in _FUSED:
+        shape = blocks_of(state.shape, state.blocked)
+        return (plain(name.capitalize(), shape),), state._replace(open=False)
+    out, state = _out(state)
     now = state._replace(open=False)
     if name == "softsign":  # x / (1 + |x|)
         both = plain("Div", (2, *state.shape), state.shape)
@@ -279,11 +309,10 @@ def _out(state: _State) -> _Step:
     """The copy out of blocks, where the values lie in blocks."""
     if not state.blocked:
         return (), state
-    blocks = (padded(state.shape[0], state.blocked), *state.shape[1:])
+    blocks = blocks_of(state.shape, state.blocked)
     return (reorder("ReorderOutput", blocks, state.shape),), _State(state.shape)
 
 
 def _in(state: _State, block: int) -> _Step:
-    blocks = (padded(state.shape[0], block), *state.shape[1:])
-    copy = reorder("ReorderInput", state.shape, blocks)
+    copy = reorder("ReorderInput", state.shape, blocks_of(state.shape, block))
     return (copy,), state._replace(blocked=block, open=False)

@@ -9,10 +9,8 @@ The rules, in the order in which they are tried on each node:
    else reads, and that has no activation yet, are part of it.
 5. Everything else is an op of its own. Flatten and its like are a Reshape.
 
-With the lowerings "blocked8" and "blocked16" images live in blocks of so many channels:
-convolutions are padded, except those whose channels in are a block or more and no multiple of 4;
-pools stay in blocks where their channels are whole blocks, and so do sums and activations of images
-that are all in blocks. A copy in or out stands before an op that needs the other layout.
+With the lowerings "blocked8" and "blocked16" images live in blocks of so many channels
+(`onnx_blocks`).
 """
 
 from __future__ import annotations
@@ -24,8 +22,9 @@ from typing import Any
 
 from nnprof.errors import UsageError
 from nnprof.profiler import inputs
-from nnprof.profiler.costmodel import kernels, lowering, ran, work
+from nnprof.profiler.costmodel import kernels, onnx_blocks, ran, work
 from nnprof.profiler.costmodel.kernels import BLOCKS
+from nnprof.profiler.costmodel.onnx_blocks import Flow
 from nnprof.profiler.costmodel.work import Work
 from nnprof.profiler.graph import counts, opgraph
 from nnprof.profiler.ports import OpNode
@@ -33,7 +32,6 @@ from nnprof.types import Workload
 
 _NOTHING = frozenset({"Identity", "Dropout", "Cast", "Constant"})
 _ACTIVATIONS = frozenset({"Relu", "LeakyRelu", "Clip", "Tanh", "Sigmoid", "HardSigmoid"})
-_KEEP_BLOCKS = frozenset({"Add", "Sum", "Relu", "Tanh", "Sigmoid"})
 
 
 class _Fused:
@@ -60,6 +58,16 @@ class _Fused:
         self.inputs.append(inputs_)
         self.outputs.append(output)
 
+    def flows(self, weights: set[str]) -> list[Flow]:
+        """The ops with the tensors between them."""
+        return [
+            Flow(node, tuple(name for name in names if name and name not in weights), output,
+                 at in self.active)
+            for at, (node, names, output) in enumerate(
+                zip(self.nodes, self.inputs, self.outputs, strict=True)
+            )
+        ]  # fmt: skip
+
 
 def of_workload(
     workload: Workload, lowering: str, value_bytes: float = work.VALUE_BYTES
@@ -77,7 +85,10 @@ def of_workload(
     weights = {tensor.name for tensor in graph.graph.initializer}
     fused = _fuse(graph.graph.node, described, weights)
     if lowering in BLOCKS:
-        works = _blocked(fused, weights, BLOCKS[lowering])
+        flows = fused.flows(weights)
+        readers = Counter(name for flow in flows for name in flow.inputs)
+        readers.update(fused.name(output.name) for output in graph.graph.output)
+        works = onnx_blocks.of_flows(flows, readers, BLOCKS[lowering])
     else:
         works = [kernels.picked(ran.of_node(node), lowering) for node in fused.nodes]
     return tuple(work.placed([work.in_values(one, value_bytes) for one in works]))
@@ -118,48 +129,3 @@ def _renamed(about: OpNode) -> OpNode:
     from msgspec.structs import replace
 
     return replace(about, op="Reshape") if about.op in counts.VIEWS else about
-
-
-def _blocked(fused: _Fused, weights: set[str], block: int) -> list[Work]:
-    """The same ops in blocks of channels, with the copies between the layouts."""
-    blocks: dict[str, bool] = {}
-    works: list[Work] = []
-    for node, names, output in zip(fused.nodes, fused.inputs, fused.outputs, strict=True):
-        one = ran.of_node(node)
-        flowing = [name for name in names if name and name not in weights]
-        before = [blocks.get(name, False) for name in flowing]
-        inside, wanted = _layouts(node, one, before, block)
-        if one.group == "conv":
-            one = lowering.in_blocks(one, block) if inside else kernels.plainly(one)
-        elif "pool" in one.group and not inside:
-            one = kernels.plainly(one)
-        for name, shape in zip(flowing, node.inputs, strict=False):
-            if blocks.get(name, False) != wanted and len(shape) == 4:
-                works.append(_copy(shape, block, out=not wanted))
-        works.append(one)
-        blocks[output] = inside
-    if fused.outputs and blocks[fused.outputs[-1]]:
-        works.append(_copy(fused.nodes[-1].outputs[0], block, out=True))
-    return works
-
-
-def _layouts(node: OpNode, one: Work, blocked: Sequence[bool], block: int) -> tuple[bool, bool]:
-    """Whether the op's output is in blocks, and whether its inputs have to be."""
-    if one.group == "conv" and one.groups == 1:
-        channels = int(one.c_in)
-        inside = not kernels.stays_plain(channels, block)
-        return inside, inside and channels >= block
-    if "pool" in one.group and one.c_in:
-        inside = one.c_in % block == 0
-        return inside, inside
-    whole = len(node.outputs[0]) == 4 and node.outputs[0][1] % block == 0
-    inside = node.op in _KEEP_BLOCKS and bool(blocked) and all(blocked) and whole
-    return inside, inside
-
-
-def _copy(shape: Sequence[int], block: int, *, out: bool) -> Work:
-    """A copy of an image into blocks, or out of them."""
-    tile = tuple(shape[1:])
-    blocks = (kernels.padded(tile[0], block), *tile[1:])
-    op, before, after = ("ReorderOutput", blocks, tile) if out else ("ReorderInput", tile, blocks)
-    return work.at_batch(work.reorder(op, before, after), shape[0])

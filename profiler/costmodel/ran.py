@@ -108,7 +108,9 @@ def of_node(node: Ran, *, inside: bool | None = None) -> Work:
     factor = counts.factor(node.inputs)
     if factor and work.group in ("conv", "gemm"):
         weights = size * math.prod(factor)
-        work = work._replace(bytes_in=size * math.prod(first), bytes_weights=weights)
+        # What a convolution adds to its sums comes after the weights, as an image like its output.
+        added = sum(math.prod(shape) for shape in node.inputs[2:] if shape == out and len(out) == 4)
+        work = work._replace(bytes_in=size * (math.prod(first) + added), bytes_weights=weights)
     image = len(out) == 4 and len(first) == 4
     if image and _channels_last(node, factor):
         first, out = ((shape[0], shape[3], *shape[1:3]) for shape in (first, out))
@@ -170,12 +172,15 @@ def _conv_node(
     return _sized(work, first, out)._replace(
         m=float(out[0] * out[2] * out[3]), n=out[1] / groups, k=float(inner),
         products=float(groups), groups=float(groups), window=float(math.prod(weights[2:])),
-        stride=float(_stride(first[2], weights[2], out[2])), flops=2.0 * math.prod(out) * inner,
+        stride=float(stride_of(first[2], weights[2], out[2])), flops=2.0 * math.prod(out) * inner,
     )  # fmt: skip
 
 
-def _stride(side: int, kernel: int, made: int) -> int:
-    """The smallest stride that makes so many values of a side, unpadded or padded to ceil."""
+def stride_of(side: int, kernel: int, made: int) -> int:
+    """The smallest stride that makes so many values of a side, unpadded or padded to ceil.
+
+    A graph that ran has shapes only, so the rules count with this one, too.
+    """
     steps = range(1, min(side, _MOST_STRIDE) + 1)
     unpadded = (step for step in steps if (side - kernel) // step + 1 == made)
     padded = (step for step in steps if -(-side // step) == made)

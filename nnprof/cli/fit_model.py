@@ -11,7 +11,7 @@ import typer
 import nnprof
 from nnprof.cli import forms, progress
 from nnprof.cli.numbers import within
-from nnprof.text import shell_word, shown_json
+from nnprof.text import plain, shell_word, shown_json
 
 if TYPE_CHECKING:
     from nnprof import Peaks
@@ -55,6 +55,8 @@ def fit_model(
         made = nnprof.fit_model(runs, name=name, peaks=peaks, prior=source)
         nnprof.save_cost_model(made, output)
     if form == forms.JSON:
+        if made.doubt:
+            sys.stderr.write(f"nnprof: {plain(made.doubt)}\n")
         sys.stdout.write(shown_json(output.read_text(encoding="utf-8")) + "\n")
         return
     from nnprof.profiler.report import shown_model

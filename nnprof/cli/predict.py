@@ -10,7 +10,7 @@ import typer
 import nnprof
 from nnprof.cli import forms
 from nnprof.cli.sides import BatchAxis, Dim, sides
-from nnprof.text import json_lines
+from nnprof.text import json_lines, plain
 
 ModelName = Annotated[
     str,
@@ -59,6 +59,8 @@ def predict(
     if output == forms.JSON:
         from nnprof.profiler.report import costmodel
 
+        if loaded.doubt:
+            sys.stderr.write(f"nnprof: {plain(loaded.doubt)}\n")
         sys.stdout.write(json_lines(costmodel.records(found)) + "\n")
         return
     from nnprof.profiler.report import shown_model

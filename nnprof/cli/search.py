@@ -56,7 +56,8 @@ def search(
         found = nnprof.search(
             known, min_tiles_per_ms=least, family=family, batch=batch, trained=accuracy or ()
         )
-    for note in found.notes:
+    doubts = [found.doubt] if found.doubt and output != forms.TABLE else []
+    for note in (*found.notes, *doubts):
         sys.stderr.write(f"nnprof: {plain(note)}\n")
     if output != forms.TABLE:
         sys.stdout.write(_text(found.candidates, output))

@@ -15,7 +15,7 @@ from nnprof.errors import UsageError
 from nnprof.files import AnyPath
 from nnprof.networks.spaces import parse_space
 from nnprof.profiler import results
-from nnprof.profiler.costmodel import assemble, design, gather, graphs, work
+from nnprof.profiler.costmodel import assemble, design, gather, graphs, here, work
 from nnprof.profiler.costmodel import predict as predicting
 from nnprof.profiler.costmodel import search as searching
 from nnprof.profiler.costmodel.design import Choice, Measured
@@ -87,12 +87,13 @@ def predict(
         BadFile, BadNotation, BadShape: as a file or a text deserves.
         UsageError: an op is unknown, and `partial` is not set; or a batch does not fit a file.
     """
-    found = []
+    found, machine = [], here.elsewhere(model)
+    known = {"known_error": model.network.error, "doubt": model.doubt, "elsewhere": machine}
     for network in networks:
         name, lowered = graphs.of_text(str(network), model, batches, sides)
         for size, works in lowered.works.items():
             one = predicting.predict(model, works, size, name)
-            found.append(replace(one, ops_from=lowered.source))
+            found.append(replace(one, ops_from=lowered.source, **known))
     for one in found:
         if one.unknown and not partial:
             raise UsageError(
@@ -128,8 +129,11 @@ def search(
     if folders:
         records, notes = searching.records(folders)
         found = searching.front(model, records, batch, min_tiles_per_ms)
-        return found._replace(notes=notes)
-    return searching.search(model, parse_space(family), batch, min_tiles_per_ms)
+    else:
+        notes = ()
+        found = searching.search(model, parse_space(family), batch, min_tiles_per_ms)
+    elsewhere = here.elsewhere(model)
+    return found._replace(notes=(*notes, *([elsewhere] if elsewhere else [])))
 
 
 def plan(

@@ -18,7 +18,7 @@ from nnprof.profiler.costmodel import (
     gather,
     sets,
 )
-from nnprof.profiler.costmodel.doubts import notes, other_blocks
+from nnprof.profiler.costmodel.doubts import marked, notes, other_blocks
 from nnprof.profiler.costmodel.fit import Fitted
 from nnprof.profiler.costmodel.from_networks import of_networks
 from nnprof.profiler.costmodel.gather import Measured
@@ -59,7 +59,8 @@ def model(
     """The cost model of what was measured, around another device's where one is given.
 
     Raises:
-        UsageError: the prior knows none of the ops, or there are no op times to hold it against.
+        UsageError: the prior knows none of the ops, or there are no op times to hold it against; or
+            what was left out was predicted so badly that no number deserves trust.
     """
     if not len(measured.rows.seconds):
         if prior is not None:
@@ -67,13 +68,13 @@ def model(
                 "The Runs hold no op times, and a prior is calibrated with those.",
                 "Leave --prior out, or measure ops.",
             )
-        return of_networks(measured, name, peaks)
+        return marked(of_networks(measured, name, peaks))
     _LOG.info("fitting %d ops", len(measured.rows.seconds))
     found = _free(measured) if prior is None else _calibrated(measured, prior)
     result = _of_ops(measured, found, name, peaks, prior)
     if prior is None:
         result = replace(result, network=checked(measured, found.groups, found.added, result))
-    return fitted_in(audit.audited(with_shares(result, measured), measured.rows))
+    return fitted_in(marked(audit.audited(with_shares(result, measured), measured.rows)))
 
 
 def _of_ops(
@@ -87,7 +88,7 @@ def _of_ops(
     return CostModel(
         name=name or str(measured.device.get("model") or measured.target.device),
         target=measured.target,
-        device={key: measured.device.get(key) for key in ("name", "model", "caches")},
+        device={key: measured.device.get(key) for key in gather.DEVICE},
         precision=measured.precision,
         lowering=lowering,
         value_bytes=gather.value_bytes(measured.rows),

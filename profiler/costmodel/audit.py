@@ -8,22 +8,47 @@ from msgspec.structs import replace
 from nnprof.profiler.costmodel import features
 from nnprof.profiler.costmodel.gather import Measured
 from nnprof.profiler.costmodel.model import CostModel, Peaks, Term
-from nnprof.profiler.costmodel.rows import Rows
+from nnprof.profiler.costmodel.rows import HUBER, Rows
+from nnprof.profiler.costmodel.sets import computes
 
 _TOLERANCE = 1.05  # over a peak that is allowed before the audit speaks
+_FASTEST = 0.05  # of the weight of well-measured ops, that must be as fast for a speed to count
+_AGREEING = 2  # ops that must be, for one alone may be a slip of the clock
 
 
 def peaks(measured: Measured) -> Peaks:
-    """What was measured: the roofline where there is one, and the fastest op of the Runs."""
-    if measured.roof is None:
+    """What was measured: the roofline where there is one, and what well-measured ops reached.
+
+    The roofline may have been measured in a bad moment, and an op, too; so ops are believed where
+    several together passed it.
+    """
+    roof = measured.roof
+    if roof is None:
         return Peaks()
-    flops = measured.rows.columns["flops"] / measured.rows.seconds
+    found, reached = roof.peak(measured.precision) or 0.0, _reached(measured.rows)
+    source = "measured by nnprof devices"
+    if reached > found:
+        source += f", which found {found / 1e9:.4g} GFLOP/s; well-measured ops of the Runs did more"
     return Peaks(
-        flops_per_s=max(measured.roof.peak(measured.precision) or 0.0, float(flops.max())),
-        bytes_per_s=max(rate for _, rate in measured.roof.bandwidths),
-        launch_s=measured.roof.launch_s,
-        source="measured by nnprof devices, or the fastest op of the Runs",
+        flops_per_s=max(found, reached) or None,
+        bytes_per_s=max(rate for _, rate in roof.bandwidths),
+        launch_s=roof.launch_s,
+        source=source,
     )
+
+
+def _reached(rows: Rows) -> float:
+    """FLOP/s that well-measured ops passed: `_FASTEST` of their weight, and at least two ops.
+
+    0 where there are no two such ops. An op near 0 s has hardly any weight (`rows.rows_of`).
+    """
+    well = (rows.spreads <= HUBER) & np.array([computes(group) for group in rows.groups])
+    if well.sum() < _AGREEING:
+        return 0.0
+    rates, weights = rows.columns["flops"][well] / rows.seconds[well], rows.weights[well]
+    order = np.argsort(-rates)
+    place = int(np.searchsorted(np.cumsum(weights[order]), _FASTEST * weights.sum()))
+    return float(rates[order[max(place, _AGREEING - 1)]])
 
 
 def audited(made: CostModel, rows: Rows | None = None) -> CostModel:

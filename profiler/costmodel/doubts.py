@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
+from nnprof.errors import UsageError
 from nnprof.profiler.costmodel import (
     fit,
     kernels,
@@ -11,10 +14,15 @@ from nnprof.profiler.costmodel import (
 from nnprof.profiler.costmodel.model import (
     CostModel,
     Group,
+    Whole,
 )
 from nnprof.profiler.costmodel.terms import Found
 from nnprof.profiler.costmodel.whole import LEAST_NETWORKS
 
+# A model is marked where what it was not fitted on is predicted farther off than this.
+_NETWORKS_OFF = 0.10  # whole networks, on average
+_GROUP_OFF, _GROUP_SHARE = 0.25, 0.10  # a group, on average, that takes so much of the time
+_HOPELESS = 0.50  # half of the whole networks: no number deserves trust
 _ACTIVATIONS = ("relu", "sigmoid", "tanh")  # that the rules "fused" give to the op before
 
 
@@ -58,3 +66,46 @@ def other_blocks(prior: CostModel | None, lowering: str) -> list[str]:
         f"The prior is of blocks of {was} channels, and these Runs are of {is_now}: what was not "
         "measured here is other code's, scaled."
     ]
+
+
+def marked(made: CostModel) -> CostModel:
+    """The model with its `doubt`, where it is far off on what it was not fitted on.
+
+    Raises:
+        UsageError: half of the networks that were left out are predicted wrong by more than half.
+    """
+    whole = made.network
+    off = whole.median or 0.0
+    if off > _HOPELESS and whole.networks >= LEAST_NETWORKS:
+        raise UsageError(
+            f"No number of this model would deserve trust: half of the {whole.networks} networks "
+            f"that it was held against ({whole.how}) are predicted more than {_percent(off)} off.",
+            "Measure again where nothing else runs, or more networks like those that matter.",
+        )
+    parts = (*_networks_off(whole), *_groups_off(made))
+    return replace(made, doubt=f"Known to be far off: {'; '.join(parts)}." if parts else "")
+
+
+def _networks_off(whole: Whole) -> list[str]:
+    if (whole.error or 0.0) <= _NETWORKS_OFF:
+        return []
+    noise = f", noise of repeats {_percent(whole.noise)}" if whole.noise is not None else ""
+    return [
+        f"whole networks by {_percent(whole.error)} on average "
+        f"({whole.networks}, {whole.how}{noise})"
+    ]
+
+
+def _groups_off(made: CostModel) -> list[str]:
+    """The groups that matter, each with its share of the time and its error."""
+    found = []
+    for group in made.groups:
+        share = sum(term.share or 0.0 for term in made.terms_of(group.name))
+        if share > _GROUP_SHARE and (group.error or 0.0) > _GROUP_OFF:
+            shape = f"shapes of {group.name} ({_percent(share)} of the time)"
+            found.append(f"{shape} by {_percent(group.error)}")
+    return found
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"

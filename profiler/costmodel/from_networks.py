@@ -15,7 +15,7 @@ from nnprof.profiler.costmodel import (
     joint,
     work,
 )
-from nnprof.profiler.costmodel.gather import Measured
+from nnprof.profiler.costmodel.gather import DEVICE, Measured
 from nnprof.profiler.costmodel.joint import Joint
 from nnprof.profiler.costmodel.model import (
     NETWORK,
@@ -51,6 +51,7 @@ def of_networks(measured: Measured, name: str, peaks: Peaks | None) -> CostModel
         rows=len(cells),
         networks=len(set(names)),
         error=float(np.mean(np.abs(off - 1))) if known.any() else None,
+        median=float(np.median(np.abs(off - 1))) if known.any() else None,
         noise=noise_of(cells),
         factor=intervals.factor(np.log(off)) if known.any() else None,
         how="networks left out in turn",
@@ -99,6 +100,7 @@ def _untimed(
     return CostModel(
         name=name or str(measured.device.get("model") or measured.target.device),
         target=measured.target,
+        device={key: measured.device.get(key) for key in DEVICE},
         precision=measured.precision,
         lowering=measured.lowering or "fused",
         terms=terms,

@@ -20,7 +20,8 @@ from nnprof.profiler import checks, results, stats
 from nnprof.profiler.costmodel import kernels, ran, work
 from nnprof.profiler.costmodel.lowering import of_spec
 from nnprof.profiler.costmodel.model import Source
-from nnprof.profiler.costmodel.rows import Rows, rows_of
+from nnprof.profiler.costmodel.rows import UNSURE, Rows, rows_of
+from nnprof.profiler.costmodel.sets import kind_of
 from nnprof.profiler.costmodel.work import Work
 from nnprof.profiler.place import limits
 from nnprof.profiler.timing import reconcile
@@ -29,6 +30,7 @@ from nnprof.types import Measurement, OpTime, Run, Target
 _LOG = logging.getLogger(__name__)
 
 LEAST_ASKED = 19  # networks that an interval is calibrated with; fewer are too few for 90 %
+DEVICE = ("name", "model", "caches", "extensions")  # facts of it that a model keeps
 FEW_NETWORKS = 3  # below this no network is left out to see how it is predicted
 _DEVIATIONS = 1.96  # standard errors in half a 95 % interval
 
@@ -124,7 +126,7 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
         roof=roof,
         idle=_idle(works, rows),
         lowering=rules,
-        notes=(*_shapeless(cells), *_left_out(networks)),
+        notes=(*_shapeless(cells), *_unsure(timed, works, rows), *_left_out(networks)),
         asked=asked,
     )
 
@@ -280,6 +282,26 @@ def _shapeless(cells: Sequence[Measurement]) -> list[str]:
     names = sorted({op.op for op in lost})
     listed = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
     return [f"{len(lost)} op times without shapes ({listed}), {share:.1%} of all time, left out."]
+
+
+def _unsure(
+    timed: Sequence[Sequence[OpTime]], works: Sequence[Sequence[Work]], rows: Rows
+) -> list[str]:
+    """A sentence on op times that cannot be told from 0; views are not spoken of."""
+    counted = [
+        one.op
+        for ops, ones in zip(timed, works, strict=True)
+        for op, one in zip(ops, ones, strict=True)
+        if op.seconds > 0 and kind_of(one.group) != "view"
+    ]
+    lost = Counter(counted) - Counter(one.op for one in rows.works)
+    if not lost:
+        return []
+    listed = ", ".join(f"{count} of {name}" for name, count in lost.most_common(5))
+    return [
+        f"{lost.total()} of {len(counted)} op times cannot be told from 0 (standard error over "
+        f"{UNSURE * 100:g} %) and are left out of the fit: {listed}{' …' if len(lost) > 5 else ''}."
+    ]
 
 
 def _idle(works: Sequence[Sequence[Work]], rows: Rows) -> dict[str, set[str]]:

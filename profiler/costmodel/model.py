@@ -79,7 +79,8 @@ class Group(_Value, frozen=True, kw_only=True):
         ops: types of op that it was fitted on, as the runtime names them.
         rows: measurements; `shapes`: distinct ones.
         domain: (smallest, largest) of each column (`work.COLUMNS`) that varied or matters.
-        error: mean |predicted/measured - 1| when each shape is predicted without itself.
+        error: mean |predicted/measured - 1| when each shape is predicted without itself; ops
+            count as in the fit.
         noise: relative spread of the measurements, median.
         factor: in 90 % of cases the measured time lies in predicted ÷ factor … × factor
             (conformal).
@@ -128,6 +129,7 @@ class Whole(_Value, frozen=True, kw_only=True):
         error: mean |predicted/measured - 1|; `bias`: median of predicted/measured - 1 of the plain
             sum of ops, before `floor and launches` were refitted.
         noise: relative spread of repeats, median.
+        median: half of the networks were off by less.
         factor: conformal factor of a network's time, 90 %.
         how: how the networks were held out.
     """
@@ -135,6 +137,7 @@ class Whole(_Value, frozen=True, kw_only=True):
     rows: int = 0
     networks: int = 0
     error: float | None = None
+    median: float | None = None
     bias: float | None = None
     noise: float | None = None
     factor: float | None = None
@@ -177,6 +180,7 @@ class CostModel(_Value, frozen=True, kw_only=True):
         network: check on whole networks.
         calibration: where it was made from another device's model.
         batches: (smallest, largest) batch in training.
+        doubt: where it is known to be far off, and by how much; "" where that is not known.
         notes: sentences that a reader must see.
         created: ISO 8601.
     """
@@ -196,6 +200,7 @@ class CostModel(_Value, frozen=True, kw_only=True):
     network: Whole = Whole()
     calibration: Calibration | None = None
     batches: tuple[int, int] | None = None
+    doubt: str = ""
     notes: tuple[str, ...] = ()
     created: str = ""
 

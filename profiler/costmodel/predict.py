@@ -45,6 +45,10 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
         unknown: types of op that the model has not seen; where there are any, `seconds` is not
             the whole.
         ops_from: who told the ops: the model's "rules", the "runtime", or "" where they were given.
+        known_error: mean |predicted/measured - 1| of whole networks that the model was not fitted
+            on; None where none was held against it.
+        doubt: where the model is known to be far off, "" where that is not known.
+        elsewhere: a sentence where this machine is of another kind than the model's, else "".
     """
 
     network: str
@@ -57,6 +61,9 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     extrapolates: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     ops_from: str = ""
+    known_error: float | None = None
+    doubt: str = ""
+    elsewhere: str = ""
 
     @property
     def ms_per_tile(self) -> float:

@@ -15,6 +15,7 @@ from nnprof.profiler.costmodel.work import Work
 Array = NDArray[np.float64]
 
 HUBER = 0.10  # relative residual beyond which a row counts less (reference: 0.10-0.15)
+UNSURE = 0.5  # relative standard error from which a time cannot be told from 0
 HALF_SHARE = 0.02  # of its network's time, at which an op counts half
 Streams = tuple[tuple[int, float], ...]
 
@@ -75,7 +76,7 @@ def rows_of(
     shares: Iterable[float] = (),
     library: str = "",
 ) -> Rows:
-    """Measured ops; those of no time at all are left out.
+    """Measured ops; those of no time at all, or of none that can be told from 0, are left out.
 
     A row counts 1 / (1 + spread²/HUBER²) with the relative spread of its repeats, and, of an op
     with a share of its network's time, share / (share + HALF_SHARE): to be wrong by a tenth on what
@@ -88,7 +89,19 @@ def rows_of(
     share = np.array(list(shares) or [np.inf] * len(every), dtype=float)
     counts_ = 1 / (1 + (spread / HUBER) ** 2) / (1 + HALF_SHARE / np.maximum(share, 1e-12))
     made = Rows(every, times, shapes, names, counts_, streams, spread, library)
-    return made.only(times > 0)
+    return _sure(made.only(times > 0))
+
+
+def _sure(made: Rows) -> Rows:
+    """Those whose time can be told from 0, all of groups in which none can, and views.
+
+    A relative error means nothing where the time itself may be any fraction of what was measured:
+    such a row would be missed by thousands of percent, or claim a speed that no device has. What
+    is measured of a view is not fitted.
+    """
+    sure, groups = made.spreads <= UNSURE, made.groups
+    sure |= np.array([kind_of(group) == "view" for group in groups], dtype=bool)
+    return made.only(sure | ~np.isin(groups, groups[sure]))
 
 
 def shape_of(one: Work) -> str:

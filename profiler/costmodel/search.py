@@ -45,6 +45,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         largest: no parameter has a next choice in the space that still meets the budget.
         accuracy: of the trained one, percent of the test tiles, None where not trained.
         front: no trained network is both faster and more accurate.
+        known_error: of the model; `predict.Prediction` says what that is.
     """
 
     network: str
@@ -59,6 +60,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     largest: bool = False
     accuracy: float | None = None
     front: bool = False
+    known_error: float | None = None
 
 
 class Found(NamedTuple):
@@ -69,7 +71,9 @@ class Found(NamedTuple):
         looked_at: how many networks there are; `unknown`: how many cannot be predicted.
         unseen: the types of op that is for.
         fastest: of all, None where none can be predicted.
-        notes: a sentence for each training that tells no accuracy.
+        notes: a sentence for each training that tells no accuracy, and one where this machine is
+            of another kind than the model's.
+        known_error, doubt: of the model; `predict.Prediction` says what they are.
     """
 
     candidates: tuple[Candidate, ...]
@@ -78,6 +82,8 @@ class Found(NamedTuple):
     unseen: tuple[str, ...] = ()
     fastest: Candidate | None = None
     notes: tuple[str, ...] = ()
+    known_error: float | None = None
+    doubt: str = ""
 
 
 def search(model: CostModel, space: Space, batch: int, tiles_per_ms: float) -> Found:
@@ -99,7 +105,10 @@ def search(model: CostModel, space: Space, batch: int, tiles_per_ms: float) -> F
     if not np.isnan(seconds).all():
         fastest = _candidate(specs, batch, predicted, int(np.nanargmin(seconds)), tiles_per_ms)
     unknown = int(np.isnan(seconds).sum())
-    return Found(tuple(found), len(specs), unknown, predicted.unseen, fastest)
+    return Found(
+        tuple(found), len(specs), unknown, predicted.unseen, fastest,
+        known_error=model.network.error, doubt=model.doubt,
+    )  # fmt: skip
 
 
 def _place(space: Space, spec: NetworkSpec) -> tuple[int, ...]:
@@ -117,13 +126,15 @@ class _Predicted(NamedTuple):
     """Of each network: seconds per inference, NaN where an op is unknown; factor; flag.
 
     `factors` is that of the 90 % interval, NaN where there is none; `outside` whether the network
-    leaves what the model was made from. `unseen` are the types of op that the model lacks.
+    leaves what the model was made from. `unseen` are the types of op that the model lacks, and
+    `known_error` is the model's own.
     """
 
     seconds: Array
     factors: Array
     outside: Flags
     unseen: tuple[str, ...]
+    known_error: float | None
 
 
 def _predicted(model: CostModel, specs: Sequence[NetworkSpec], batch: int) -> _Predicted:
@@ -142,6 +153,7 @@ def _predicted(model: CostModel, specs: Sequence[NetworkSpec], batch: int) -> _P
                 if model.group(table.names[code]) is None
             )
         ),
+        model.network.error,
     )
 
 
@@ -163,6 +175,7 @@ def _candidate(
         meets="surely" if surely else "probably" if rate >= tiles_per_ms else "no",
         extrapolates=bool(predicted.outside[index]),
         weights=weights(spec),
+        known_error=predicted.known_error,
     )
 
 
@@ -244,4 +257,7 @@ def front(model: CostModel, trained: Sequence[Trained], batch: int, tiles_per_ms
         result.append(msgspec.structs.replace(plain, accuracy=accuracy, front=accuracy > best))
         best = max(best, accuracy)
     fastest = result[0] if result else None
-    return Found(tuple(result), len(specs), len(specs) - len(known), predicted.unseen, fastest)
+    return Found(
+        tuple(result), len(specs), len(specs) - len(known), predicted.unseen, fastest,
+        known_error=model.network.error, doubt=model.doubt,
+    )  # fmt: skip

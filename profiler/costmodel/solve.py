@@ -39,7 +39,7 @@ _STRIDE = 3.0  # of a logarithm in one of them
 _DAMPING, _MOST_DAMPING = 1e-3, 1e12  # at its start, and where no step leads down any more
 
 
-_LEAST_GAIN = 1e-10  # of the height, below which a step is the last
+_LEAST_GAIN = 1e-12  # of the height, below which a step is the last
 
 
 _REPEATS = 5  # draws of the folds that sets are compared over

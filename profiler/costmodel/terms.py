@@ -127,14 +127,13 @@ def _group(name: str, one: Fitted, mine: Rows, factor: float | None) -> Group:
         if column in _DOMAIN and values.max() > 1
     }
     pooled = one.prior is not None
-    off = np.abs(one.out / mine.seconds - 1) if len(one.out) else np.array([np.nan])
     return Group(
         name=name,
         ops=tuple(sorted({each.op for each in mine.works})),
         rows=len(mine.seconds),
         shapes=len(set(mine.shapes)),
         domain=domain,
-        error=float(np.nanmean(off)) if np.isfinite(off).any() else None,
+        error=_error(one, mine),
         noise=_rows_noise(mine),
         factor=factor,
         # Terms that a prior holds are held where no row is, too.
@@ -142,6 +141,15 @@ def _group(name: str, one: Fitted, mine: Rows, factor: float | None) -> Group:
         inverse=() if pooled else tuple(map(float, inverse[np.triu_indices(len(coefficients))])),
         pooled=pooled,
     )
+
+
+def _error(one: Fitted, mine: Rows) -> float | None:
+    """Mean |predicted / measured - 1| without the shape itself, where ops count as in the fit."""
+    if not np.isfinite(one.out).any():
+        return None
+    known = np.isfinite(one.out)
+    off = np.abs(one.out[known] / mine.seconds[known] - 1)
+    return float(np.average(off, weights=mine.weights[known]))
 
 
 def _rows_noise(mine: Rows) -> float | None:

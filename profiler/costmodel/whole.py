@@ -137,6 +137,7 @@ def checked(
         rows=int(known.sum()),
         networks=len({cell.name for cell, keep in zip(cells, known, strict=True) if keep}),
         error=float(np.mean(np.abs(off))),
+        median=float(np.median(np.abs(off))),
         bias=float(np.median(plain)) if len(plain) else None,
         noise=noise,
         factor=intervals.factor(np.maximum(np.abs(np.log1p(off)) - wider[known], 0.0)),

@@ -88,6 +88,7 @@ def _network_lines(made: CostModel) -> list[str]:
     lines, whole = [], made.network
     if whole.error is not None:
         parts = [f"error {whole.error:.1%}"]
+        parts += [f"half of them below {whole.median:.1%}"] if whole.median is not None else []
         parts += [f"noise of repeats {whole.noise:.1%}"] if whole.noise is not None else []
         parts += [f"plain sum of ops {whole.bias:+.1%}"] if whole.bias is not None else []
         lines.append(f"Whole networks ({whole.networks}, {whole.how}): {', '.join(parts)}.")
@@ -136,9 +137,19 @@ def warning_lines(made: CostModel) -> list[str]:
     return [*flagged, *made.notes]
 
 
+def error_line(known_error: float | None, doubt: str) -> str:
+    """How far off a model is known to be, for those who read its predictions."""
+    if doubt:
+        return doubt
+    if known_error is None:
+        return "How far off the model is for whole networks is not known: none was held against it."
+    return f"Known error: whole networks that it was not fitted on, {known_error:.1%} on average."
+
+
 def doubts(made: CostModel, found: Sequence[Prediction], source: str) -> list[str]:
     """What a reader of predictions must know."""
-    lines = _by_network(found, lambda one: one.extrapolates, "extrapolates: ")
+    lines = [error_line(made.network.error, made.doubt)]
+    lines += _by_network(found, lambda one: one.extrapolates, "extrapolates: ")
     lines += _by_network(
         found,
         lambda one: (", ".join(one.unknown),) if one.unknown else (),
@@ -149,6 +160,7 @@ def doubts(made: CostModel, found: Sequence[Prediction], source: str) -> list[st
     flagged = [f"{term.group}, {term_words(term)}: {term.flag}" for term in made.terms if term.flag]
     if flagged:
         lines.append(f"Faster than the device can be: {'; '.join(flagged)}.")
+    lines += dict.fromkeys(one.elsewhere for one in found if one.elsewhere)
     where = source.replace("rules", "the model's rules").replace("runtime", "the runtime")
     return [*lines, f"Ops from {where}."]
 
@@ -183,6 +195,9 @@ def records(found: Sequence[Prediction]) -> list[dict[str, Any]]:
             "extrapolation": list(one.extrapolates),
             "partial": bool(one.unknown),
             "unknown": list(one.unknown),
+            "known_error": one.known_error,
+            "doubt": one.doubt,
+            "elsewhere": one.elsewhere,
             "terms": [
                 {"op": part.name, "term": part.term, "ms_per_tile": part.seconds * 1e3 / one.batch}
                 for part in one.terms

@@ -19,6 +19,8 @@ def print_model(made: CostModel) -> None:
     """Equations, checks and doubts of a model."""
     console = Console()
     console.say(costmodel.heading(made), "bold")
+    if made.doubt:
+        console.say(f"Warning: {made.doubt}", "bold red")
     for table in (_terms(made), _groups(made)):
         if table.row_count:
             console.print(table)

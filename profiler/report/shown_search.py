@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from nnprof.profiler.report import costmodel
 from nnprof.profiler.report.digits import digits
 from nnprof.terminal import Console, Table
 
@@ -52,6 +53,7 @@ def _lines(found: Found, name: str, least: float, batch: int, *, trained: bool) 
         lines.append(
             f"The fastest is {fastest.network}: {digits(fastest.tiles_per_ms)} tiles/ms{mark}."
         )
+    lines.append(costmodel.error_line(found.known_error, found.doubt))
     strange = sum(one.extrapolates for one in meeting)
     if strange:
         lines.append(f"{strange} lie outside what the model was made from (marked ?).")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
 import subprocess
@@ -60,9 +61,7 @@ def test_a_hundred_cells_take_five_seconds(data_folder: Path | None, tmp_path: P
 
     Both in time of the processor, for who else uses it is not known.
     """
-    run = data_folder and data_folder / "latency" / "amd-avx2" / "plan-quick.json"
-    if not (run and run.is_file()):
-        pytest.skip("NNPROF_DATA names no folder with latency/amd-avx2")
+    run = quick_run(data_folder)
     screen, end = os.openpty()
     words = [sys.executable, "-m", "nnprof", "fit-model", str(run), "-o", "model.json"]
     with subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=end) as process:
@@ -106,6 +105,68 @@ def test_a_prediction_has_the_promised_fields(fitted: tuple[Path, str]) -> None:
             one["ms_per_tile"]
         )
         assert isinstance(one["extrapolates"], bool)
+        assert 0 < one["known_error"] < 0.1
+        assert one["doubt"] == ""
+
+
+def quick_run(data_folder: Path | None) -> Path:
+    """What a user measured on a noisy machine; op times near 0 s and a peak of 21 TFLOP/s."""
+    run = data_folder and data_folder / "latency" / "amd-avx2" / "plan-quick.json"
+    if not (run and run.is_file()):
+        pytest.skip("NNPROF_DATA names no folder with latency/amd-avx2")
+    return run
+
+
+def test_a_bad_fit_says_so_now_and_later(data_folder: Path | None, tmp_path: Path) -> None:
+    """First thing when it is fitted, then with each prediction and search, in every form."""
+    done = nnprof("fit-model", str(quick_run(data_folder)), folder=tmp_path)
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert lines[1].startswith("Warning: Known to be far off: whole networks by ")
+    assert "op times cannot be told from 0" in " ".join(done.stdout.split())
+    made = json.loads((tmp_path / "model.json").read_bytes())
+    assert made["peaks"]["flops_per_s"] < 100e9
+    assert all(group.get("error", 0) < 1 for group in made["groups"])
+    doubt, error = made["doubt"], made["network"]["error"]
+    asked = ("model.json", "mattsson(conv=1, fc=1)", "--batch", "64")
+    assert doubt in " ".join(nnprof("predict", *asked, folder=tmp_path).stdout.split())
+    told = nnprof("predict", *asked, "--format", "json", folder=tmp_path)
+    assert doubt in told.stderr
+    (record,) = json.loads(told.stdout)
+    assert (record["known_error"], record["doubt"]) == (error, doubt)
+    space = ("model.json", "--min-tiles-per-ms", "1", "--family", "mattsson(conv=1, fc=1)")
+    assert doubt in " ".join(nnprof("search", *space, folder=tmp_path).stdout.split())
+    told = nnprof("search", *space, "--format", "csv", folder=tmp_path)
+    assert doubt in told.stderr
+    for row in csv.DictReader(told.stdout.splitlines()):
+        assert float(row["known_error"]) == pytest.approx(error, rel=1e-3)
+
+
+def test_a_fit_of_which_no_number_is_right_is_refused(tmp_path: Path) -> None:
+    """Clean times that have nothing to do with the networks: one sentence, exit 2, no file."""
+    run = json.loads(RUN.read_bytes())
+    for number, cell in enumerate(run["measurements"]):
+        times = [[100 ** (number % 3) * one for one in each] for each in cell["samples_s"]]
+        cell["samples_s"] = times
+        for process, mine in zip(cell["processes"], times, strict=True):
+            process |= {"samples_s": mine} if "samples_s" in process else {}
+    (tmp_path / "wild.json").write_text(json.dumps(run))
+    done = nnprof("fit-model", "wild.json", folder=tmp_path)
+    assert done.returncode == 2
+    assert "No number of this model would deserve trust: half of the 16 networks" in done.stderr
+    assert not (tmp_path / "model.json").exists()
+
+
+def test_a_model_of_another_machine_says_so(fitted: tuple[Path, str], tmp_path: Path) -> None:
+    """On a processor of other caches than its own."""
+    made = json.loads(fitted[0].read_bytes())
+    made["device"]["caches"] = {"L1d": "1K", "L2": "2K"}
+    (tmp_path / "other.json").write_text(json.dumps(made))
+    done = nnprof("predict", "other.json", "784 fc10", "--batch", "1", folder=tmp_path)
+    assert "This machine is of another kind than the model's: " in done.stdout
+    space = ("other.json", "--min-tiles-per-ms", "1", "--family", "mattsson(conv=1, fc=1)")
+    told = nnprof("search", *space, folder=tmp_path).stderr
+    assert "This machine is of another kind" in told
 
 
 def test_an_unknown_op_is_refused_by_name(fitted: tuple[Path, str]) -> None:

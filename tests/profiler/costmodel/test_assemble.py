@@ -196,6 +196,43 @@ def test_ops_that_take_no_time_are_known_and_free() -> None:
     assert found.seconds == 0
 
 
+def test_times_that_cannot_be_told_from_0_are_left_out_and_counted() -> None:
+    """Two ops whose interval reaches 0 change no term and no error, and a note counts them."""
+    near = {"seconds": 1e-10, "low_s": 0.0, "high_s": 2e-7}
+    run = run_of(lines())
+    gone = fitted(changed(run, {0: {"seconds": 0.0}, 9: {"seconds": 0.0}}))
+    made = fitted(changed(run, {0: near, 9: near}))
+    for one, other in zip(made.terms, gone.terms, strict=True):
+        assert one.coefficient == pytest.approx(other.coefficient)
+    for mine, its in zip(made.groups, gone.groups, strict=True):
+        assert mine.error == pytest.approx(its.error, abs=1e-9)
+    assert (
+        "2 of 42 op times cannot be told from 0 (standard error over 50 %) and are left out of the "
+        "fit: 2 of Gemm." in made.notes
+    )
+
+
+def test_a_group_of_times_near_0_is_not_free() -> None:
+    """Where no time of a group can be told from 0, they are better than none; views stay."""
+    product, pool = work.gemm(64, 32), work.sliding("MaxPool", (8, 16, 16), (8, 8, 8), 2, 2)
+    view = work.plain("Reshape", (64,))
+    works = [product, product, pool, view, view]
+    rows = rows_of(works, [1.0] * 5, spreads=[0.1, 2.0, 2.0, 0.1, 2.0])
+    assert list(rows.groups) == ["gemm", "maxpool", "reshape", "reshape"]
+    assert list(rows.spreads) == [0.1, 2.0, 0.1, 2.0]
+
+
+def test_the_error_of_a_group_is_by_weight() -> None:
+    """An op that is a thousandth of its network's time and ten times off hardly counts."""
+    run = run_of(lines())
+    assert run.measurements[0].ops
+    seconds = run.measurements[0].ops.ops[0].seconds
+    (group,) = (one for one in fitted(changed(run, {0: {"seconds": seconds / 1000}})).groups
+                if one.name == "gemm")  # fmt: skip
+    assert group.error is not None
+    assert group.error < 1  # 22 if all counted alike
+
+
 def test_a_pool_of_unknown_kind_stands_for_all() -> None:
     """Caffe says Pooling; networks in notation have MaxPool."""
     pools = [f"p,{batch},Pooling,{batch * 1e-3},8,{side},{side // 2},2,2,0"

@@ -222,7 +222,8 @@ class Plan(_Value, frozen=True, kw_only=True):
             is made of (`stats.level`). 0, or no room for so many: always `max_processes`.
         interval: wanted half-width of the 95 % interval, relative to the median.
         warmup_s, warmup_limit_s: least and most warm-up of one process; at least one inference.
-        sample_s: time given to one process's samples.
+        sample_s: time given to one process's samples: about as long as it takes to tell its level,
+            for levels differ more than samples do (`stats`; docs/quiet.md).
         sample_min_s: a sample repeats the inference until it lasts this long.
         min_samples: samples of one process, however long an inference takes.
         cell_limit_s: no further process starts once a cell has been timed for this long.
@@ -235,6 +236,7 @@ class Plan(_Value, frozen=True, kw_only=True):
         telemetry_s: time between readings of the device during the clean pass, by a process of its
             own; 0 for readings before and after only.
         energy_s: time of the pass that measures energy, and of idling around it; 0 for none.
+        patient_s: how long each process may wait for other programs to end (`run.patience`).
         protocol: "rounds" (fresh processes in shuffled rounds), "loop" (that of Mattsson 2016:
             all networks in order in one process, several times over; looks for drift) or "pairs"
             (rounds whose processes alternate with those of another Run, `Study.paired`, until the
@@ -247,12 +249,12 @@ class Plan(_Value, frozen=True, kw_only=True):
     """
 
     processes: int = 3
-    max_processes: int = 10
+    max_processes: int = 14
     fresh: int = 4
     interval: float = 0.01
     warmup_s: float = 0.15
     warmup_limit_s: float = 2.0
-    sample_s: float = 1.0
+    sample_s: float = 0.3
     sample_min_s: float = 0.005
     min_samples: int = 5
     cell_limit_s: float = 60.0
@@ -263,6 +265,7 @@ class Plan(_Value, frozen=True, kw_only=True):
     idle_s: tuple[float, ...] = ()
     telemetry_s: float = 0.0
     energy_s: float = 0.0
+    patient_s: float = 0.0
     protocol: Protocol = "rounds"
     seed: int = 0
     budget_s: float = 0.0
@@ -488,6 +491,9 @@ class Process(_Value, frozen=True, kw_only=True):
         lost: what was asked for beside the clean time, and did not work.
         waited_s: of each sample the seconds per inference that passed in waiting for a processor
             that another program had (`timing.waits`); () where nobody counts them.
+        patience_s: seconds that it waited for other programs to end; the plan's limit, or more,
+            where they had not.
+        others: processors that other programs kept busy after that; None where nobody looked.
     """
 
     round: int
@@ -508,6 +514,8 @@ class Process(_Value, frozen=True, kw_only=True):
     waited_s: tuple[float, ...] = ()
     pair: int | None = None
     begun_at_s: float | None = None
+    patience_s: float = 0.0
+    others: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse times that no clock can have given, and a round or pair below 0."""

@@ -58,6 +58,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "time; that time is not in the latency.",
         "Stop them, or keep them off this processor; what they leave in the caches still counts.",
     ),
+    "not_quiet": (
+        "Others kept up to {others:.1f} processors busy when {count} of {processes} processes "
+        "began, after {waited_s:.0f} s of waiting for their end.",
+        "Stop them, or wait longer: --patient SECONDS.",
+    ),
     "stolen_time": (
         "The hypervisor took {share:.0%} of the processor time away.",
         "Measure on a machine of your own, or take more processes.",
@@ -150,6 +155,7 @@ def find(measurement: Measurement) -> tuple[Check, ...]:
     found = [
         *_load(processes),
         *_interrupted(measurement),
+        *_not_quiet(measurement),
         *_stolen(processes),
         *_governor(processes),
         *_clock(processes),
@@ -204,6 +210,16 @@ def _interrupted(measurement: Measurement) -> Iterable[Check]:
         yield Check(
             code="interrupted", data={"count": count, "samples": len(pairs), "share": share}
         )
+
+
+def _not_quiet(measurement: Measurement) -> Iterable[Check]:
+    """Processes that began before others had ended: their waiting was over."""
+    limit_s = measurement.plan.patient_s
+    late = [one for one in measurement.processes if one.others and one.patience_s >= limit_s > 0]
+    if late:
+        others = max(one.others or 0.0 for one in late)
+        counts = {"count": len(late), "processes": len(measurement.processes)}
+        yield Check(code="not_quiet", data={"others": others, "waited_s": limit_s, **counts})
 
 
 def _stolen(processes: Iterable[Process]) -> Iterable[Check]:

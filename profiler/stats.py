@@ -3,6 +3,13 @@
 The process is the unit: samples inside one process share its memory layout and its neighbours, so
 they are not independent (Kalibera & Jones 2013, "Rigorous benchmarking in reasonable time"). Each
 process gives one number, its median; everything else is said over those.
+
+Their paper also says how to share the time between two levels: sample a process for
+√(cost of a process · variance of its samples' mean over 1 s / variance of the processes' levels),
+then start the next. That is a few tenths of a second where levels differ by more than a percent
+(docs/quiet.md), so plans take many short processes. The median, not the minimum of Chen & Revels
+2016: theirs is for noise that only adds, and delays are taken off already (`undisturbed_s`); what
+is left are levels that a process or a moment has (Barrett et al. 2017), and users meet all of them.
 """
 
 from __future__ import annotations

@@ -115,6 +115,12 @@ Telemetry = Annotated[
 Energy = Annotated[
     float, typer.Option(help="Seconds of a pass that measures energy, where there is a sensor.")
 ]
+Patient = Annotated[
+    float,
+    typer.Option(
+        help="Seconds for which each process may wait until other programs leave the machine alone."
+    ),
+]
 PowerMode = Annotated[
     str | None,
     typer.Option(
@@ -161,6 +167,7 @@ def bench(
     against: paired.Against = None,
     telemetry: Telemetry = True,
     energy: Energy = 0.0,
+    patient: Patient = 0.0,
     power_mode: PowerMode = None,
     limit: Limit = 180.0,
     out: Out = Path("bench_results"),
@@ -173,11 +180,10 @@ def bench(
         prepare = partial(_resumed, context, resume, limit)
     else:
         place = Place(backend, device, threads, _options(option, engines), precision)
-        passes = plans.passes(ops.value, idle, protocol.value, telemetry, energy, limit)
+        passes = plans.passes(ops.value, idle, protocol.value, telemetry, energy, patient, limit)
         work = _Work(networks, study, batch, data, sides(batch_axis, dim), out)
         prepare = partial(_asked, work, place, passes, (quick, rigorous), (context, pair, against))
-    ended = _measured(prepare, power_mode, wait)
-    _print(*ended, output, bundled=not (networks or study or resume))
+    _print(*_measured(prepare, power_mode, wait), output, bundled=not (networks or study or resume))
 
 
 class _Work(NamedTuple):

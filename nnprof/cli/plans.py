@@ -30,11 +30,11 @@ def _words_plan(quick: bool, rigorous: bool) -> Plan:
         raise UsageError("--quick and --rigorous exclude each other.", "Choose one.")
     if quick:
         return Plan(
-            processes=4,  # a number that is fixed has no repeated looks to pay for
-            max_processes=4,
+            processes=5,  # a number that is fixed has no repeated looks to pay for
+            max_processes=5,
             fresh=0,
             interval=0.03,
-            sample_s=0.5,
+            sample_s=0.2,
             warmup_limit_s=1.0,
             cell_limit_s=20.0,
             op_processes=2,
@@ -43,9 +43,9 @@ def _words_plan(quick: bool, rigorous: bool) -> Plan:
     if rigorous:
         return Plan(
             processes=6,
-            max_processes=30,
+            max_processes=50,
             fresh=6,
-            sample_s=2.0,
+            sample_s=0.5,
             min_samples=10,
             cell_limit_s=300.0,
             op_processes=5,
@@ -59,6 +59,7 @@ def passes(
     protocol: str,
     telemetry: bool,
     energy: float,
+    patient: float,
     limit: float,
 ) -> dict[str, Any]:
     """What is done beside the clean pass, in which order, and for how long, as fields of a plan."""
@@ -70,6 +71,7 @@ def passes(
         "protocol": protocol,
         "telemetry_s": INTERVAL_S if telemetry else 0.0,
         "energy_s": numbers.seconds("--energy", energy),
+        "patient_s": numbers.seconds("--patient", patient),
         "process_limit_s": numbers.seconds("--limit", limit, 0.01),
     }
 

@@ -42,6 +42,7 @@ FACTS = (
 _MACHINE = "uname -m"
 COMMANDS = (_MACHINE,)
 
+_IDLE, _STOLEN = (3, 4), 7  # idle and waiting for a disk; in the order of proc_stat(5)
 _TICKS_PER_S = 100  # /proc/stat counts in USER_HZ, which is 100 on every Linux of ours
 _OFF_C = -100.0  # a sensor that is switched off reads -256 °C
 # What decides which kernels a runtime picks.
@@ -286,8 +287,23 @@ def _hertz(texts: Texts, path: str) -> float | None:
     return kilohertz * 1e3 if kilohertz else None
 
 
+def worked_s(texts: Texts) -> float | None:
+    """Seconds that all processors together were not idle since boot; None where it is not told."""
+    spent_s = _spent_s(texts)
+    return sum(spent_s) - sum(spent_s[i] for i in _IDLE) if spent_s else None
+
+
 def _stolen_s(texts: Texts) -> float | None:
-    """The eighth count of the first line of /proc/stat (proc_stat(5))."""
+    spent_s = _spent_s(texts)
+    return spent_s[_STOLEN] if spent_s else None
+
+
+def _spent_s(texts: Texts) -> list[float]:
+    """The first eight counts of the first line of /proc/stat (proc_stat(5)); none without it.
+
+    Those after them are part of the first two already.
+    """
     words = texts.get("/proc/stat", "").split("\n")[0].split()
-    ticks = number(words[8]) if len(words) > 8 and words[0] == "cpu" else None
-    return None if ticks is None else ticks / _TICKS_PER_S
+    ticks = [number(word) for word in words[1 : _STOLEN + 2]]
+    known = [count / _TICKS_PER_S for count in ticks if count is not None]
+    return known if words[:1] == ["cpu"] and len(known) > _STOLEN else []

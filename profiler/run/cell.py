@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from nnprof.errors import WorkerCrashed, WorkerTimeout
 from nnprof.profiler import checks, pairs, stats
 from nnprof.profiler.place.place import Place
-from nnprof.profiler.run import budget
+from nnprof.profiler.run import budget, patience
 from nnprof.profiler.timing import passes, reconcile
 from nnprof.profiler.work import hosts
 from nnprof.profiler.work.jobs import Measure, Measured
@@ -85,6 +85,7 @@ def one_more(asked: Asked, known: Known) -> Measurement:
         NnprofError: the process gave no clean time.
     """
     cell, plan, offer = asked.cell, asked.plan, asked.offer
+    waited = patience.wait(cell.target.host, plan.patient_s)
     begin, begun_at_s = perf_counter(), round(time(), 3)
     answer = hosts.run(_job(asked, known), offer.limit_s + 2 * plan.energy_s)
     lost = answer.lost
@@ -96,6 +97,8 @@ def one_more(asked: Asked, known: Known) -> Measurement:
         _process(answer, asked.number, perf_counter() - begin, lost),
         pair=asked.pair,
         begun_at_s=begun_at_s,
+        patience_s=waited.seconds,
+        others=waited.others,
     )
     fresh = Measurement(
         workload=cell.workload,

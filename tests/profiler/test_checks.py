@@ -75,6 +75,15 @@ def test_interrupted_samples_are_counted() -> None:
     assert _sentences((check,))
 
 
+@pytest.mark.parametrize(("waited_s", "told"), [(9.5, False), (10.0, True)])
+def test_others_that_outlast_our_patience_are_told(waited_s: float, told: bool) -> None:
+    """Processes that began beside others are told, when waiting for their end was over."""
+    cell = _cell(patience_s=waited_s, others=1.5)
+    found = checks.find(replace(cell, plan=replace(cell.plan, patient_s=10.0)))
+    assert [check.code for check in found] == ["not_quiet"] * told
+    assert len(_sentences(found)) == told
+
+
 def test_levels_and_outliers_and_timer_and_build() -> None:
     """Processes on other levels, far samples, a coarse timer and a debug build are each found."""
     cell = _cell()

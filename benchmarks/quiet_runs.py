@@ -80,7 +80,7 @@ def judge(quiet: Run, other: Run) -> None:
             print(f"interval, {name}, {which}: ±{median(widths):.1%}, at most ±{max(widths):.1%}")
     for which, run in (("quiet", quiet), ("other", other)):
         sums = [ratio for one in run.measurements if (ratio := checks.ops_over_clean(one))]
-        print(f"ops over clean, {which}: {_words(sums)}")
+        print(f"ops over clean, {which}: {_words(sums) if sums else 'not timed'}")
 
 
 def _words(ratios: Sequence[float]) -> str:

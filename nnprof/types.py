@@ -490,7 +490,7 @@ class Process(_Value, frozen=True, kw_only=True):
         energy: of a pass of its own, None where none was asked for.
         lost: what was asked for beside the clean time, and did not work.
         waited_s: of each sample the seconds per inference that passed in waiting for a processor
-            that another program had (`timing.waits`); () where nobody counts them.
+            that another program had (`stats.own_s`); () where nobody counts them.
         patience_s: seconds that it waited for other programs to end; the plan's limit, or more,
             where they had not.
         others: processors that other programs kept busy after that; None where nobody looked.

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise, zip_longest
+from itertools import pairwise
 from statistics import fmean, median, stdev
 from typing import NamedTuple
 
@@ -41,6 +41,7 @@ _SPREAD = 0.10
 _PIECE = 5
 _PERCENTILE_SAMPLES = {0.90: 64, 0.99: 662}
 _TURN_DRIFT = 0.005
+_HARDLY = 0.01  # of a sample: a wait that is none
 FEWEST_FRESH = 3  # processes that tell a spread
 
 
@@ -62,23 +63,39 @@ def t_975(freedom: int) -> float:
 
 
 def undisturbed_s(measurement: Measurement) -> tuple[tuple[float, ...], ...]:
-    """The samples of each process, less what they waited for a processor where that is known."""
-    waits = [process.waited_s for process in measurement.processes]
+    """The samples of each process without what they waited for a processor (`own_s`)."""
+    if not measurement.processes:
+        return measurement.samples_s
     return tuple(
-        less_waits_s(samples, waited_s)
-        for samples, waited_s in zip_longest(measurement.samples_s, waits, fillvalue=())
+        own_s(samples, process.waited_s, len(process.processors))
+        for samples, process in zip(measurement.samples_s, measurement.processes, strict=True)
     )
 
 
-def less_waits_s(samples_s: Sequence[float], waited_s: Sequence[float]) -> tuple[float, ...]:
-    """Samples less their waits; as they are without any."""
+def own_s(
+    samples_s: Sequence[float], waited_s: Sequence[float], processors: int
+) -> tuple[float, ...]:
+    """Samples as if nobody else had had our processors; as they are where no waits are known.
+
+    On one processor a wait is lost time, and is taken off. On several, one thread may work while
+    another waits, and nobody knows how much was lost: only the samples that waited least count.
+    """
     if not waited_s:
         return tuple(samples_s)
+    if processors > 1:
+        return tuple(samples_s[index] for index in least_disturbed(samples_s, waited_s))
     return tuple(one - wait for one, wait in zip(samples_s, waited_s, strict=True))
 
 
+def least_disturbed(samples_s: Sequence[float], waited_s: Sequence[float]) -> list[int]:
+    """Where those stand whose wait is longer than the shortest one by at most a hundredth."""
+    least_s = min(waited_s)
+    pairs = enumerate(zip(samples_s, waited_s, strict=True))
+    return [index for index, (one, wait) in pairs if wait <= least_s + _HARDLY * one]
+
+
 def process_medians_s(measurement: Measurement) -> tuple[float, ...]:
-    """Seconds per inference: one median per process, of samples less their waits."""
+    """Seconds per inference: one median per process, of undisturbed samples."""
     return tuple(map(median, undisturbed_s(measurement)))
 
 

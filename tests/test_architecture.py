@@ -19,7 +19,7 @@ ORDER = (
     ("nnprof.networks",),
     ("nnprof.exporters",),
     ("nnprof.profiler.ports", "nnprof.profiler.pairs", "nnprof.profiler.stats"),
-    ("nnprof.profiler.arrays", "nnprof.profiler.inputs"),
+    ("nnprof.profiler.arrays", "nnprof.profiler.inputs", "nnprof.profiler.waits"),
     ("nnprof.profiler.graph",),
     ("nnprof.profiler.importers",),
     ("nnprof.profiler.devices",),

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median
-from time import perf_counter, sleep
+from time import sleep
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,19 +16,18 @@ from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, Unavailable
 from nnprof.exporters import plain
-from nnprof.profiler import inputs
+from nnprof.profiler import inputs, stats, waits
 from nnprof.profiler.backends.ort_bound import (
     Bound,
     as_ours,
     cut_up,
     library,
     share_pool,
-    synchronised,
 )
 from nnprof.profiler.graph import opgraph
 from nnprof.profiler.importers import ort_ops, ort_profile
 from nnprof.profiler.ports import Arrays, OpNode, Part, arrays_like
-from nnprof.types import OpPass, Target, Workload
+from nnprof.types import Clock, OpPass, Target, Workload
 
 _CPU = "CPUExecutionProvider"
 
@@ -58,7 +57,7 @@ _QUIET = 3  # errors only: warnings would end up in the worker's stderr for ever
 class OrtSession(Bound):
     """One InferenceSession with bound buffers. `infer` and `sample` share it."""
 
-    clock = "perf_counter"
+    clock: Clock = "perf_counter"
 
     def __init__(self, workload: Workload, target: Target) -> None:
         self._workload, self._target = workload, target
@@ -209,35 +208,38 @@ class OrtSession(Bound):
                 "inputs, or they are passed on as they are.",
                 "Leave them out: --ops none.",
             )
-        events, (first_s, *latencies_s) = self._profile(budget_s)
-        runs = ort_profile.inferences(events, "ONNX Runtime's profile")[-len(latencies_s) :]
+        events, (first, *timed) = self._profile(budget_s)
+        runs = ort_profile.inferences(events, "ONNX Runtime's profile")[-len(timed) :]
         if launched := runs[0].launched:
             raise Unavailable(
                 f"ONNX Runtime times only the launches of {launched}, not the work.",
                 "Use a build of it that has --enable_cuda_profiling, or --ops none.",
             )
-        ops = ort_ops.op_times(ort_ops.alike(runs), nodes)
+        timed = timed[-len(runs) :]
+        whole = stats.least_disturbed(*zip(*timed, strict=True))
+        ops = ort_ops.op_times(ort_ops.alike([runs[index] for index in whole]), nodes)
         return OpPass(
             method="runtime",
-            latency_s=median(latencies_s),
+            latency_s=median(timed[index].seconds for index in whole),
             ops=ops,
-            timed_s=first_s + sum(latencies_s),
+            timed_s=first.seconds + sum(one.seconds for one in timed),
         )
 
-    def _profile(self, budget_s: float) -> tuple[list[dict[str, Any]], list[float]]:
-        """Events of the runtime's profiler; seconds of each inference that they are of."""
+    def _profile(self, budget_s: float) -> tuple[list[dict[str, Any]], list[waits.Sample]]:
+        """Events of the runtime's profiler; the inferences that they are of."""
         with tempfile.TemporaryDirectory() as folder, as_ours(self._workload):
             options = self._options()
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder, "profile"))
             session = self._load(options)
-            binding = self._bind(session, self._tiles)
-            first_s = _timed(session, binding)
+            bound = Bound(session, self._bind(session, self._tiles), self._workload)
+            part = waits.Undisturbed(bound, self.clock)
+            first = part.timed(1)
             # The profiler keeps at most a million events; a hundred inferences settle a median.
-            runs = int(min(100, max(1, budget_s / first_s)))
-            latencies_s = [_timed(session, binding) for _ in range(runs)]
+            runs = int(min(100, max(1, budget_s / first.seconds)))
+            timed = [part.timed(1) for _ in range(runs)]
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-        return events, [first_s, *latencies_s]
+        return events, [first, *timed]
 
     def _placement(self, session: Any) -> dict[str, int]:
         """How many nodes ran on which provider, of one inference.
@@ -270,13 +272,6 @@ class _Cut(NamedTuple):
 
     model: Any
     tensors: dict[str, NDArray[Any]]
-
-
-def _timed(session: Any, binding: Any) -> float:
-    run = synchronised(session, binding)
-    start = perf_counter()
-    run(binding)
-    return perf_counter() - start
 
 
 def check_placement(events: list[dict[str, Any]], name: str, first: str) -> dict[str, int]:

@@ -94,7 +94,7 @@ def _times_s(model: Model, target: Target) -> list[float]:
     times = []
     for _ in range(_PROCESSES):
         answer = hosts.run(job, _LIMIT_S)
-        times.append(median(stats.less_waits_s(answer.samples_s, answer.waited_s)))
+        times.append(median(stats.own_s(answer.samples_s, answer.waited_s, len(answer.processors))))
     return times
 
 
@@ -124,4 +124,4 @@ def _latency_s(target: Target, *, watched: bool) -> float:
         ops=False,
     )
     answer = hosts.run(job, _LIMIT_S)
-    return median(stats.less_waits_s(answer.samples_s, answer.waited_s))
+    return median(stats.own_s(answer.samples_s, answer.waited_s, len(answer.processors)))

@@ -1,6 +1,6 @@
 """Waiting until other programs leave a machine alone: before a process starts, and not for ever.
 
-What a neighbour on our own processor takes is counted and taken off (`timing.waits`). One on
+What a neighbour on our own processor takes is counted and taken off (`profiler.waits`). One on
 another processor takes of the memory and of the shared cache, and nobody counts that: all there is
 to do is to wait for its end. Short bursts are not worth it; whole builds are.
 """

@@ -10,10 +10,10 @@ import msgspec
 from msgspec.structs import replace
 
 from nnprof.errors import BadFile, Unavailable
-from nnprof.profiler import ports
+from nnprof.profiler import ports, waits
 from nnprof.profiler.graph import counts
 from nnprof.profiler.ports import OpNode, Session
-from nnprof.profiler.timing import sample, waits
+from nnprof.profiler.timing import sample
 from nnprof.profiler.timing.lost import attempt
 from nnprof.profiler.timing.reconcile import CALL
 from nnprof.types import Lost, OpPass, OpTime, Plan

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from nnprof.profiler import waits
 from nnprof.profiler.ports import Part, Session
-from nnprof.profiler.timing import waits
 from nnprof.types import Plan
 
 _MOST_SAMPLES = 100  # of one process: more only make the file larger

@@ -259,7 +259,9 @@ class _Measuring(NamedTuple):
             warmups_s=clean.warmups_s,
             loops=clean.loops,
             waited_s=clean.waited_s,
-            state=stats.classify(stats.less_waits_s(clean.samples_s, clean.waited_s)),
+            state=stats.classify(
+                stats.own_s(clean.samples_s, clean.waited_s, len(self.processors))
+            ),
             floor_s=floor_s,
             open_s=open_s,
             timed_s=clean.timed_s,
@@ -275,7 +277,7 @@ class _Measuring(NamedTuple):
     def _rest(self, session: Session, sofar: Measured, node_s: float, tell: Tell) -> Measured:
         """With the result of all other passes; told after each."""
         job = self.job
-        latency_s = median(stats.less_waits_s(sofar.samples_s, sofar.waited_s))
+        latency_s = median(stats.own_s(sofar.samples_s, sofar.waited_s, len(sofar.processors)))
         passes: dict[str, Callable[[], dict[str, Any]]] = {
             "telemetry": lambda: {"during": self.watch.end()},
             "idle": lambda: {

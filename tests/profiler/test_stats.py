@@ -114,6 +114,15 @@ def test_what_waited_is_not_in_the_latency() -> None:
     assert stats.interval_s(late) == pytest.approx(stats.interval_s(cell))
 
 
+def test_of_several_threads_the_least_disturbed_samples_count() -> None:
+    """On several processors nobody knows what a wait cost: those count that waited least."""
+    samples, waits = (2.0, 1.0, 1.2, 1.1), (1.0, 0.0, 0.2, 0.005)
+    assert stats.own_s(samples, waits, 1) == pytest.approx((1.0, 1.0, 1.0, 1.095))
+    assert stats.own_s(samples, waits, 2) == (1.0, 1.1)
+    assert stats.own_s((2.0, 1.5), (1.0, 0.5), 2) == (1.5,)
+    assert stats.own_s(samples, (), 2) == samples
+
+
 def test_one_process_has_no_interval() -> None:
     """A single process says nothing about the next one, so its interval is unknown."""
     assert stats.interval([0.5]) is None

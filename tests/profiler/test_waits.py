@@ -12,7 +12,7 @@ from statistics import median
 
 import pytest
 
-from nnprof.profiler.timing import waits
+from nnprof.profiler import waits
 
 _WORK_S = 0.02
 

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from nnprof.profiler import stats
 from nnprof.profiler.ports import Part
 from nnprof.types import Clock
 
@@ -39,12 +40,13 @@ class Undisturbed:
 
     def __init__(self, part: Part, clock: Clock) -> None:
         self._part = part
+        self._processors = len(os.sched_getaffinity(0))
         self.counted = clock == "perf_counter" and bool(_so_far_s())
 
     def sample(self, loops: int) -> float:
-        """Seconds of `loops` inferences, less waits."""
+        """Seconds of `loops` inferences, less waits where they are lost time (`stats.own_s`)."""
         seconds, waited_s = self.timed(loops)
-        return seconds - waited_s
+        return stats.own_s((seconds,), (waited_s,), self._processors)[0]
 
     def timed(self, loops: int) -> Sample:
         """Seconds of `loops` inferences, and of waiting in them; 0 where that is not known."""
@@ -56,7 +58,7 @@ class Undisturbed:
         longest_s = max((now_s - before.get(one, 0.0) for one, now_s in after.items()), default=0.0)
         # A thread that waits for another one of ours loses nothing: no more is lost than what our
         # processors together did not work for us.
-        others_s = len(os.sched_getaffinity(0)) * seconds - busy_s
+        others_s = self._processors * seconds - busy_s
         return Sample(seconds, max(0.0, min(longest_s, others_s, _MOST * seconds)))
 
     def close(self) -> None:

@@ -30,6 +30,7 @@ from nnprof.profiler.costmodel.model import (
     Source,
     fitted_in,
 )
+from nnprof.profiler.costmodel.processor import Processor, translated
 from nnprof.profiler.costmodel.terms import Found, terms_and_groups, with_shares
 from nnprof.profiler.costmodel.whole import checked, overhead, with_idle
 from nnprof.profiler.graph import counts
@@ -89,6 +90,7 @@ def _of_ops(
         name=name or str(measured.device.get("model") or measured.target.device),
         target=measured.target,
         device={key: measured.device.get(key) for key in gather.DEVICE},
+        processor=measured.rows.processor,
         precision=measured.precision,
         lowering=lowering,
         value_bytes=gather.value_bytes(measured.rows),
@@ -128,18 +130,23 @@ def _free(measured: Measured) -> Found:
     return Found(groups, overhead(groups, measured.networks, measured.call_s))
 
 
+def _told(prior: CostModel, group: str, processor: Processor) -> tuple[tuple[str, ...], Array]:
+    """A group's terms in the features of another processor; what become one are added up."""
+    told: dict[str, float] = {}
+    for term in prior.terms_of(group):
+        name = translated(term.feature, prior.processor, processor)
+        told[name] = told.get(name, 0.0) + term.coefficient
+    return tuple(told), np.array(list(told.values()))
+
+
 def _calibrated(measured: Measured, prior: CostModel) -> Found:
     """The terms around a prior's; those of ops that it does not know from their own rows.
 
     Raises:
         UsageError: the prior knows none of the measured ops.
     """
-    known = {}
-    for group in prior.groups:
-        terms = prior.terms_of(group.name)
-        names = tuple(term.feature for term in terms)
-        known[group.name] = (names, np.array([term.coefficient for term in terms]))
     rows = measured.rows
+    known = {group.name: _told(prior, group.name, rows.processor) for group in prior.groups}
     try:
         with np.errstate(divide="ignore"):  # ops that the prior takes for free tell no ratio
             found, scale = fit.calibrated(rows, known)

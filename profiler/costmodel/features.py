@@ -6,28 +6,28 @@ unit: the reciprocal of seconds per FLOP is FLOP/s.
 
 Sources: the features of `mattsson2016_…` are equations 14-18 of Mattsson 2016. Ceil-tile work:
 "tile quantization" in NVIDIA's Matrix Multiplication Background guide, and Jia et al., CoDL,
-MobiSys 2022. Winograd tiles: Lavin & Gray 2016. Steps of vector units: the kernels of ONNX
-Runtime's MLAS for AVX-512 (`SconvKernelAvx512F.S`, `FgemmKernelAvx512FCommon.h`, `sgemm.cpp`),
-which other libraries for such processors resemble.
+MobiSys 2022. Winograd tiles: Lavin & Gray 2016. Steps of vector units: `processor.STEPS`, one
+feature for each instruction set.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from nnprof.profiler.costmodel.processor import SIZES, STEPS, Steps, words
 
 Array = NDArray[np.float64]
 Columns = Mapping[str, Array]
 
 # Rows × columns of the tiles that libraries cut products into.
 TILES = ((128, 32), (128, 64), (128, 128), (32, 32))
-PAST_MIB = (1, 4, 32)  # beyond caches of these sizes memory is slower
 # What the rest of a network drives out of a cache, by feature: the column, and the cache's bytes.
-MISSED = {f"weights_missed_{mib}m": ("bytes_weights", mib << 20) for mib in (1, 2, 4)}
-MISSED |= {f"bytes_out_missed_{mib}m": ("bytes_out", mib << 20) for mib in PAST_MIB}
+MISSED = {f"weights_missed_{words(size)}": ("bytes_weights", size) for size in SIZES}
+MISSED |= {f"bytes_out_missed_{words(size)}": ("bytes_out", size) for size in SIZES}
 
 
 class Feature(NamedTuple):
@@ -74,19 +74,24 @@ def _image_tiles(rows: int, columns: int) -> Feature:
     return _flops(f"FLOPs in whole tiles of {rows}×{columns}, image by image", count)
 
 
-def _past(mib: int) -> dict[str, Feature]:
-    """Bytes that do not fit into a cache of so many MiB."""
-    size = float(mib << 20)
+def _past(size: int) -> dict[str, Feature]:
+    """Bytes that do not fit into a cache of that size."""
+    called = words(size)
 
     def moved(c: Columns) -> Array:
         return np.maximum(c["bytes_in"] + c["bytes_out"] - size, 0.0)
 
     return {
-        f"bytes_out_past_{mib}m": _bytes(
-            f"bytes written beyond {mib} MiB", lambda c: np.maximum(c["bytes_out"] - size, 0.0)
+        f"bytes_out_past_{called}": _bytes(
+            f"bytes written beyond {_size(size)}", lambda c: np.maximum(c["bytes_out"] - size, 0.0)
         ),
-        f"bytes_moved_past_{mib}m": _bytes(f"bytes read and written beyond {mib} MiB", moved),
+        f"bytes_moved_past_{called}": _bytes(f"bytes read and written beyond {_size(size)}", moved),
     }
+
+
+def _size(size: int) -> str:
+    """A size in words."""
+    return f"{size >> 20} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"
 
 
 def missed(name: str, touched: Array, amount: Array) -> Array:
@@ -103,13 +108,9 @@ def _missed(name: str) -> Feature:
     column, size = MISSED[name]
     what = "of weights" if column == "bytes_weights" else "written"
     return _bytes(
-        f"bytes {what} that the network drives out of {size >> 20} MiB",
+        f"bytes {what} that the network drives out of {_size(size)}",
         lambda c: missed(name, c["touched"], c[column]),
     )
-
-
-def _vectors(c: Columns) -> Array:
-    return 2 * c["products"] * c["m"] * _ceil(c["n"], 16) * c["k"]
 
 
 def _image_lines(c: Columns) -> Array:
@@ -140,78 +141,123 @@ def _winograd(side: int) -> Feature:
 
 # --- steps of a vector unit -----------------------------------------------------------------------
 
-# A step holds some rows (pixels) × vectors of the output in registers and adds one product to each
-# for every value that is summed. Two products start each cycle, but a register is ready for the
-# next only after so many, so that a small step takes as long as a larger one.
-VECTOR = 16
-_LATENCY = 4.0
-_PER_CYCLE = 2.0
-_STEP_FLOPS = 2 * VECTOR * _PER_CYCLE  # of a cycle in which the unit is full
+# Two products start each cycle, but a register is ready for the next only after so many, so that a
+# small step takes as long as a larger one.
 
 
-def _step(rows: Array | float, vectors: Array | float) -> Array:
+def _step(how: Steps, rows: Array | float, vectors: Array | float) -> Array:
     """Cycles of a step for each value summed; none where it is empty."""
     products = np.multiply(rows, vectors)
-    return np.where(products > 0, np.maximum(_LATENCY, products / _PER_CYCLE), 0.0)
+    return np.where(products > 0, np.maximum(how.latency, products / how.per_cycle), 0.0)
 
 
-def _line_steps(width: Array) -> tuple[tuple[Array | float, Array], ...]:
-    """(pixels of a step, how many such steps) of a line: sixes, a three, and the rest."""
-    rest = width % 6
-    three = np.where(rest >= 3, 1.0, 0.0)
-    last = rest - 3 * three
-    return (6.0, width // 6), (3.0, three), (last, np.where(last > 0, 1.0, 0.0))
+def _ladder(total: Array, sizes: tuple[int, ...]) -> Iterator[tuple[Array | float, Array]]:
+    """(rows of a step, how many such steps): as many of the largest as fit, and so on; the rest."""
+    rest = total
+    for index, size in enumerate(sizes):
+        # Of the smaller steps there is one at most: two of them would be one of the larger.
+        count = rest // size if index == 0 else np.where(rest >= size, 1.0, 0.0)
+        yield float(size), count
+        rest = rest - size * count
+    yield rest, np.where(rest > 0, 1.0, 0.0)
 
 
-def _row_steps(rows: Array) -> tuple[tuple[Array | float, Array], ...]:
-    """The same of the rows of a matrix product: twelves, a six, and the rest."""
-    rest = rows % 12
-    six = np.where(rest >= 6, 1.0, 0.0)
-    last = rest - 6 * six
-    return (12.0, rows // 12), (6.0, six), (last, np.where(last > 0, 1.0, 0.0))
-
-
-def _cycles(steps: tuple[tuple[Array | float, Array], ...], columns: Array, most: int) -> Array:
+def _cycles(
+    how: Steps, steps: Iterable[tuple[Array | float, Array]], columns: Array, most: int
+) -> Array:
     """Cycles of all steps for each value summed; `most` vectors of columns in a step."""
-    vectors = np.ceil(columns / VECTOR)
+    vectors = np.ceil(columns / how.vector)
     whole, left = vectors // most, vectors % most
     cycles = np.zeros(len(columns))
     for rows, count in steps:
-        cycles += count * (whole * _step(rows, most) + _step(rows, left))
+        cycles += count * (whole * _step(how, rows, most) + _step(how, rows, left))
     return cycles
 
 
-_CONV_VECTORS, _GEMM_VECTORS = 4, 2
+def _full(how: Steps) -> float:
+    """FLOPs of a cycle in which the unit is full."""
+    return 2 * how.vector * how.per_cycle
 
 
-def _few(c: Columns) -> NDArray[np.bool_]:
+def _few(c: Columns, how: Steps) -> NDArray[np.bool_]:
     """Images of fewer channels than a block are read as they are, channel by channel."""
-    return np.logical_and(c["c_in"] > 0, c["c_in"] < VECTOR)
+    return np.logical_and(c["c_in"] > 0, c["c_in"] < how.block)
 
 
-def _many(c: Columns) -> NDArray[np.bool_]:
-    return np.greater_equal(c["c_in"], VECTOR)
+def _edges(c: Columns) -> Array:
+    """Pixels of a line whose window reaches over the image's edge; they are steps of one pixel."""
+    side = np.sqrt(c["window"])
+    inside = np.floor((c["w_in"] - side) / c["stride"]) + 1
+    return np.clip(c["w_out"] - np.maximum(inside, 0), 0, c["w_out"])
 
 
-def _conv_flops(c: Columns) -> Array:
-    cycles = _cycles(_line_steps(c["w_out"]), c["n"], _CONV_VECTORS)
-    return _STEP_FLOPS * c["products"] * c["batch"] * c["h_out"] * c["k"] * cycles
+def _conv_flops(c: Columns, how: Steps) -> Array:
+    edges = _edges(c)
+    steps = [(1.0, edges), *_ladder(c["w_out"] - edges, how.pixels)]
+    cycles = _cycles(how, steps, c["n"], how.conv_vectors)
+    return _full(how) * c["products"] * c["batch"] * c["h_out"] * c["k"] * cycles
 
 
-def _passes_few(c: Columns) -> Array:
+def _vectors(c: Columns, how: Steps) -> Array:
+    return 2 * c["products"] * c["m"] * _ceil(c["n"], how.vector) * c["k"]
+
+
+def _passes_few(c: Columns, how: Steps) -> Array:
     """Values read and written again: a convolution goes over its output once a channel in."""
-    return _where(_few(c), c["elements_out"] * c["c_in"])
+    return _where(_few(c, how), c["elements_out"] * c["c_in"])
 
 
-def _gemm_flops(c: Columns) -> Array:
-    cycles = _cycles(_row_steps(c["m"]), c["n"], _GEMM_VECTORS)
-    return _STEP_FLOPS * c["products"] * c["k"] * cycles
+def _passes(c: Columns, how: Steps) -> Array:
+    """The same from a block on: once a block of channels in, but for the first."""
+    blocks = np.maximum(c["c_in"] / how.block - 1, 0.0)
+    return _where(c["c_in"] >= how.block, c["elements_out"] * blocks)
 
 
-def _image_flops(c: Columns) -> Array:
+def _gemm_flops(c: Columns, how: Steps) -> Array:
+    cycles = _cycles(how, _ladder(c["m"], how.rows), c["n"], how.gemm_vectors)
+    return _full(how) * c["products"] * c["k"] * cycles
+
+
+def _image_flops(c: Columns, how: Steps) -> Array:
     """Of a convolution as a product: channels out as rows, an image's pixels as columns."""
-    cycles = _cycles(_row_steps(c["n"]), c["m"] / c["batch"], _GEMM_VECTORS)
-    return _where(c["c_in"] > 0, _STEP_FLOPS * c["products"] * c["batch"] * c["k"] * cycles)
+    cycles = _cycles(how, _ladder(c["n"], how.rows), c["m"] / c["batch"], how.gemm_vectors)
+    return _where(c["c_in"] > 0, _full(how) * c["products"] * c["batch"] * c["k"] * cycles)
+
+
+def _stepped(name: str, how: Steps) -> dict[str, Feature]:
+    """The features of one instruction set's loops."""
+    conv = f"{how.pixels[0]} pixels × {how.conv_vectors * how.vector} channels"
+    gemm = f"{how.rows[0]}×{how.gemm_vectors * how.vector}"
+    return {
+        f"conv_steps_{name}": _flops(
+            f"FLOPs in whole steps of {conv}, from {how.block} channels in",
+            lambda c: _where(c["c_in"] >= how.block, _conv_flops(c, how)),
+        ),
+        f"conv_steps_few_{name}": _flops(
+            f"FLOPs in whole steps of {conv}, fewer channels in",
+            lambda c: _where(_few(c, how), _conv_flops(c, how)),
+        ),
+        f"vectors_few_{name}": _flops(
+            f"FLOPs in whole vectors of {how.vector} channels, fewer than {how.block} channels in",
+            lambda c: _where(_few(c, how), _vectors(c, how)),
+        ),
+        f"passes_{name}": Feature(
+            "value", f"values summed up, {how.block} channels in by {how.block}",
+            lambda c: _passes(c, how),
+        ),
+        f"passes_few_{name}": Feature(
+            "value", "values summed up, channel in by channel in", lambda c: _passes_few(c, how)
+        ),
+        f"gemm_steps_{name}": _flops(
+            f"FLOPs in whole steps of {gemm}", lambda c: _gemm_flops(c, how)
+        ),
+        f"image_steps_{name}": _flops(
+            f"FLOPs in whole steps of {gemm}, image by image", lambda c: _image_flops(c, how)
+        ),
+        f"vectors_{name}": _flops(
+            f"FLOPs in whole vectors of {how.vector} columns", lambda c: _vectors(c, how)
+        ),
+    }  # fmt: skip
 
 
 # --- the rest -------------------------------------------------------------------------------------
@@ -251,25 +297,11 @@ FEATURES: dict[str, Feature] = {
     "im2col": _bytes("bytes of unfolded windows", _im2col),
     **{f"tiles_{m}x{n}": _tiles(m, n) for m, n in TILES},
     **{f"image_tiles_{m}x{n}": _image_tiles(m, n) for m, n in TILES},
-    "conv_steps": _flops(
-        "FLOPs in whole steps of 6 pixels × 64 channels, from 16 channels in",
-        lambda c: _where(_many(c), _conv_flops(c)),
-    ),
-    "conv_steps_few": _flops(
-        "FLOPs in whole steps of 6 pixels × 64 channels, fewer channels in",
-        lambda c: _where(_few(c), _conv_flops(c)),
-    ),
-    "vectors_few": _flops(
-        "FLOPs in whole vectors of 16 channels, fewer than 16 channels in",
-        lambda c: _where(_few(c), _vectors(c)),
-    ),
-    "passes_few": Feature("value", "values summed up, channel in by channel in", _passes_few),
-    "gemm_steps": _flops("FLOPs in whole steps of 12×32", _gemm_flops),
-    "image_steps": _flops("FLOPs in whole steps of 12×32, image by image", _image_flops),
+    **{name: one for kind, how in STEPS.items() for name, one in _stepped(kind, how).items()},
     **{name: _missed(name) for name in MISSED},
     "bytes_out_ragged": _bytes("bytes written in planes of no whole cache lines", _ragged),
     "image_lines": Feature("line", "lines made, of every channel", _image_lines),
-    **{name: one for mib in PAST_MIB for name, one in _past(mib).items()},
+    **{name: one for size in SIZES for name, one in _past(size).items()},
     "winograd2": _winograd(2),
     "winograd4": _winograd(4),
     # Of the published model: per tile; the first ConvLayer and the output layer are left out.

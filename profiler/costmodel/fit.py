@@ -24,7 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnprof.profiler.costmodel import features, work
-from nnprof.profiler.costmodel.rows import Rows, Streams
+from nnprof.profiler.costmodel.processor import Processor, words
+from nnprof.profiler.costmodel.rows import Rows
 from nnprof.profiler.costmodel.sets import MOVING, computes, few_of, kind_of, sets_of
 from nnprof.profiler.costmodel.solve import (
     Solver,
@@ -56,25 +57,16 @@ FEW_POINTS = 6  # fewer than this scale another device's model as a whole
 _OWN_UNITS = ("line",)  # which no other group tells
 
 
-_SLOWER = 1.1  # times a bandwidth, at which a larger stream has left a cache
-
-
-def memory(kind: str, streams: Streams) -> dict[str, float]:
+def memory(kind: str, processor: Processor) -> dict[str, float]:
     """What a byte beyond each cache costs more than one within, seconds, of ops that move values.
 
-    The steps between the measured bandwidths (`roofline`). An op that computes hides some of that
-    behind its arithmetic, so nothing is expected of it.
+    As the device's streams say. An op that computes hides some of that behind its arithmetic, so
+    nothing is expected of it.
     """
-    if not streams or kind not in ("pool", "other", "reorder"):
+    if kind not in ("pool", "other", "reorder") or not processor.beyond_s:
         return {}
-    found = {}
-    for mib in features.PAST_MIB:
-        size = mib << 20
-        within = [rate for moved, rate in streams if moved <= size]
-        beyond = [rate for moved, rate in streams if moved > size]
-        if within and beyond and beyond[0] < within[-1] / _SLOWER:
-            found[f"bytes_moved_past_{mib}m"] = 1 / beyond[0] - 1 / within[-1]
-    return found
+    steps = zip(processor.caches, processor.beyond_s, strict=True)
+    return {f"bytes_moved_past_{words(size)}": more_s for size, more_s in steps if more_s > 0}
 
 
 class Fitted(NamedTuple):
@@ -112,6 +104,7 @@ def fit(rows_: Rows) -> dict[str, Fitted]:
     names = sorted({str(name) for name in groups}, key=lambda name: (kind_of(name) == "view", name))
     rich = {name for name in names if _is_rich(rows_.only(groups == name))}
     found = {name: _own(rows_.only(groups == name)) for name in names if name in rich}
+    found |= {name: _own(rows_.only(groups == name), _launch(found)) for name in found}
     for name in names:
         if name in rich:
             continue
@@ -148,6 +141,16 @@ def launches_s(found: Mapping[str, Fitted]) -> list[float]:
     ]
 
 
+def _launch(found: Mapping[str, Fitted]) -> dict[str, float]:
+    """What a launch is held near, where three groups say it: the median of their launches.
+
+    A group of large ops says nothing of its launch, and a free one takes what no other term
+    explains: 91 µs for convolutions on a processor where a launch is 2.
+    """
+    launches = launches_s(found)
+    return {"launch": float(np.median(launches))} if len(launches) >= FEW_SHAPES else {}
+
+
 def _view(found: Mapping[str, Fitted], count: int) -> Fitted:
     """A view moves nothing: it costs the cheapest launch of all.
 
@@ -157,11 +160,11 @@ def _view(found: Mapping[str, Fitted], count: int) -> Fitted:
     return Fitted(("launch",), least, np.full(count, np.nan), least)
 
 
-def _own(mine: Rows) -> Fitted:
+def _own(mine: Rows, more: Mapping[str, float] = {}) -> Fitted:
     kind = kind_of(str(mine.groups[0]))
-    expected, whole = memory(kind, mine.streams), []
+    expected, whole = {**memory(kind, mine.processor), **more}, []
     if _is_rich(mine):
-        sets = sets_of(kind, mine.library)
+        sets = sets_of(kind, mine.processor)
         shown = [_shown(names, mine, FEW_SHAPES) for names in sets]
         whole = [one for one, all_ in zip(shown, sets, strict=True) if _keeps(one, all_)]
     whole = [tuple(dict.fromkeys((*names, *expected))) for names in whole or [_simple(kind, mine)]]
@@ -187,13 +190,13 @@ def _keeps(shown: Sequence[str], names: Sequence[str]) -> bool:
 
 
 def _simple(kind: str, mine: Rows) -> tuple[str, ...]:
-    offered = few_of(kind, mine.library)
+    offered = few_of(kind, mine.processor)
     kept = (names for names in offered if _keeps(_shown(names, mine, 1), names))
     return next(kept, offered[-1])
 
 
 def _pulled(mine: Rows, names: tuple[str, ...], prior: Array) -> Fitted:
-    expected = memory(kind_of(str(mine.groups[0])), mine.streams)
+    expected = memory(kind_of(str(mine.groups[0])), mine.processor)
     more = [name for name in expected if name not in names]
     steps = np.array([expected[name] for name in more])
     names = (*names, *more)

@@ -38,8 +38,8 @@ def of_networks(measured: Measured, name: str, peaks: Peaks | None) -> CostModel
     seconds = np.array([cell.seconds for cell in cells])
     names = np.array([cell.name for cell in cells])
     _LOG.info("fitting %d networks as wholes", len(cells))
-    library = measured.rows.library
-    fitted = joint.fit_networks([cell.works for cell in cells], seconds, names, library)
+    processor = measured.rows.processor
+    fitted = joint.fit_networks([cell.works for cell in cells], seconds, names, processor)
     works = [op for cell in cells for op in cell.works]
     known = np.isfinite(fitted.out)
     off = fitted.out[known] / seconds[known]
@@ -101,6 +101,7 @@ def _untimed(
         name=name or str(measured.device.get("model") or measured.target.device),
         target=measured.target,
         device={key: measured.device.get(key) for key in DEVICE},
+        processor=measured.rows.processor,
         precision=measured.precision,
         lowering=measured.lowering or "fused",
         terms=terms,

@@ -17,9 +17,10 @@ from nnprof.errors import UsageError
 from nnprof.files import foreign
 from nnprof.networks.families import parse_network
 from nnprof.profiler import checks, results, stats
-from nnprof.profiler.costmodel import kernels, ran, work
+from nnprof.profiler.costmodel import kernels, processor, ran, work
 from nnprof.profiler.costmodel.lowering import of_spec
 from nnprof.profiler.costmodel.model import Source
+from nnprof.profiler.costmodel.processor import Processor
 from nnprof.profiler.costmodel.rows import UNSURE, Rows, rows_of
 from nnprof.profiler.costmodel.sets import kind_of
 from nnprof.profiler.costmodel.work import Work
@@ -106,7 +107,7 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
     rules = kernels.lowering_of(first.target) or lowering_of(timed, device)
     with foreign("An op of the Runs has shapes that no such op has", "Measure or import it again."):
         works = [ran.of_nodes(ops, rules) for ops in timed]
-    rows = _rows(cells, timed, works, roof)
+    rows = _rows(cells, timed, works, processor_of(first.target, device, roof))
     asked: tuple[Cellular, ...] = ()
     if len(rows.seconds):
         networks = tuple(_cell(*each, _doubt(each[0])) for each in zip(cells, works, strict=True))
@@ -135,7 +136,7 @@ def _rows(
     cells: Sequence[Measurement],
     timed: Sequence[Sequence[OpTime]],
     works: Sequence[Sequence[Work]],
-    roof: limits.Roofline | None,
+    processor: Processor,
 ) -> Rows:
     """The timed ops of all cells, one row each."""
     return rows_of(
@@ -143,10 +144,19 @@ def _rows(
         [op.seconds for ops in timed for op in ops],
         [cell.workload.model.name for cell, ops in zip(cells, timed, strict=True) for _ in ops],
         [_spread(op, cell) for cell, ops in zip(cells, timed, strict=True) for op in ops],
-        roof.bandwidths if roof else (),
         [one for ops in timed for one in _shares(ops)],
-        kernels.library_of(cells[0].target),
+        processor,
     )
+
+
+def processor_of(
+    target: Target, device: Mapping[str, Any], roof: limits.Roofline | None
+) -> Processor:
+    """What features may know of the target's processor; nothing of any other device."""
+    if target.device != "cpu":
+        return Processor()
+    streams = roof.bandwidths if roof else ()
+    return processor.of_device(device, kernels.library_of(target), streams)
 
 
 def _cells(runs: Sequence[Run]) -> list[Measurement]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nnprof.profiler.costmodel import features, fit, sets, solve
 from nnprof.profiler.costmodel.fit import Array, Fitted
+from nnprof.profiler.costmodel.processor import UNKNOWN, Processor
 from nnprof.profiler.costmodel.rows import Rows
 from nnprof.profiler.costmodel.work import Work, columns_of
 
@@ -39,7 +40,7 @@ def fit_networks(
     networks: Sequence[Sequence[Work]],
     seconds: Array,
     names: NDArray[np.str_],
-    library: str = "",
+    processor: Processor = UNKNOWN,
 ) -> Joint:
     """All groups' terms at once from whole networks, by relative error.
 
@@ -51,7 +52,7 @@ def fit_networks(
     groups = sorted({work.group for work in works})
     # A shape has to stand for a network here: `choose` and `folds` read it.
     whole = Rows((), seconds, names, names, np.ones(len(seconds)))
-    offered = {group: sets.sets_of(sets.kind_of(group), library) for group in groups}
+    offered = {group: sets.sets_of(sets.kind_of(group), processor) for group in groups}
     tried = []
     for level in range(max(map(len, offered.values()))):
         chosen = {group: each[min(level, len(each) - 1)] for group, each in offered.items()}

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 from nnprof.documents import Document
 from nnprof.errors import BadFile
 from nnprof.files import AnyPath, write_atomically
+from nnprof.profiler.costmodel.processor import UNKNOWN, Processor
 from nnprof.types import Target
 
 # The model file's history.
@@ -169,6 +170,7 @@ class CostModel(_Value, frozen=True, kw_only=True):
         name: what tables show.
         target: backend, device, threads and options it holds for.
         device: facts of the device (name, model, clocks), as the Runs state them.
+        processor: the kind of processor that its features speak of; unknown for other devices.
         precision: of the networks.
         lowering: how a network becomes ops where the runtime is not asked (`lowering.LOWERINGS`).
         value_bytes: of a value in the ops that it was fitted on.
@@ -189,6 +191,7 @@ class CostModel(_Value, frozen=True, kw_only=True):
     name: str
     target: Target = Target()
     device: dict[str, Any] = {}
+    processor: Processor = UNKNOWN
     precision: str = msgspec.field(default_factory=_fp32)  # so that files always state it
     lowering: str = "fused"
     value_bytes: float = 4.0

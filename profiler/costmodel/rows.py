@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnprof.profiler.costmodel import work
+from nnprof.profiler.costmodel.processor import UNKNOWN, Processor
 from nnprof.profiler.costmodel.sets import MOVING, kind_of
 from nnprof.profiler.costmodel.work import Work
 
@@ -17,7 +18,6 @@ Array = NDArray[np.float64]
 HUBER = 0.10  # relative residual beyond which a row counts less (reference: 0.10-0.15)
 UNSURE = 0.5  # relative standard error from which a time cannot be told from 0
 HALF_SHARE = 0.02  # of its network's time, at which an op counts half
-Streams = tuple[tuple[int, float], ...]
 
 
 class Rows(NamedTuple):
@@ -29,10 +29,8 @@ class Rows(NamedTuple):
         shapes: the same for ops that differ in the batch only; what folds and resamples keep whole.
         networks: what they were measured in.
         weights: by which each counts.
-        streams: (bytes moved, bytes per second) of the device by size, as measured; empty where
-            that was not done.
         spreads: relative spread of each one's repeats; empty where nobody asks for it.
-        library: whose code the ops are, "mlas" or "" for any other (`sets.sets_of`).
+        processor: what they ran on.
     """
 
     works: tuple[Work, ...]
@@ -40,9 +38,8 @@ class Rows(NamedTuple):
     shapes: NDArray[np.str_]
     networks: NDArray[np.str_]
     weights: Array
-    streams: Streams = ()
     spreads: Array = np.zeros(0)
-    library: str = ""
+    processor: Processor = UNKNOWN
 
     def only(self, chosen: NDArray[np.bool_]) -> Rows:
         """Those rows."""
@@ -72,9 +69,8 @@ def rows_of(
     seconds: Iterable[float],
     networks: Iterable[str] = (),
     spreads: Iterable[float] = (),
-    streams: Streams = (),
     shares: Iterable[float] = (),
-    library: str = "",
+    processor: Processor = UNKNOWN,
 ) -> Rows:
     """Measured ops; those of no time at all, or of none that can be told from 0, are left out.
 
@@ -88,7 +84,7 @@ def rows_of(
     shapes = np.array([shape_of(one) for one in every], dtype=str)
     share = np.array(list(shares) or [np.inf] * len(every), dtype=float)
     counts_ = 1 / (1 + (spread / HUBER) ** 2) / (1 + HALF_SHARE / np.maximum(share, 1e-12))
-    made = Rows(every, times, shapes, names, counts_, streams, spread, library)
+    made = Rows(every, times, shapes, names, counts_, spread, processor)
     return _sure(made.only(times > 0))
 
 

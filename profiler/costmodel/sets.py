@@ -6,7 +6,10 @@ Multiplication Background guide). Where the code is known, its features.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from nnprof.profiler.costmodel import features
+from nnprof.profiler.costmodel.processor import UNKNOWN, Processor, words
 from nnprof.profiler.graph import counts
 
 MOVING = ("other", "reorder", "view")  # kinds that compute next to nothing
@@ -16,81 +19,99 @@ _A2 = ("launch", "tiles", "flops_1x1", "flops_3x3", "flops_wide", "bytes_in", "b
        "bytes_weights", "im2col")  # fmt: skip
 _TILED = tuple(f"{kind}_{m}x{n}" for kind in ("tiles", "image_tiles") for m, n in features.TILES)
 _TILED_GEMM = tuple(f"tiles_{m}x{n}" for m, n in features.TILES)
-_OUT_PAST = tuple(f"bytes_out_past_{mib}m" for mib in features.PAST_MIB)
-_MOVED_PAST = tuple(f"bytes_moved_past_{mib}m" for mib in features.PAST_MIB)
-_WEIGHTS_MISSED = tuple(name for name in features.MISSED if "weights" in name)
-_OUT_MISSED = tuple(name for name in features.MISSED if "out" in name)
-_ROWS = ("launch", "gemm_steps", "bytes_in", "bytes_out")
-_BLOCKS = ("launch", "conv_steps", "conv_steps_few", "bytes_in", "bytes_out")
+_KINDS = ("conv", "conv-blocked", "conv-winograd", "conv-plain", "gemm", "pool", "other", "reorder",
+          "view")  # fmt: skip
 _PLAIN = ("launch", "bytes_in", "bytes_out")
 _LINES = ("launch", "image_lines", "bytes_in", "bytes_out")
 _GEMM = ("launch", "flops", "bytes_in", "bytes_out", "bytes_weights")
-SETS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "conv": (
-        _A1,
-        _A2,
-        (*_A2, *_TILED, "serial"),
-        (*_A2, *_TILED, "serial", "winograd2", "winograd4", *_OUT_PAST),
-    ),
-    # The code is known, so there is one set; it was chosen on 40 networks measured for that.
-    "conv-blocked": ((*_BLOCKS, "vectors_few", "passes_few", *_OUT_MISSED),),
-    # Transformed, multiplied, transformed back (Lavin & Gray 2016; Jia et al., CoDL).
-    "conv-winograd": (
-        ("launch", "winograd4", "bytes_in", "bytes_out", "bytes_weights"),
-        (*_A2, *_TILED, "serial", "winograd4"),
-    ),
-    # Unfolded and multiplied, image by image.
-    "conv-plain": (
-        ("launch", "flops", "im2col"),
-        ("launch", "image_steps", "im2col"),
-        ("launch", "tiles", "image_steps", "im2col", "bytes_in", "bytes_out", "bytes_weights"),
-    ),
-    "gemm": (_GEMM, (*_GEMM, "serial", *_TILED_GEMM)),
-    "pool": (
-        _PLAIN,
-        (*_PLAIN, "taps", "image_lines"),
-        (*_PLAIN, "taps", "image_lines", "tiles", *_MOVED_PAST),
-    ),
-    "other": (
+_WINOGRAD = ("launch", "winograd4", "bytes_in", "bytes_out", "bytes_weights")
+Sets = tuple[tuple[str, ...], ...]
+
+
+@lru_cache
+def sets_of(kind: str, processor: Processor = UNKNOWN) -> Sets:
+    """The candidate sets of a kind of ops, simplest first, on a processor.
+
+    Of code that is known there is one set, for to choose costs more than it gains: of four training
+    Runs of our own, cross-validation took a worse one for products in two.
+    """
+    known = _known(kind, processor) if processor.steps else ()
+    return known or _general(kind, processor)
+
+
+def _general(kind: str, processor: Processor) -> Sets:
+    """Sets of code that nobody described."""
+    past = tuple(f"bytes_moved_past_{words(size)}" for size in processor.levels())
+    out_past = tuple(f"bytes_out_past_{words(size)}" for size in processor.levels())
+    every = (*_A2, *_TILED, "serial")
+    found: dict[str, Sets] = {
+        "conv": (_A1, _A2, every, (*every, "winograd2", "winograd4", *out_past)),
+        # Transformed, multiplied, transformed back (Lavin & Gray 2016; Jia et al., CoDL).
+        "conv-winograd": (_WINOGRAD, (*every, "winograd4")),
+        # Unfolded and multiplied, image by image.
+        "conv-plain": (("launch", "flops", "im2col"), (*_A1, "im2col")),
+        "gemm": (_GEMM, (*_GEMM, "serial", *_TILED_GEMM)),
+        "pool": (
+            _PLAIN,
+            (*_PLAIN, "taps", "image_lines"),
+            (*_PLAIN, "taps", "image_lines", "tiles", *past),
+        ),
+        # Copies into blocks of channels and out of them.
+        "reorder": (
+            ("launch", "bytes_moved"),
+            (*_PLAIN, "bytes_out_ragged"),
+            (*_PLAIN, "bytes_out_ragged", *past),
+        ),
+        "view": (("launch",),),
+    }
+    other = (
         ("launch", "bytes_moved"),
         _PLAIN,
-        (*_PLAIN, *_MOVED_PAST),
-        (*_PLAIN, "values", "tiles", *_MOVED_PAST),
-    ),
-    # Copies into blocks of channels and out of them.
-    "reorder": (
-        ("launch", "bytes_moved"),
-        (*_PLAIN, "bytes_out_ragged"),
-        (*_PLAIN, "bytes_out_ragged", *_MOVED_PAST),
-    ),
-    "view": (("launch",),),
-}
-# Of code that is known: instead of `SETS`, by library. One set, for to choose costs more than it
-# gains: of four training Runs of our own, cross-validation took a worse one for products in two.
-_KNOWN_SETS = {
-    "mlas": {
-        "gemm": ((*_ROWS, *_WEIGHTS_MISSED),),
+        (*_PLAIN, *past),
+        (*_PLAIN, "values", "tiles", *past),
+    )
+    return found.get(kind, found["conv"] if kind.startswith("conv") else other)
+
+
+def _known(kind: str, processor: Processor) -> Sets:
+    """Sets of the code of a library whose steps are known; none for kinds without such code."""
+    called = processor.steps
+    weights = tuple(f"weights_missed_{words(size)}" for size in processor.levels())
+    out = tuple(f"bytes_out_missed_{words(size)}" for size in processor.levels())
+    image = ("launch", f"image_steps_{called}", "im2col")
+    found: dict[str, Sets] = {
+        "conv-blocked": (
+            (*_blocks(called), f"vectors_few_{called}", f"passes_few_{called}", *out),
+        ),
+        "conv-plain": (
+            ("launch", "flops", "im2col"),
+            image,
+            (*image, "tiles", "bytes_in", "bytes_out", "bytes_weights"),
+        ),
+        "gemm": (("launch", f"gemm_steps_{called}", "bytes_in", "bytes_out", *weights),),
         # A loop over the lines of every channel (`pooling.cpp`).
         "pool": (_LINES,),
-    },
-}
-# What few rows are fitted with where the first set would count an amount twice.
-_FEW = {"conv-blocked": (_BLOCKS, _A1), "gemm": (_GEMM,)}
+    }
+    return found.get(kind, ())
 
 
-def sets_of(kind: str, library: str = "") -> tuple[tuple[str, ...], ...]:
-    """The candidate sets of a kind of ops, simplest first, for a library's code if it is known."""
-    return _KNOWN_SETS.get(library, {}).get(kind, SETS[kind])
+def _blocks(called: str) -> tuple[str, ...]:
+    return ("launch", f"conv_steps_{called}", f"conv_steps_few_{called}", "bytes_in", "bytes_out")
 
 
-def few_of(kind: str, library: str = "") -> tuple[tuple[str, ...], ...]:
-    """What few rows are fitted with: the first of these that loses no FLOPs."""
-    return _FEW.get(kind, sets_of(kind, library)[:1])
+def few_of(kind: str, processor: Processor = UNKNOWN) -> Sets:
+    """What few rows are fitted with: the first of these that loses no FLOPs.
+
+    Where the first set would count an amount twice, it is not that.
+    """
+    if kind == "conv-blocked" and processor.steps:
+        return (_blocks(processor.steps), _A1)
+    return (_GEMM,) if kind == "gemm" else sets_of(kind, processor)[:1]
 
 
 def kind_of(group: str) -> str:
-    """Which of `SETS` a group has."""
-    if group in SETS:
+    """Which kind of sets a group has."""
+    if group in _KINDS:
         return group
     if group.startswith(("conv", "gemm")):
         return group[:4]

@@ -8,7 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnprof.networks.spec import parse
-from nnprof.profiler.costmodel import features, fit, intervals, joint, lowering, sets, solve, work
+from nnprof.profiler.costmodel import (
+    features,
+    fit,
+    intervals,
+    joint,
+    lowering,
+    processor,
+    sets,
+    solve,
+    work,
+)
+from nnprof.profiler.costmodel.processor import UNKNOWN, Processor
 from nnprof.profiler.costmodel.rows import Rows, rows_of
 from nnprof.profiler.costmodel.work import Work
 
@@ -86,7 +97,7 @@ def test_batches_of_a_shape_stay_in_one_fold() -> None:
 def test_simple_features_are_kept_where_they_do() -> None:
     """More features win only by more than a standard error."""
     rows = measured(products(60), noise=0.05)
-    assert solve.choose(rows, sets.SETS["gemm"]) == sets.SETS["gemm"][0]
+    assert solve.choose(rows, sets.sets_of("gemm")) == sets.sets_of("gemm")[0]
 
 
 def test_what_was_not_measured_is_borrowed() -> None:
@@ -133,7 +144,7 @@ def test_few_pools_tell_what_a_line_costs() -> None:
 
     known = [pool(depth, side, batch) for depth in (5, 30) for side in (8, 24)
              for batch in (1, 60)]  # fmt: skip
-    rows = rows_of([*many.works, *known], [*many.seconds, *map(seconds, known)], library="mlas")
+    rows = rows_of([*many.works, *known], [*many.seconds, *map(seconds, known)], processor=FMA3)
     asked = pool(60, 10, 200)
     found = fit.seconds_of(fit.fit(rows), [asked])[0]
     assert found == pytest.approx(seconds(asked), rel=0.15)
@@ -184,6 +195,9 @@ def test_conformal_factors_cover_what_they_promise() -> None:
 
 # A stream of so many bytes moves so many a second: half as many beyond 1 MiB, a quarter beyond 32.
 STREAMS = ((1 << 18, 4e10), (1 << 20, 4e10), (1 << 22, 2e10), (1 << 25, 2e10), (1 << 28, 1e10))
+FACTS = {"caches": {"L1d": "32K", "L2": "1024K", "L3": "32768K"}}
+STREAMING = processor.of_device(FACTS, "", STREAMS)
+FMA3 = Processor("fma3", (1 << 19, 1 << 25))
 
 
 def copies(sizes: list[int]) -> Rows:
@@ -192,7 +206,7 @@ def copies(sizes: list[int]) -> Rows:
     moved = 2.0 * np.array(sizes)
     past = [np.maximum(moved - (mib << 20), 0) for mib in (1, 32)]
     seconds = LAUNCH_S + moved / 4e10 + past[0] / 4e10 + past[1] / 2e10
-    return rows_of(works, seconds.tolist(), streams=STREAMS)
+    return rows_of(works, seconds.tolist(), processor=STREAMING)
 
 
 def test_memory_beyond_the_ops_is_known_from_the_bandwidth() -> None:
@@ -204,7 +218,7 @@ def test_memory_beyond_the_ops_is_known_from_the_bandwidth() -> None:
     )
     told = fit.seconds_of({"copy": found}, large.works)
     np.testing.assert_allclose(told, large.seconds, rtol=0.05)
-    blind = fit.seconds_of(fit.fit(small._replace(streams=())), large.works)
+    blind = fit.seconds_of(fit.fit(small._replace(processor=UNKNOWN)), large.works)
     assert (blind < 0.5 * large.seconds).all()
 
 
@@ -219,7 +233,7 @@ def test_rows_outweigh_what_is_expected() -> None:
 
 def test_ops_that_compute_are_expected_to_hide_memory() -> None:
     """Nothing is added to a convolution or a product for it."""
-    assert fit.memory("conv", STREAMS) == fit.memory("gemm", STREAMS) == {}
+    assert fit.memory("conv", STREAMING) == fit.memory("gemm", STREAMING) == {}
 
 
 def test_intervals_grow_as_errors_do_beyond_the_measurements() -> None:
@@ -256,11 +270,25 @@ def test_ops_that_hardly_matter_do_not_widen_intervals() -> None:
 def test_the_steps_of_one_library_are_not_those_of_another() -> None:
     """Products of a device whose code is not known are offered what the literature has."""
     plain = {name for names in sets.sets_of("gemm") for name in names}
-    known = {name for names in sets.sets_of("gemm", "mlas") for name in names}
-    assert "gemm_steps" in known - plain
-    assert sets.sets_of("other", "mlas") == sets.sets_of("other")
+    known = {name for names in sets.sets_of("gemm", FMA3) for name in names}
+    assert "gemm_steps_fma3" in known - plain
     rows = measured(products(60))
-    assert "gemm_steps" not in fit.fit(rows)["gemm"].names
+    assert not any("steps" in name for name in fit.fit(rows)["gemm"].names)
+
+
+def test_a_launch_that_no_small_op_shows_is_that_of_the_others() -> None:
+    """A group of large ops alone cannot give its launch the time that its features do not tell."""
+    small = measured(products(60))
+    shapes = [((8, 24, 24), (depth, 20, 20)) for depth in range(20, 40)]
+    large = [work.at_batch(work.conv(*sides, 5, 1), 50) for sides in shapes]
+    seconds = [1e-4 + 1e-11 * op.flops for op in large]  # many times the launch of the products
+    others = [one._replace(group=name) for name in ("gemm-odd", "gemm-even") for one in small.works]
+    rows = rows_of(
+        [*small.works, *others, *large], [*small.seconds, *small.seconds, *small.seconds, *seconds]
+    )
+    found = fit.fit(rows)["conv"]
+    launch = dict(zip(found.names, found.coefficients, strict=True)).get("launch", 0.0)
+    assert launch < 5 * LAUNCH_S
 
 
 def test_nothing_is_wider_inside_the_measurements() -> None:

@@ -191,10 +191,13 @@ def test_features_count_what_their_names_say() -> None:
     assert value["tiles_128x32"] == 2 * 128 * 32 * 75  # 128 pixels, 20 channels in a tile of 32
     assert value["image_tiles_128x32"] == 2 * 2 * 128 * 32 * 75  # 64 pixels of each image in 128
     # A line of 8 pixels × 2 vectors: a step of 6 in 6 cycles, and one of 2 in 4.
-    assert value["conv_steps_few"] == 64 * (6 + 4) * 2 * 8 * 75
-    assert value["conv_steps"] == 0
-    assert value["vectors_few"] == 2 * 2 * 64 * 32 * 75
-    assert value["passes_few"] == 3 * 2 * 64 * 20
+    assert value["conv_steps_few_avx512f"] == 64 * (6 + 4) * 2 * 8 * 75
+    assert value["conv_steps_avx512f"] == 0
+    assert value["vectors_few_avx512f"] == 2 * 2 * 64 * 32 * 75
+    assert value["passes_few_avx512f"] == 3 * 2 * 64 * 20
+    # With vectors of 8: three of them; two steps of 3 in 3 × 1.5 cycles, at least 4, and one of 2.
+    assert value["conv_steps_few_fma3"] == 32 * (4.5 + 4.5 + 4) * 2 * 8 * 75
+    assert value["conv_steps_neon"] == 0
     assert value["winograd2"] == 0
 
 
@@ -203,7 +206,26 @@ def test_steps_of_a_matrix_product() -> None:
     one = work.at_batch(work.gemm(300, 40), 20)
     columns = {name: np.array([getattr(one, name)]) for name in work.COLUMNS}
     cycles = (12 + 6 + 4) + (6 + 4 + 4)
-    assert features.FEATURES["gemm_steps"].of(columns)[0] == 64 * 300 * cycles
+    assert features.FEATURES["gemm_steps_avx512f"].of(columns)[0] == 64 * 300 * cycles
+    # Vectors of 8: three steps of 6 rows and one of 2, over two pairs of vectors and one alone.
+    cycles = 2 * (3 * 6 + 4) + (3 * 4 + 4)
+    assert features.FEATURES["gemm_steps_fma3"].of(columns)[0] == 32 * 300 * cycles
+
+
+def test_pixels_at_an_edge_are_steps_of_their_own() -> None:
+    """With "same" padding the windows of a line's ends reach over the image."""
+    same, valid = (
+        of_spec(parse_network(f"16x{side}x{side} conv16k3{form} linear"), "blocked16", 1)
+        for side, form in ((14, "same"), (16, ""))
+    )
+    steps = [
+        float(features.FEATURES["conv_steps_avx512f"].of(work.columns_of(ops))[0])
+        for ops in (
+            [one for one in works if one.group == "conv-blocked"] for works in (same, valid)
+        )
+    ]
+    # 14 pixels: six and six and two; or an edge, six and six, and an edge. A vector each.
+    assert steps == [64 * 14 * 144 * (4 + 4 + 4 + 4), 64 * 14 * 144 * (4 + 4 + 4)]
 
 
 def test_weights_leave_a_cache_as_the_network_overflows_it() -> None:

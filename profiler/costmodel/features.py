@@ -188,7 +188,7 @@ def _edges(c: Columns) -> Array:
     """Pixels of a line whose window reaches over the image's edge; they are steps of one pixel."""
     side = np.sqrt(c["window"])
     inside = np.floor((c["w_in"] - side) / c["stride"]) + 1
-    return np.clip(c["w_out"] - np.maximum(inside, 0), 0, c["w_out"])
+    return np.asarray(np.clip(c["w_out"] - np.maximum(inside, 0), 0, c["w_out"]))
 
 
 def _conv_flops(c: Columns, how: Steps) -> Array:

@@ -31,7 +31,7 @@ from nnprof.errors import UsageError
 from nnprof.networks.layers import Conv, Dense, Layer, Pool
 from nnprof.networks.spaces import Space
 from nnprof.networks.spec import NetworkSpec
-from nnprof.profiler.costmodel import features, gather, kernels, pick, predict, ran, work
+from nnprof.profiler.costmodel import features, kernels, pick, predict, ran, work
 from nnprof.profiler.costmodel.lowering import of_specs
 from nnprof.profiler.costmodel.model import CostModel
 from nnprof.profiler.costmodel.work import COLUMNS, Work
@@ -354,7 +354,7 @@ def known(runs: Sequence[Run], model: CostModel | None) -> Measured:
         for one in ran.of_nodes(ops, kernels.lowering_of(cell.target))
     )
     device = (runs[0].environment.get("device") or {}) if runs else {}
-    rules = gather.lowering_of(by_cell, device)
+    rules = ran.lowering_of(by_cell, device)
     if model is None or not works:
         return Measured(works, np.full(len(works), _ERROR), named, rules)
     if rules and model.lowering in kernels.BLOCKS and rules != model.lowering:

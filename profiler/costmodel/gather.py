@@ -22,7 +22,7 @@ from nnprof.profiler.costmodel.lowering import of_spec
 from nnprof.profiler.costmodel.model import Source
 from nnprof.profiler.costmodel.processor import Processor
 from nnprof.profiler.costmodel.rows import UNSURE, Rows, rows_of
-from nnprof.profiler.costmodel.sets import kind_of
+from nnprof.profiler.costmodel.sets import computes, kind_of
 from nnprof.profiler.costmodel.work import Work
 from nnprof.profiler.place import limits
 from nnprof.profiler.timing import reconcile
@@ -104,10 +104,13 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
     roof = limits.stated(environment)
     timed = [_timed(cell) for cell in cells]
     device = dict(environment.get("device") or {})
-    rules = kernels.lowering_of(first.target) or lowering_of(timed, device)
+    rules = kernels.lowering_of(first.target) or ran.lowering_of(timed, device)
     with foreign("An op of the Runs has shapes that no such op has", "Measure or import it again."):
         works = [ran.of_nodes(ops, rules) for ops in timed]
     rows = _rows(cells, timed, works, processor_of(first.target, device, roof))
+    strange = () if rules else _strange(cells, rows)
+    if strange:
+        rows = rows.only(np.zeros(len(rows.seconds), dtype=bool))
     asked: tuple[Cellular, ...] = ()
     if len(rows.seconds):
         networks = tuple(_cell(*each, _doubt(each[0])) for each in zip(cells, works, strict=True))
@@ -127,7 +130,7 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
         roof=roof,
         idle=_idle(works, rows),
         lowering=rules,
-        notes=(*_shapeless(cells), *_unsure(timed, works, rows), *_left_out(networks)),
+        notes=(*strange, *_shapeless(cells), *_unsure(timed, works, rows), *_left_out(networks)),
         asked=asked,
     )
 
@@ -225,6 +228,23 @@ def _lowered(cell: Measurement) -> Cellular:
     rules = kernels.lowering_of(cell.target) or "fused"
     works = of_spec(parse_network(notation), rules, cell.workload.batch)
     return _cell(cell, works, "" if checks.is_clean(cell) else "unclean")
+
+
+def _strange(cells: Sequence[Measurement], rows: Rows) -> tuple[str, ...]:
+    """A sentence where no op that the rules give the networks is among those that were timed.
+
+    Such a runtime names its ops otherwise, or fuses them otherwise, so that terms of its ops say
+    nothing of a network in notation. The networks' own times do, where they are enough.
+    """
+    named = {cell.workload.model.network: cell for cell in cells if checks.is_clean(cell)}
+    asked = [_lowered(cell) for notation, cell in named.items() if notation]
+    wanted = {one.group for cell in asked for one in cell.works if computes(one.group)}
+    if not len(rows.seconds) or wanted <= set(rows.groups) or len(asked) < FEW_NETWORKS:
+        return ()
+    return (
+        "The runtime's ops are not those that the rules give a network, so the times of whole "
+        "networks were fitted, not those of ops.",
+    )
 
 
 def _asked(
@@ -366,27 +386,3 @@ def _cell(cell: Measurement, works: tuple[Work, ...], doubt: str) -> Cellular:
     noise = stats.spread(medians) if len(medians) > 1 else None
     name, batch = cell.workload.model.name, cell.workload.batch
     return Cellular(name, batch, stats.latency_s(cell), noise, works, doubt)
-
-
-def lowering_of(graphs: Sequence[Sequence[OpTime]], device: Mapping[str, Any]) -> str:
-    """The rules that the ops of these networks speak for; "" where none is in blocks of channels.
-
-    Where all their channels are multiples of every width, the processor tells which it has.
-
-    Raises:
-        UsageError: the networks ran in blocks of different widths, or of one that is not known.
-    """
-    found = [one for ops in graphs if (one := ran.widths(ops)) is not None]
-    if not found:
-        return ""
-    common = frozenset.intersection(*found)
-    if not common:
-        known = " and ".join(map(str, kernels.BLOCKS.values()))
-        raise UsageError(
-            "The Runs have images in blocks of different widths, or of one that nnprof does not "
-            f"know (it knows {known} channels): they are of different processors.",
-            "A model is of one kind of processor: fit one for each.",
-        )
-    own = kernels.block_of(device.get("extensions") or ())
-    width = own if own in common else max(common)
-    return next(name for name, block in kernels.BLOCKS.items() if block == width)

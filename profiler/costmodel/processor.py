@@ -58,7 +58,9 @@ class Processor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     """The kind of processor that a model is of.
 
     Attributes:
-        steps: which of `STEPS` its code takes, "" where nobody described the code that runs.
+        steps: which of `STEPS` its instruction set has, "" for any other.
+        library: whose code runs on it, where its loops are known to take these steps; "" where
+            nobody described the code.
         caches: bytes beyond which a stream through memory is slower, smallest first, as `SIZES`
             has them; empty where neither the device nor a measurement tells.
         beyond_s: what a byte beyond each of them costs more than one within, seconds; empty where
@@ -66,6 +68,7 @@ class Processor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     """
 
     steps: str = ""
+    library: str = ""
     caches: tuple[int, ...] = ()
     beyond_s: tuple[float, ...] = ()
 
@@ -111,16 +114,15 @@ def of_device(device: Mapping[str, Any], library: str, streams: Streams = ()) ->
     has a part of, is smaller than its facts say.
     """
     steps = steps_of(device.get("extensions") or (), str(device.get("architecture") or ""))
-    steps = steps if library == "mlas" else ""
     caches = _caches(device.get("caches") or {})
     if not streams:
-        return Processor(steps, caches)
+        return Processor(steps, library, caches)
     ends: dict[int, float] = dict.fromkeys(caches[:1], 0.0)
     for low, high, more_s in _slower(streams):
         middle = nearest(math.sqrt(low * high))
         end = next((size for size in caches if low <= size < high), middle)
         ends[end] = ends.get(end, 0.0) + more_s
-    return Processor(steps, tuple(ends), tuple(ends.values()))
+    return Processor(steps, library, tuple(ends), tuple(ends.values()))
 
 
 def _slower(streams: Streams) -> list[tuple[int, int, float]]:

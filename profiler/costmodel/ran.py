@@ -6,9 +6,10 @@ A runtime that keeps images in blocks of channels is known by its copies into an
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
+from nnprof.errors import UsageError
 from nnprof.profiler.costmodel import kernels
 from nnprof.profiler.costmodel.kernels import BLOCKS, padded, plainly
 from nnprof.profiler.costmodel.work import Shape, Work, group_of, placed
@@ -185,3 +186,27 @@ def stride_of(side: int, kernel: int, made: int) -> int:
     unpadded = (step for step in steps if (side - kernel) // step + 1 == made)
     padded = (step for step in steps if -(-side // step) == made)
     return next(unpadded, None) or next(padded, None) or max(1, round(side / made))
+
+
+def lowering_of(graphs: Sequence[Sequence[Ran]], device: Mapping[str, Any]) -> str:
+    """The rules that the ops of these networks speak for; "" where none is in blocks of channels.
+
+    Where all their channels are multiples of every width, the processor tells which it has.
+
+    Raises:
+        UsageError: the networks ran in blocks of different widths, or of one that is not known.
+    """
+    found = [one for ops in graphs if (one := widths(ops)) is not None]
+    if not found:
+        return ""
+    common = frozenset.intersection(*found)
+    if not common:
+        known = " and ".join(map(str, kernels.BLOCKS.values()))
+        raise UsageError(
+            "The Runs have images in blocks of different widths, or of one that nnprof does not "
+            f"know (it knows {known} channels): they are of different processors.",
+            "A model is of one kind of processor: fit one for each.",
+        )
+    own = kernels.block_of(device.get("extensions") or ())
+    width = own if own in common else max(common)
+    return next(name for name, block in kernels.BLOCKS.items() if block == width)

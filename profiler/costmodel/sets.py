@@ -35,8 +35,21 @@ def sets_of(kind: str, processor: Processor = UNKNOWN) -> Sets:
     Of code that is known there is one set, for to choose costs more than it gains: of four training
     Runs of our own, cross-validation took a worse one for products in two.
     """
-    known = _known(kind, processor) if processor.steps else ()
-    return known or _general(kind, processor)
+    if processor.steps:
+        found = _known(kind, processor) if processor.library else _vectors(kind, processor)
+        return found or _general(kind, processor)
+    return _general(kind, processor)
+
+
+def _vectors(kind: str, processor: Processor) -> Sets:
+    """Sets of code that nobody described, on a processor: whole vectors, no tiles of a GPU."""
+    whole = f"vectors_{processor.steps}"
+    moved = ("bytes_in", "bytes_out")
+    found: dict[str, Sets] = {
+        "conv": (_A1, ("launch", "tiles", whole, f"vectors_few_{processor.steps}", *moved), _A2),
+        "gemm": (_GEMM, ("launch", whole, *moved, "bytes_weights"), _GEMM),
+    }
+    return found.get(kind, ())
 
 
 def _general(kind: str, processor: Processor) -> Sets:
@@ -104,7 +117,7 @@ def few_of(kind: str, processor: Processor = UNKNOWN) -> Sets:
 
     Where the first set would count an amount twice, it is not that.
     """
-    if kind == "conv-blocked" and processor.steps:
+    if kind == "conv-blocked" and processor.library:
         return (_blocks(processor.steps), _A1)
     return (_GEMM,) if kind == "gemm" else sets_of(kind, processor)[:1]
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnprof.errors import UsageError
-from nnprof.profiler.costmodel import assemble, features, gather, model, work
+from nnprof.networks.spec import parse
+from nnprof.profiler.costmodel import assemble, features, gather, lowering, model, work
 from nnprof.profiler.costmodel.model import CostModel
 from nnprof.profiler.costmodel.predict import predict
 from nnprof.profiler.costmodel.rows import rows_of
@@ -184,6 +185,20 @@ def test_a_prior_needs_op_times() -> None:
     text = [line for line in lines(call_s=1e-5) if "Gemm" not in line]
     with pytest.raises(UsageError, match="--prior"):
         fitted(run_of(text), fitted(run_of(lines())))
+
+
+def test_a_runtime_with_names_of_its_own_is_fitted_on_whole_networks() -> None:
+    """Where the rules know none of its ops, their times would predict no network in notation."""
+    run = run_of(lines(call_s=50e-6))
+    renamed = {number: {"op": "Dense_kernel"} for number in range(100)}
+    made = fitted(changed(run, renamed))
+    assert any("not those that the rules give a network" in note for note in made.notes)
+    asked = "784 fc700 fc10 linear"
+    told = predict(made, lowering.of_spec(parse(asked), made.lowering, 8), 8)
+    assert not told.unknown
+    expected = seconds_of(784, 700, 8) + seconds_of(700, 10, 8) + 50e-6
+    assert told.seconds == pytest.approx(expected, rel=0.1)
+    assert not any("not those" in note for note in fitted(run).notes)
 
 
 def test_ops_that_take_no_time_are_known_and_free() -> None:

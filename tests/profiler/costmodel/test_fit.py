@@ -197,7 +197,7 @@ def test_conformal_factors_cover_what_they_promise() -> None:
 STREAMS = ((1 << 18, 4e10), (1 << 20, 4e10), (1 << 22, 2e10), (1 << 25, 2e10), (1 << 28, 1e10))
 FACTS = {"caches": {"L1d": "32K", "L2": "1024K", "L3": "32768K"}}
 STREAMING = processor.of_device(FACTS, "", STREAMS)
-FMA3 = Processor("fma3", (1 << 19, 1 << 25))
+FMA3 = Processor("fma3", "mlas", (1 << 19, 1 << 25))
 
 
 def copies(sizes: list[int]) -> Rows:

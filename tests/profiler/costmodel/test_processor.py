@@ -32,10 +32,10 @@ def test_steps_are_those_of_the_instruction_set(
 
 
 def test_code_of_another_library_is_not_known() -> None:
-    """The caches are the processor's, the steps the library's."""
+    """The vectors and the caches are the processor's, the steps through them the library's."""
     known, other = processor.of_device(ZEN3, "mlas"), processor.of_device(ZEN3, "")
-    assert known == Processor("fma3", (512 << 10, 32 << 20))
-    assert other == Processor("", (512 << 10, 32 << 20))
+    assert known == Processor("fma3", "mlas", (512 << 10, 32 << 20))
+    assert other == Processor("fma3", "", (512 << 10, 32 << 20))
 
 
 def test_a_cache_ends_where_streams_become_slower() -> None:
@@ -59,14 +59,17 @@ def test_a_cache_of_the_facts_is_where_it_lies_between() -> None:
 def test_features_of_every_level_exist() -> None:
     """Whatever the caches are, sets can name their features; also where nothing is known."""
     for caches in ((), (1 << 18,), (1 << 19, 1 << 24), (1 << 21, 1 << 23, 1 << 29)):
-        for size in Processor("", caches).levels():
+        for size in Processor("", "", caches).levels():
             assert f"weights_missed_{processor.words(size)}" in features.FEATURES
             assert f"bytes_moved_past_{processor.words(size)}" in features.FEATURES
 
 
 def test_a_feature_of_another_processor_is_said_of_this_one() -> None:
     """Steps by the instruction set, caches by their place; what speaks of neither stays."""
-    was, now = Processor("avx512f", (2 << 20, 128 << 20)), Processor("fma3", (512 << 10,))
+    was, now = (
+        Processor("avx512f", "mlas", (2 << 20, 128 << 20)),
+        Processor("fma3", "mlas", (512 << 10,)),
+    )
     says = {
         name: processor.translated(name, was, now)
         for name in ("gemm_steps_avx512f", "weights_missed_1m", "bytes_moved_past_128m", "launch")

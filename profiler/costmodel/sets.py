@@ -117,7 +117,7 @@ def few_of(kind: str, processor: Processor = UNKNOWN) -> Sets:
 
     Where the first set would count an amount twice, it is not that.
     """
-    if kind == "conv-blocked" and processor.library:
+    if kind == "conv-blocked" and processor.steps and processor.library:
         return (_blocks(processor.steps), _A1)
     return (_GEMM,) if kind == "gemm" else sets_of(kind, processor)[:1]
 

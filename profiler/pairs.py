@@ -20,6 +20,7 @@ import random
 from nnprof.types import Measurement, Plan, Run, Side
 
 PROTOCOL = "pairs"
+SIDES: tuple[Side, Side] = ("a", "b")
 _SHARE = 0.1  # of a process's samples
 _GROWTH = 1.45  # of the number of pairs from one look to the next
 
@@ -37,9 +38,14 @@ def are_sides(before: Run, after: Run) -> bool:
 
 
 def first(plan: Plan, cell: int, pair: int) -> Side:
-    """Which side's process comes first in a pair of the two cells at this position."""
+    """Which side's process comes first in a pair of the two cells at this position.
+
+    It is drawn for each two pairs, of which one begins with a and one with b: as many of each, so
+    that a trend within pairs cancels out.
+    """
     # Not for secrets: the order must be repeatable.
-    return random.Random(f"{plan.seed}.{cell}.{pair}").choice(("a", "b"))  # noqa: S311
+    drawn = random.Random(f"{plan.seed}.{cell}.{pair // 2}").randrange(2)  # noqa: S311
+    return SIDES[(drawn + pair) % 2]
 
 
 def log_ratios(before: Measurement, after: Measurement) -> tuple[float, ...]:

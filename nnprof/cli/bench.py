@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     _Alone = Callable[[Target | Path], object]
     _Begin = Callable[[], tuple[Run, Path]]
-    _Prepare = Callable[[_Alone], tuple[Target, _Begin]]
+    _Prepare = Callable[[_Alone], tuple[tuple[Target, ...], _Begin]]
 
 _LOG = logging.getLogger(__name__)
 INTERRUPTED = 130  # as shells report a program ended by Ctrl-C
@@ -205,9 +205,10 @@ class _Work(NamedTuple):
 def _measured(prepare: _Prepare, power_mode: str | None, wait: bool) -> tuple[bool, Path]:
     """Whether all that was to be measured is, and where."""
     with progress.shown() as shown, _claims(wait) as alone:
-        target, begin = prepare(alone)
-        alone(target)
-        with nnprof.powered(target, power_mode):
+        targets, begin = prepare(alone)
+        for target in targets:
+            alone(target)
+        with nnprof.powered(targets[0], power_mode):
             run, path = begin()
             alone(path)
             return _sweep(run, path, shown), path
@@ -220,34 +221,37 @@ def _asked(
     words: tuple[bool, bool],
     pairing: tuple[typer.Context, bool, list[str] | None],
     _: _Alone,
-) -> tuple[Target, _Begin]:
+) -> tuple[tuple[Target, ...], _Begin]:
     """What is measured on, and how to start the Run of these words."""
     (quick, rigorous), (context, pair, against) = words, pairing
     if pair:
         paired.require_sides(work.networks or (), work.study, against or ())
         plan = paired.plan(context, passes, quick=quick, rigorous=rigorous)
-        return place.target(), partial(_begin_pairs, work, place, against or [], plan)
+        named, places = work.networks or [], (place, place.changed(against or ()))
+        targets = places[0].target(), places[1].target()
+        networks = (named, named) if against else (named[:1], named[1:])
+        sides = (work._replace(networks=networks[0]), work._replace(networks=networks[1]))
+        return targets, partial(_begin_pairs, sides, places, targets, plan)
     if against:
         raise UsageError("--against changes one side, but nothing is paired.", "Add --paired.")
     target = place.target()
     bundled = not (work.networks or work.study)
     plan = plans.plan(passes, bundled=bundled, quick=quick, rigorous=rigorous)
-    return target, partial(_begin, *work.cells(target), place.precision, plan, work.out)
+    return (target,), partial(_begin, *work.cells(target), place.precision, plan, work.out)
 
 
-def _begin_pairs(work: _Work, place: Place, against: list[str], plan: Plan) -> tuple[Run, Path]:
-    """Two networks on one target or, with changes, the same ones on two."""
-    places = place, place.changed(against)
-    named = work.networks or []
-    networks = (named, named) if against else (named[:1], named[1:])
-    sides = [
-        work._replace(networks=own).cells(where.target())
-        for own, where in zip(networks, places, strict=True)
-    ]
-    (name, before), (_, after) = sides
-    wanted = place.precision or "", places[1].precision or ""
+def _begin_pairs(
+    sides: tuple[_Work, _Work],
+    places: tuple[Place, Place],
+    targets: tuple[Target, Target],
+    plan: Plan,
+) -> tuple[Run, Path]:
+    (name, before), (_, after) = (
+        work.cells(target) for work, target in zip(sides, targets, strict=True)
+    )
+    wanted = places[0].precision or "", places[1].precision or ""
     return nnprof.start_pairs(
-        (before, after), plan, work.out, precisions=wanted, name=name, command=sys.argv[1:]
+        (before, after), plan, sides[0].out, precisions=wanted, name=name, command=sys.argv[1:]
     )
 
 
@@ -261,14 +265,16 @@ def _claims(wait: bool) -> Iterator[_Alone]:
 
 def _resumed(
     context: typer.Context, path: Path, limit: float, alone: _Alone
-) -> tuple[Target, _Begin]:
+) -> tuple[tuple[Target, ...], _Begin]:
     """What a Run was measured on, and how to take it up; not before the board is set for it."""
     resumed.refuse_others(context)
     limit_s = numbers.seconds("--limit", limit, 0.01)
-    target = nnprof.load(path).study.cells[0].target
+    run = nnprof.load(path)
+    runs = nnprof.load_sides(path) if run.study.paired else (run,)
+    targets = tuple(one.study.cells[0].target for one in runs)
     alone(path)
     given_s = limit_s if resumed.given(context, "limit") else None
-    return target, lambda: (nnprof.resume(path, limit_s=given_s), path)
+    return targets, lambda: (nnprof.resume(path, limit_s=given_s), path)
 
 
 def _begin(

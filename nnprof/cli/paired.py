@@ -63,8 +63,8 @@ def plan(context: typer.Context, passes: dict[str, Any], *, quick: bool, rigorou
             "processes": 6,
             "max_processes": 16 if quick else 200 if rigorous else 40,
             "fresh": 0,
-            "sample_s": 0.3,
-            "warmup_s": 0.1,
+            "sample_s": 0.2,
+            "warmup_s": 0.05,
             "warmup_limit_s": 1.0,
             "cell_limit_s": 3600.0,  # the number of pairs is the limit
             "protocol": "pairs",

@@ -26,8 +26,6 @@ from nnprof.profiler.run.rounds import Step, Sweep
 from nnprof.profiler.work.jobs import CHAIN
 from nnprof.types import Cell, Measurement, Model, Paired, Plan, Run, Side, Stopped
 
-_SIDES: tuple[Side, Side] = ("a", "b")
-
 
 class Twins(NamedTuple):
     """Two Runs that alternate, and where they are: side a first."""
@@ -159,7 +157,7 @@ def _rounds(now: Twins) -> Iterator[Step]:
     while order := now.next_round():
         for place, index in enumerate(order):
             number = pairs.next_pair(*now.sofar(index))
-            first = _SIDES.index(pairs.first(plan, index, number))
+            first = pairs.SIDES.index(pairs.first(plan, index, number))
             for turn, side in enumerate((first, 1 - first)):
                 begin_s = perf_counter()
                 asked = _asked(now, index, side, number, floors)
@@ -251,7 +249,7 @@ def start(
     plan = replace(plan, protocol=pairs.PROTOCOL, fresh=0)
     started: list[tuple[Run, Path]] = []
     try:
-        for side, cells in zip(_SIDES, sides, strict=True):
+        for side, cells in zip(pairs.SIDES, sides, strict=True):
             started.append(begin.start(cells, plan, folder, name=f"{name}-{side}", command=command))
     except NnprofError:
         for _, path in started:

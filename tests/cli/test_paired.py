@@ -7,6 +7,7 @@ from pathlib import Path
 
 import commands
 import pytest
+from msgspec.structs import replace
 
 from nnprof.profiler import results
 
@@ -81,3 +82,32 @@ def test_compare_needs_two_sides(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "was not measured in pairs" in done.stderr
     assert "Give a second Run" in done.stderr
+
+
+def test_a_change_that_changes_nothing_is_a_look_at_the_machine(tmp_path: Path) -> None:
+    """--against threads=1, where it is 1 anyway, holds a network against itself."""
+    done = _paired(tmp_path, ONE, "--against", "threads=1")
+    assert done.returncode == 0
+    assert "1 SAME" in done.stdout
+
+
+def test_going_on_is_done_by_the_same_flag(tmp_path: Path) -> None:
+    """--resume with either file measures both sides to the end, and compares them."""
+    done = _paired(tmp_path, ONE, OTHER)
+    (side_a, side_b) = sorted((tmp_path / "bench_results").glob("*.json"))
+    for side in (side_a, side_b):
+        run = results.load(side)
+        cut = tuple(
+            replace(
+                one,
+                stopped="",
+                processes=one.processes[:2],
+                samples_s=one.samples_s[:2],
+                warmups_s=one.warmups_s[:2],
+            )
+            for one in run.measurements
+        )
+        results.save(replace(run, measurements=cut), side)
+    again = commands.nnprof("bench", "--resume", side_b, folder=tmp_path)
+    assert again.returncode == 0
+    assert again.stdout.splitlines()[:2] == done.stdout.splitlines()[:2]

@@ -54,10 +54,11 @@ def test_a_process_stands_for_its_undisturbed_samples() -> None:
 
 
 def test_who_comes_first_is_drawn_and_repeatable() -> None:
-    """Of 200 pairs each side comes first in about a half, and again in the same ones."""
+    """Of each two pairs one begins with each side; which one is drawn, and repeatable."""
     drawn = [pairs.first(PLAN, 0, number) for number in range(200)]
     assert drawn == [pairs.first(PLAN, 0, number) for number in range(200)]
-    assert 80 <= drawn.count("a") <= 120
+    assert all({*two} == {"a", "b"} for two in zip(drawn[::2], drawn[1::2], strict=True))
+    assert 30 <= drawn[::2].count("a") <= 70
     assert drawn != [pairs.first(replace(PLAN, seed=1), 0, number) for number in range(200)]
 
 

@@ -306,4 +306,5 @@ def _reason(before: Measurement, after: Measurement, change: Change | None) -> s
         imported = any(sides[name].stopped == "imported" for name in lacking)
         what = "a single time was imported" if imported else "there is a single process"
         return f"{what} ({' and '.join(lacking)}), which tells no spread"
-    return "its interval is too wide to tell a change from none"
+    more = "; --rigorous takes more pairs" if change.pairs else ""
+    return f"its interval is too wide to tell a change from none{more}"

@@ -34,6 +34,8 @@ _TIMING = (
     *("TORCH*", "PYTORCH_*", "ATEN_*", "TRITON_*", "TRT_*", "TENSORRT_*", "POLYGRAPHY_*"),
     *("CUDA_*", "NVIDIA_*", "CUDNN_*", "CUBLAS_*", "NCCL_*", "HIP_*", "HSA_*", "ROCR_*"),
 )
+# … but for what torch sets itself in a process that exports: a folder, and no choice of the user's.
+_OWN = ("TORCHINDUCTOR_CACHE_DIR",)
 
 
 def passed(environ: Mapping[str, str]) -> dict[str, str]:
@@ -43,7 +45,8 @@ def passed(environ: Mapping[str, str]) -> dict[str, str]:
 
 def timing(environ: Mapping[str, str]) -> dict[str, str]:
     """The variables of a worker that may change how fast a network runs, for the Run."""
-    return _matching(environ, _TIMING)
+    found = _matching(environ, _TIMING)
+    return {name: value for name, value in found.items() if name not in _OWN}
 
 
 def _matching(environ: Mapping[str, str], patterns: tuple[str, ...]) -> dict[str, str]:

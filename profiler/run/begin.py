@@ -191,6 +191,7 @@ def resume(path: AnyPath, *, limit_s: float | None = None) -> Run:
 
 # Facts of a device that may differ between two looks at one place, or are told of another way.
 _VOLATILE = {"why", "memory_bytes", "power_modes", "rails", "total_rail", "thermal_zones"}
+_VOLATILE |= {"TORCHINDUCTOR_CACHE_DIR"}  # older Runs tell it; `environment` says what it is
 
 
 def _same_place(then: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:

@@ -8,7 +8,7 @@ numbers of pairs only (`looks`), and each is charged for all of them.
 A process stands for what its inferences take while nothing disturbs them: the time that a tenth of
 its samples stay below. A neighbour on the same processor makes samples longer, never shorter, and a
 median jumps with it as soon as it has half of the time (`benchmarks/README.md`: medians of like
-pairs then differ by 30 to 60 %, these by 0.8 to 1.6 %). The minimum would do as well (Chen & Revels
+pairs then differ by 34 to 60 %, these by 0.8 to 1.6 %). The minimum would do as well (Chen & Revels
 2016, "Robust benchmarking in noisy environments") until one sample is too short by luck.
 """
 

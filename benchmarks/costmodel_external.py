@@ -61,7 +61,7 @@ def _backend(table: OpTable, backend: str) -> dict:
         out["few"] = {}
         for count in CURVES[backend]:
             seeds = SEEDS if backend == CURVED and count in TARGET_COUNTS else FEW_SEEDS
-            out["few"][str(count)] = judge.few(rows, keys, count, seeds)
+            out["few"][str(count)] = judge.few(rows, keys, count, seeds, fit.FEW_ROWS)
         for part in ("ops", "networks"):
             show.curve(f"TX1 {backend}, {part} by ops measured, k-centre", out["few"], part)
     return out
@@ -165,9 +165,8 @@ def _whole(table: NetworkTable, splits: Sequence[judge.Split]) -> dict[str, Arra
         known, asked = table.only(train), table.only(test)
         for name, learn in WHOLE.items():
             found[name].append(learn(known)(asked))
-        mine, factor = whole_ours(known)
-        found["ours"].append(mine(asked))
-        found["factor"].append(np.full(len(asked.seconds), factor))
+        for name, values in zip(("ours", "factor"), whole_ours(known)(asked), strict=True):
+            found[name].append(values)
     return {name: np.concatenate(one) for name, one in found.items()}
 
 

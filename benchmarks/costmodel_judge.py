@@ -224,19 +224,24 @@ def difference(first: Array, second: Array, measured: Array, clusters: Array) ->
 # --- few ops --------------------------------------------------------------------------------------
 
 
-def k_centre(rows: Rows, count: int, seed: int) -> Mask:
+def k_centre(rows: Rows, count: int, seed: int, least: int = 1) -> Mask:
     """Rows that cover all groups (Gonzalez 1985): one of each, then always the farthest.
 
     Far is the distance to the nearest row of the same group, in logarithms of sizes. On our own ops
     (60 and 120 of 480) that was better for networks than a share of the rows for each group.
+
+    With `least` each group first gets so many, as far as there are, or an even share.
     """
     random = np.random.default_rng(seed)
     groups, points = rows.groups, sizes(rows.columns)
     chosen = np.zeros(len(groups), dtype=bool)
     distance = np.full(len(groups), np.inf)
     firsts = [int(random.choice(np.flatnonzero(groups == name))) for name in np.unique(groups)]
+    least = min(least, max(count // len(firsts), 1))
     while chosen.sum() < min(count, len(groups)):
-        place = firsts.pop() if firsts else int(distance.argmax())
+        short = [name for name in np.unique(groups) if _lacks(chosen[groups == name], least)]
+        among = np.isin(groups, short[:1] if short else groups)
+        place = firsts.pop() if firsts else int(np.where(among, distance, -np.inf).argmax())
         chosen[place] = True
         near = np.flatnonzero(groups == groups[place])
         apart = np.linalg.norm(points[near] - points[place], axis=1)
@@ -245,13 +250,19 @@ def k_centre(rows: Rows, count: int, seed: int) -> Mask:
     return chosen
 
 
-def few(rows: Rows, keys: Array, count: int, seeds: Sequence[int]) -> dict[str, dict]:
+def _lacks(chosen: Mask, least: int) -> bool:
+    return bool(chosen.sum() < min(least, len(chosen)))
+
+
+def few(
+    rows: Rows, keys: Array, count: int, seeds: Sequence[int], least: int = 1
+) -> dict[str, dict]:
     """S2: learned from `count` ops of a catalogue; the rest of it, and the networks' totals.
 
     A total takes the ops that were measured as they were measured.
     """
     result = {}
-    trains = [k_centre(rows, count, seed) for seed in seeds]
+    trains = [k_centre(rows, count, seed, least) for seed in seeds]
     for name, learn in MODELS.items():
         runs = []
         for train in trains:
@@ -300,7 +311,7 @@ def _factors(found: Mapping[str, fit.Fitted], known: Rows, asked: Rows, *, netwo
         at = asked.groups == name
         if factor and at.any():
             far = intervals.beyond(
-                found[name], known.only(known.groups == name), asked.only(at).works
+                found[name], known.only(known.groups == name).works, asked.only(at).works
             )
             result[at] = factor * np.exp(growths[name] * far.octaves + far.untold)
     return result

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from costmodel_tables import NetworkTable
 
-from nnprof.profiler.costmodel import features, fit, intervals, joint, sets, solve
+from nnprof.profiler.costmodel import features, fit, joint, sets, solve
 from nnprof.profiler.costmodel.rows import Rows
 from nnprof.profiler.costmodel.work import Work, columns_of
 
@@ -157,11 +157,15 @@ def _whole_learner(make: Callable) -> Whole:
     return learn
 
 
-def whole_ours(train: NetworkTable) -> tuple[Callable[[NetworkTable], Array], float]:
-    """Terms fitted on whole networks, and the factor of their 90 % interval (NaN for too few)."""
+def whole_ours(train: NetworkTable) -> Callable[[NetworkTable], tuple[Array, Array]]:
+    """Terms fitted on whole networks, and the factors of 90 % intervals (NaN for too few)."""
     found = joint.fit_networks(train.works, train.seconds, train.names)
-    factor = intervals.factor(np.log(found.out / train.seconds))
-    return lambda asked: found.seconds(asked.works), factor or np.nan
+
+    def predict(asked: NetworkTable) -> tuple[Array, Array]:
+        wider = np.exp(found.widening(train.works, asked.works))
+        return found.seconds(asked.works), (found.factor or np.nan) * wider
+
+    return predict
 
 
 WHOLE: dict[str, Whole] = {

@@ -25,6 +25,9 @@ Columns = Mapping[str, Array]
 
 # Rows × columns of the tiles that libraries cut products into.
 TILES = ((128, 32), (128, 64), (128, 128), (32, 32))
+# Rows alone: a product's time is flat until the batch fills a tile, and the weights are read again
+# for the next ("tile quantization", as above).
+BATCH_TILES = (32, 64, 128)
 # What the rest of a network drives out of a cache, by feature: the column, and the cache's bytes.
 MISSED = {f"weights_missed_{words(size)}": ("bytes_weights", size) for size in SIZES}
 MISSED |= {f"bytes_out_missed_{words(size)}": ("bytes_out", size) for size in SIZES}
@@ -61,6 +64,14 @@ def _tiles(rows: int, columns: int) -> Feature:
     return _flops(
         f"FLOPs in whole tiles of {rows}×{columns}",
         lambda c: 2 * c["products"] * _ceil(c["m"], rows) * _ceil(c["n"], columns) * c["k"],
+    )
+
+
+def _batch_tiles(rows: int) -> Feature:
+    """The same with whole tiles of the rows alone."""
+    return _flops(
+        f"FLOPs in whole tiles of {rows} rows",
+        lambda c: 2 * c["products"] * _ceil(c["m"], rows) * c["n"] * c["k"],
     )
 
 
@@ -304,6 +315,7 @@ FEATURES: dict[str, Feature] = {
     **{name: one for size in SIZES for name, one in _past(size).items()},
     "winograd2": _winograd(2),
     "winograd4": _winograd(4),
+    **{f"batch_tiles_{rows}": _batch_tiles(rows) for rows in BATCH_TILES},
     # Of the published model: per tile; the first ConvLayer and the output layer are left out.
     "mattsson2016_hidden": Feature(
         "tile",

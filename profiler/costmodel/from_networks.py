@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import numpy as np
+from msgspec.structs import replace
 
 from nnprof.profiler.costmodel import (
     audit,
     features,
-    intervals,
     joint,
     work,
 )
@@ -44,7 +44,11 @@ def of_networks(measured: Measured, name: str, peaks: Peaks | None) -> CostModel
     known = np.isfinite(fitted.out)
     off = fitted.out[known] / seconds[known]
     groups = tuple(
-        Group(name=group, ops=tuple(sorted({op.op for op in works if op.group == group})))
+        Group(
+            name=group,
+            ops=tuple(sorted({op.op for op in works if op.group == group})),
+            growth=fitted.growth,
+        )
         for group in fitted.groups
     )
     whole = Whole(
@@ -53,11 +57,12 @@ def of_networks(measured: Measured, name: str, peaks: Peaks | None) -> CostModel
         error=float(np.mean(np.abs(off - 1))) if known.any() else None,
         median=float(np.median(np.abs(off - 1))) if known.any() else None,
         noise=noise_of(cells),
-        factor=intervals.factor(np.log(off)) if known.any() else None,
+        factor=fitted.factor,
         how="networks left out in turn",
     )
     terms = _joint_terms(fitted, works)
-    return audit.audited(_untimed(measured, name, peaks, terms, groups, whole))
+    made = _untimed(measured, name, peaks, terms, groups, whole)
+    return audit.audited(replace(made, nearby=fitted.field.kept()))
 
 
 def _joint_terms(fitted: Joint, works: Sequence[Work]) -> tuple[Term, ...]:

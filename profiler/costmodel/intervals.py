@@ -95,7 +95,7 @@ def factors(
     }
 
 
-_SMALLER = (1 / 2, 2 / 3)  # of a group's rows, the shortest, that the others are predicted from
+SMALLER = (1 / 2, 2 / 3)  # of a group's rows, the shortest, that the others are predicted from
 _LEAST_GROWTH = 0.05  # of a factor's logarithm; on our own ops beyond batch 16 and 64
 _LEAST_OCTAVES = 0.25  # beyond the measurements that tell how errors grow there
 
@@ -107,9 +107,9 @@ class Beyond(NamedTuple):
     untold: Array
 
 
-def beyond(one: Fitted, seen: Rows, asked: Sequence[Work]) -> Beyond:
-    """How far these ops of a group leave the rows that it was fitted on."""
-    most = features.matrix(one.names, seen.columns).max(axis=0, initial=0.0)
+def beyond(one: Fitted, seen: Sequence[Work], asked: Sequence[Work]) -> Beyond:
+    """How far these ops of a group leave those that it was fitted on."""
+    most = features.matrix(one.names, columns_of(seen)).max(axis=0, initial=0.0)
     amounts = features.matrix(one.names, columns_of(asked))
     parts = amounts * one.coefficients
     return Beyond(features.octaves(amounts, parts, most), features.untold(parts, most))
@@ -124,7 +124,7 @@ def growths(rows_: Rows, factors_: Mapping[str, float | None]) -> dict[str, floa
     tell; at least `_LEAST_GROWTH`.
     """
     each: dict[str, list[Array]] = {name: [np.zeros((0, 2))] for name in factors_}
-    for share in _SMALLER:
+    for share in SMALLER:
         small = _shorter(rows_, share)
         found = fit(rows_.only(small))
         for name in set(found) & set(each):
@@ -132,7 +132,7 @@ def growths(rows_: Rows, factors_: Mapping[str, float | None]) -> dict[str, floa
             long = rows_.only(mine & ~small)
             if kind_of(name) == "view" or not len(long.seconds):
                 continue
-            far = beyond(found[name], rows_.only(mine & small), long.works)
+            far = beyond(found[name], rows_.only(mine & small).works, long.works)
             off = np.abs(np.log(seconds_of(found, long.works) / long.seconds))
             more = np.maximum(off - math.log(factors_[name] or 1.0) - far.untold, 0.0)
             told = far.octaves >= _LEAST_OCTAVES
@@ -141,6 +141,13 @@ def growths(rows_: Rows, factors_: Mapping[str, float | None]) -> dict[str, floa
     every = np.concatenate(list(joint.values()))
     scores = {name: one if len(one) >= _CALIBRATION else every for name, one in joint.items()}
     return {name: max(_quantile(*one.T) or 0.0, _LEAST_GROWTH) for name, one in scores.items()}
+
+
+def growth(more: Array, octaves: Array, least: float) -> float:
+    """Quantile of what errors exceed the factor's logarithm by, per doubling; `least` or more."""
+    told = octaves >= _LEAST_OCTAVES
+    scores = more[told] / octaves[told]
+    return max(_quantile(scores, np.ones(len(scores))) or 0.0, least)
 
 
 def _shorter(rows_: Rows, share: float) -> NDArray[np.bool_]:

@@ -145,6 +145,20 @@ class Whole(_Value, frozen=True, kw_only=True):
     how: str = ""
 
 
+class Neighbour(_Value, frozen=True, kw_only=True):
+    """A network that was timed whole, for those beside it (`nearby`).
+
+    Attributes:
+        batch, flops, weights: its batch, the FLOPs of a tile and the bytes of its weights.
+        weight: by which it pulls the logarithm of the time of a network that is the same.
+    """
+
+    batch: float
+    flops: float
+    weights: float
+    weight: float
+
+
 class Calibration(_Value, frozen=True, kw_only=True):
     """A model made from another device's by a few measurements.
 
@@ -180,6 +194,7 @@ class CostModel(_Value, frozen=True, kw_only=True):
         peaks: what the audit held the terms against.
         sources: what it was fitted on.
         network: check on whole networks.
+        nearby: networks timed whole, where no op was; what the terms left of their times.
         calibration: where it was made from another device's model.
         batches: (smallest, largest) batch in training.
         doubt: where it is known to be far off, and by how much; "" where that is not known.
@@ -201,6 +216,7 @@ class CostModel(_Value, frozen=True, kw_only=True):
     peaks: Peaks = Peaks()
     sources: tuple[Source, ...] = ()
     network: Whole = Whole()
+    nearby: tuple[Neighbour, ...] = ()
     calibration: Calibration | None = None
     batches: tuple[int, int] | None = None
     doubt: str = ""
@@ -227,7 +243,7 @@ def encode(model: CostModel) -> bytes:
     lines = []
     for key, value in values.items():
         text = msgspec.json.encode(value).decode()
-        if key in ("terms", "groups"):
+        if key in ("terms", "groups", "nearby") and value:
             text = (
                 "[\n  " + ",\n  ".join(msgspec.json.encode(one).decode() for one in value) + "\n ]"
             )

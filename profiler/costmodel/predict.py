@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnprof.networks.spec import NetworkSpec
-from nnprof.profiler.costmodel import features, lowering, work
+from nnprof.profiler.costmodel import features, lowering, nearby, work
 from nnprof.profiler.costmodel.model import NETWORK, CostModel, Group, Term
 from nnprof.profiler.costmodel.work import Table, Work
 
@@ -91,7 +91,7 @@ def network_seconds(model: CostModel, ops: Table, batch: int) -> Array:
     launches = np.bincount(ops.network, minlength=ops.networks).astype(float)
     for term in model.terms_of(NETWORK):
         total += _overhead(term, batch, launches)
-    return total
+    return total * nearby.factors(model, ops, batch)
 
 
 def _missed_seconds(model: CostModel, ops: Table) -> Array:
@@ -127,24 +127,15 @@ def predict_specs(model: CostModel, specs: Iterable[NetworkSpec], batch: int) ->
 
 def predict(model: CostModel, ops: Sequence[Work], batch: int, network: str = "") -> Prediction:
     """One network from its ops at that batch (`ran.of_nodes`, `lowering.of_spec`), broken down."""
-    count = np.array([float(len(ops))])
-    overhead = [
-        Part(
-            name=NETWORK,
-            term=term.feature,
-            seconds=float(_overhead(term, batch, count)[0]),
-            words=term.label or term.feature,
-        )
-        for term in model.terms_of(NETWORK)
-    ]
     groups = [_Grouped.of(model, name, ops) for name in dict.fromkeys(op.group for op in ops)]
     each = np.full(len(ops), np.nan)
     for one in groups:
         if one.group is not None:
             each[one.at] = one.parts.sum(axis=1)
     known = ~np.isnan(each)
+    overhead = _of_network(model, ops, batch, each)
     total = float(each[known].sum()) + sum(part.seconds for part in overhead)
-    factor = _factor(model, groups) if known.all() else math.nan
+    factor = _factor(model, groups, batch) if known.all() else math.nan
     return Prediction(
         network=network,
         batch=batch,
@@ -164,6 +155,20 @@ def predict(model: CostModel, ops: Sequence[Work], batch: int, network: str = ""
             dict.fromkeys(ops[place].op for one in groups if one.group is None for place in one.at)
         ),
     )
+
+
+def _of_network(model: CostModel, ops: Sequence[Work], batch: int, each: Array) -> list[Part]:
+    """What belongs to no op; with what networks beside it add, or take, where all ops are known."""
+    count = np.array([float(len(ops))])
+    told = [
+        (term.feature, float(_overhead(term, batch, count)[0]), term.label or term.feature)
+        for term in model.terms_of(NETWORK)
+    ]
+    if model.nearby and not np.isnan(each).any():
+        total_s = float(each.sum()) + sum(seconds for _, seconds, _ in told)
+        more_s = total_s * (nearby.factor(model, ops) - 1)
+        told.append(("nearby", more_s, "networks beside it"))
+    return [Part(name=NETWORK, term=term, seconds=s, words=words) for term, s, words in told]
 
 
 class _Grouped(NamedTuple):
@@ -336,7 +341,10 @@ def network_factors(model: CostModel, ops: Table) -> Array:
         return np.full(ops.networks, np.nan)
     for code in range(len(ops.names)):
         logs[ops.codes == code] += _Grouped.of_table(model, ops, code).widening()
-    return np.exp(_weighted(logs, op_seconds(model, ops), ops))
+    logs += nearby.wider(model, float(ops.columns["batch"].max(initial=1.0)))
+    seconds = op_seconds(model, ops)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.exp(_summed(logs * seconds, ops) / _summed(seconds, ops))
 
 
 def _logs(model: CostModel, names: Sequence[str]) -> list[float]:
@@ -348,7 +356,7 @@ def _logs(model: CostModel, names: Sequence[str]) -> list[float]:
     return [known.get(model.same.get(name, name), most) for name in names]
 
 
-def _factor(model: CostModel, groups: Sequence[_Grouped]) -> float:
+def _factor(model: CostModel, groups: Sequence[_Grouped], batch: int) -> float:
     """`network_factors` of one network that is at hand by groups."""
     names = [one.group.name if one.group else "" for one in groups]
     spent = [one.parts.sum(axis=1) for one in groups]
@@ -359,7 +367,7 @@ def _factor(model: CostModel, groups: Sequence[_Grouped]) -> float:
         float(each @ (one.widening() + base))
         for each, one, base in zip(spent, groups, _logs(model, names), strict=True)
     )
-    return math.exp(log / total)
+    return math.exp(log / total + nearby.wider(model, batch))
 
 
 def extrapolating(model: CostModel, ops: Table, batch: int) -> NDArray[np.bool_]:
@@ -387,9 +395,3 @@ def extrapolating(model: CostModel, ops: Table, batch: int) -> NDArray[np.bool_]
 def _summed(values: Array, ops: Table) -> Array:
     """What is known of each distinct op, summed over the ops of each network."""
     return np.bincount(ops.network, weights=values[ops.row], minlength=ops.networks).astype(float)
-
-
-def _weighted(values: Array, weights: Array, ops: Table) -> Array:
-    """The mean of the ops' values in each network by weight; NaN where there is no weight."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(_summed(values * weights, ops) / _summed(weights, ops))

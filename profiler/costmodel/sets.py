@@ -112,6 +112,18 @@ def _blocks(called: str) -> tuple[str, ...]:
     return ("launch", f"conv_steps_{called}", f"conv_steps_few_{called}", "bytes_in", "bytes_out")
 
 
+def whole_of(kind: str, processor: Processor = UNKNOWN) -> Sets:
+    """The candidate sets where no op was timed, only networks as wholes.
+
+    The batch in whole tiles from the first set on, where nothing is known of the code: chosen on
+    products by batch on GPUs (DeepBench), networks of other boards, and a written model of tiles.
+    """
+    if kind != "gemm" or processor.steps:
+        return sets_of(kind, processor)
+    tiled = (*_GEMM, *(f"batch_tiles_{rows}" for rows in features.BATCH_TILES))
+    return tiled, (*tiled, "serial", *_TILED_GEMM)
+
+
 def few_of(kind: str, processor: Processor = UNKNOWN) -> Sets:
     """What few rows are fitted with: the first of these that loses no FLOPs.
 

@@ -53,6 +53,7 @@ def nnls(
     seconds: Array,
     weights: Array | None = None,
     held: Array | None = None,
+    shared: float = 0.0,
 ) -> Array:
     """Coefficients ≥ 0 with the least relative error, robust against outliers.
 
@@ -60,7 +61,8 @@ def nnls(
     squares (Lawson & Hanson 1974). Columns are scaled, so that units do not matter.
 
     Each row h of `held` is one more measurement, h·c = HUBER / PRIOR_SD: a normal prior (`held`).
-    A stack of `weights`, one row for each fit, gives a stack of coefficients.
+    Columns that the rows do not tell apart share what they explain with `shared` > 0: a ridge of so
+    much of the rows. A stack of `weights`, one row for each fit, gives a stack of coefficients.
     """
     relative = matrix / seconds[:, None]
     base = np.ones(len(seconds)) if weights is None else weights
@@ -71,7 +73,12 @@ def nnls(
     used = scale > 0
     result = np.zeros((*base.shape[:-1], matrix.shape[1]))
     if used.any():
-        found = _reweighted(stacked[:, used] / scale[used], goal, np.atleast_2d(base))
+        columns = stacked[:, used] / scale[used]
+        if shared:
+            ridge = math.sqrt(shared * len(seconds)) * np.eye(columns.shape[1])
+            columns = np.vstack((columns, ridge))
+            goal = np.concatenate((goal, np.zeros(len(ridge))))
+        found = _reweighted(columns, goal, np.atleast_2d(base))
         result[..., used] = found.reshape(*base.shape[:-1], -1) / scale[used]
     return result
 

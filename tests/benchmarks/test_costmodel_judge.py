@@ -88,6 +88,18 @@ def test_k_centre_covers_groups(judge: ModuleType) -> None:
     assert set(rows.groups[chosen]) == {"gemm", "softmax"}
 
 
+def test_k_centre_can_give_each_group_so_many(judge: ModuleType) -> None:
+    """As far as it has them; and no more than an even share."""
+    products = _rows(list(range(16, 48)))
+    copies = [work.at_batch(work.plain("Softmax", (10,)), 1 + batch) for batch in range(20)]
+    rows = rows_of([*products.works, *copies], [*products.seconds, *([1e-6] * 20)])
+    for count, least, mine in ((20, 8, 8), (12, 8, 6)):
+        chosen = judge.k_centre(rows, count, 0, least)
+        assert chosen.sum() == count
+        for name in ("gemm", "softmax"):
+            assert (rows.groups[chosen] == name).sum() >= mine
+
+
 def test_k_centre_ends_among_equals(judge: ModuleType) -> None:
     """Ops that are measured twice are chosen, too, where nothing else is left."""
     once = _rows([16, 32])

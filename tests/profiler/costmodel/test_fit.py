@@ -295,12 +295,12 @@ def test_nothing_is_wider_inside_the_measurements() -> None:
     """An op that was measured leaves nothing; four times the largest is two doublings."""
     rows = measured(products(40))
     found = fit.fit(rows)["gemm"]
-    inside = intervals.beyond(found, rows, rows.works)
+    inside = intervals.beyond(found, rows.works, rows.works)
     assert not inside.octaves.any()
     assert not inside.untold.any()
     largest = max(rows.works, key=lambda one: one.flops)
     grown = work.at_batch(largest._replace(batch=1.0), 4)
-    assert intervals.beyond(found, rows, [grown]).octaves[0] == pytest.approx(2, abs=0.05)
+    assert intervals.beyond(found, rows.works, [grown]).octaves[0] == pytest.approx(2, abs=0.05)
 
 
 def test_too_few_residuals_give_no_factor() -> None:

@@ -54,6 +54,9 @@ FEW_SHAPES = 3
 FEW_POINTS = 6  # fewer than this scale another device's model as a whole
 
 
+_OPS_SD, _GROUPS_SD = 0.3, 0.35  # of logarithms of scales: ops in a group, groups of a device
+
+
 _OWN_UNITS = ("line",)  # which no other group tells
 
 
@@ -280,14 +283,26 @@ def seconds_of(found: Mapping[str, Fitted], works: Sequence[Work]) -> Array:
     return result
 
 
+def _scale(ratio: Array, weights: Array, device: float) -> float:
+    """The scale of a group: its own median, the nearer to the device's the less its rows count.
+
+    Partial pooling of logarithms: the mean of a normal with deviation `_OPS_SD` around the group's,
+    which has `_GROUPS_SD` around the device's (Gelman & Hill 2007, equation 12.1). One op that was
+    measured badly is no reason to make all of its group ten times as slow.
+    """
+    told, prior = weights.sum() / _OPS_SD**2, 1 / _GROUPS_SD**2
+    own = math.log(float(np.median(ratio)))
+    return math.exp((told * own + prior * math.log(device)) / (told + prior))
+
+
 def calibrated(
     rows_: Rows, prior: Mapping[str, tuple[tuple[str, ...], Array]]
 ) -> tuple[dict[str, Fitted], float]:
     """Another device's terms on few measurements of this one, and the scale between the two.
 
-    All are first scaled by the median of measured over predicted (its own for a group that was
-    measured); from 6 measurements on each coefficient of a measured group then moves on its own
-    (`mapped`). Below that single scaling is the safer (reference, section 4.6).
+    All are first scaled by the median of measured over predicted (for a group that was measured,
+    towards its own, `_scale`); from 6 measurements on each coefficient of a measured group then
+    moves on its own (`mapped`). Below that single scaling is the safer (reference, section 4.6).
 
     Raises:
         ValueError: no op is of a group that the prior knows.
@@ -306,7 +321,7 @@ def calibrated(
         if not at.any():
             result[name] = Fitted(names, found * scale, np.zeros(0), found * scale)
             continue
-        start = found * float(np.median(ratio[at]))
+        start = found * _scale(ratio[at], rows_.weights[at], scale)
         if known.sum() < FEW_POINTS:
             mine = features.matrix(names, rows_.only(at).columns)
             result[name] = Fitted(names, start, mine @ start, start)

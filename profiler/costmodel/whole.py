@@ -19,7 +19,7 @@ from nnprof.profiler.costmodel import (
     work,
 )
 from nnprof.profiler.costmodel.fit import Fitted
-from nnprof.profiler.costmodel.gather import FEW_NETWORKS, Cellular, Measured
+from nnprof.profiler.costmodel.gather import FEW_NETWORKS, LEAST_ASKED, Cellular, Measured
 from nnprof.profiler.costmodel.model import (
     CostModel,
     Whole,
@@ -34,6 +34,7 @@ LEAST_NETWORKS = 5  # below this the floor is as measured, and launches are not 
 
 
 _MOST_FOLDS = 12
+_ALONE = 4  # ops of a layer that was measured by itself, with the copies around it
 
 
 class Overhead(NamedTuple):
@@ -124,7 +125,7 @@ def checked(
         cells, predicted = measured.networks, held_out_networks(measured)
         wider, how = np.zeros(len(cells)), "networks left out in turn"
     seconds = np.array([cell.seconds for cell in cells])
-    known = np.isfinite(predicted)
+    known = _like_asked(cells, np.isfinite(predicted))
     plain = np.array([
         sum(_launch_and_rest(found, cell.works)) / cell.seconds - 1 for cell in measured.whole
     ])  # fmt: skip
@@ -143,6 +144,15 @@ def checked(
         factor=intervals.factor(np.maximum(np.abs(np.log1p(off)) - wider[known], 0.0)),
         how=how,
     )
+
+
+def _like_asked(cells: Sequence[Cellular], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The networks that tell how far off others will be: those of several ops, where they are many.
+
+    The errors of a network's ops cancel in part; those of an op alone do not.
+    """
+    several = known & np.array([len(cell.works) > _ALONE for cell in cells], dtype=bool)
+    return several if several.sum() >= LEAST_ASKED else known
 
 
 def _wider(made: CostModel, cells: Sequence[Cellular]) -> Array:

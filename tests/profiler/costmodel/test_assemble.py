@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nnprof.errors import UsageError
 from nnprof.networks.spec import parse
-from nnprof.profiler.costmodel import assemble, features, gather, lowering, model, work
+from nnprof.profiler.costmodel import assemble, features, gather, lowering, model, whole, work
 from nnprof.profiler.costmodel.model import CostModel
 from nnprof.profiler.costmodel.predict import predict
 from nnprof.profiler.costmodel.rows import rows_of
@@ -355,3 +355,14 @@ def test_ops_that_the_prior_lacks_are_fitted_on_their_own() -> None:
     made = fitted(run_of(text), prior)
     assert predict(made, [work.plain("Softmax", (10,))], 1).unknown == ()
     assert any("softmax" in note for note in made.notes)
+
+
+def test_ops_measured_alone_say_nothing_of_a_networks_interval() -> None:
+    """Where 19 networks of several ops are there, ops alone, however far off, widen nothing."""
+    cells = [
+        gather.Cellular(str(number), 1, 1.0, None, (work.gemm(8, 8),) * ops)
+        for number, ops in enumerate([1] * 30 + [5] * 19)
+    ]
+    known = np.ones(len(cells), dtype=bool)
+    assert whole._like_asked(cells, known).tolist() == [False] * 30 + [True] * 19
+    assert whole._like_asked(cells[:-1], known[:-1]).all()

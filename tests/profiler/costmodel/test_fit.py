@@ -324,3 +324,15 @@ def test_whole_networks_tell_the_terms_of_their_ops() -> None:
     chosen = [ops for ops, keep in zip(networks, known, strict=True) if keep]
     found = joint.fit_networks(chosen, seconds[known], names[known])
     np.testing.assert_allclose(found.seconds(networks[-4:]), seconds[-4:], rtol=0.05)
+
+
+def test_one_bad_op_does_not_scale_its_group() -> None:
+    """A group follows its own ops the more of them there are; one alone is between both."""
+    device, own = 2.0, 20.0
+    scales = [
+        fit._scale(np.full(count, own), np.full(count, weight), device)
+        for count, weight in ((1, 0.0), (1, 1.0), (50, 1.0))
+    ]
+    assert scales[0] == pytest.approx(device)
+    assert device < scales[1] < own
+    assert scales[2] == pytest.approx(own, rel=0.05)

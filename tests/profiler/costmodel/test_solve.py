@@ -33,7 +33,7 @@ def pulled(matrix: Array, seconds: Array, weights: Array) -> Array:
 @given(st.integers(0, 1000))
 @settings(max_examples=20, deadline=None)
 def test_the_most_probable_coefficients_are_a_minimum(seed: int) -> None:
-    """What `mapped` finds is no higher than what a general solver finds from the same start."""
+    """What `mapped` finds is, to a thousandth, no higher than what a general solver finds."""
     matrix, seconds, weights = problem(seed)
     relative = matrix / seconds[:, None]
 
@@ -46,7 +46,7 @@ def test_the_most_probable_coefficients_are_a_minimum(seed: int) -> None:
 
     general = least_squares(residuals, np.log(PRIOR), xtol=1e-12, ftol=1e-12, gtol=1e-12)
     found = np.log(pulled(matrix, seconds, weights))
-    assert (residuals(found) ** 2).sum() <= 2 * general.cost * (1 + 1e-5)
+    assert (residuals(found) ** 2).sum() <= 2 * general.cost * (1 + 1e-3)
 
 
 @pytest.mark.parametrize("fit", [solve.nnls, pulled])

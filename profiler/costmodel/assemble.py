@@ -17,6 +17,7 @@ from nnprof.profiler.costmodel import (
     fit,
     gather,
     sets,
+    standins,
 )
 from nnprof.profiler.costmodel.doubts import marked, notes, other_blocks
 from nnprof.profiler.costmodel.fit import Fitted
@@ -86,6 +87,8 @@ def _of_ops(
     same_runtime = prior is not None and prior.target.backend == measured.target.backend
     lowering = measured.lowering or (prior.lowering if prior and same_runtime else "fused")
     batches = [cell.batch for cell in measured.networks]
+    scale = found.calibration.scale if found.calibration else 1.0
+    old = standins.scaled(prior, scale) if prior else ()
     return CostModel(
         name=name or str(measured.device.get("model") or measured.target.device),
         target=measured.target,
@@ -95,6 +98,7 @@ def _of_ops(
         lowering=lowering,
         value_bytes=gather.value_bytes(measured.rows),
         same=_same(found.groups),
+        standins=standins.of(measured.rows, found.groups, found.added.launches, old),
         terms=terms,
         groups=groups,
         peaks=peaks or audit.peaks(measured),

@@ -118,11 +118,11 @@ def fit(rows_: Rows) -> dict[str, Fitted]:
         kin = [other for other in rich if kind_of(other) == kind_of(name)]
         if kin and kind_of(name) not in MOVING:
             of_kind = np.array([kind_of(group) == kind_of(name) for group in groups])
-            found[name] = _pulled(mine, *_kind_prior(rows_.only(of_kind)))
+            found[name] = pulled(mine, *_kind_prior(rows_.only(of_kind)))
         elif rich:
             simple = _simple(kind_of(name), mine)
-            names_, prior = _device_prior(rows_, found, simple)
-            found[name] = _pulled(mine, names_, _with_own(mine, names_, prior))
+            names_, prior = device_prior(rows_, found, simple)
+            found[name] = pulled(mine, names_, _with_own(mine, names_, prior))
         else:
             found[name] = _own(mine)
     return found
@@ -198,7 +198,8 @@ def _simple(kind: str, mine: Rows) -> tuple[str, ...]:
     return next(kept, offered[-1])
 
 
-def _pulled(mine: Rows, names: tuple[str, ...], prior: Array) -> Fitted:
+def pulled(mine: Rows, names: tuple[str, ...], prior: Array) -> Fitted:
+    """The rows' terms near a prior, with what memory beyond the caches is expected to cost."""
     expected = memory(kind_of(str(mine.groups[0])), mine.processor)
     more = [name for name in expected if name not in names]
     steps = np.array([expected[name] for name in more])
@@ -232,7 +233,7 @@ def _kind_prior(of_kind: Rows) -> tuple[tuple[str, ...], Array]:
     return tuple(name for name, keep in zip(names, kept, strict=True) if keep), found[kept]
 
 
-def _device_prior(
+def device_prior(
     rows_: Rows, found: Mapping[str, Fitted], simple: Sequence[str]
 ) -> tuple[tuple[str, ...], Array]:
     """What the other groups say of the device: a launch, a byte, a FLOP.
@@ -242,10 +243,12 @@ def _device_prior(
     launches = launches_s(found)
     columns, seconds = rows_.columns, rows_.seconds
     moved = columns["bytes_in"] + columns["bytes_out"] + columns["bytes_weights"]
-    computing = np.array([computes(group) for group in rows_.groups])
+    computing = np.array([computes(group) for group in rows_.groups], dtype=bool)
+    # Views are told to read and write, and do not.
+    moving = ~computing & np.array([kind_of(group) != "view" for group in rows_.groups], dtype=bool)
     rates = {
         "launch": float(np.median(launches)) if launches else float(seconds.min()),
-        "byte": _fast(seconds[~computing], moved[~computing]),
+        "byte": _fast(seconds[moving], moved[moving]),
         "flop": _fast(seconds[computing], columns["flops"][computing]),
     }
     units = {name: features.FEATURES[name].unit for name in simple}
@@ -326,5 +329,5 @@ def calibrated(
             mine = features.matrix(names, rows_.only(at).columns)
             result[name] = Fitted(names, start, mine @ start, start)
         else:
-            result[name] = _pulled(rows_.only(at), names, start)
+            result[name] = pulled(rows_.only(at), names, start)
     return result, scale

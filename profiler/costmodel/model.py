@@ -106,6 +106,21 @@ class Group(_Value, frozen=True, kw_only=True):
     pooled: bool = False
 
 
+class StandIn(_Value, frozen=True, kw_only=True):
+    """Terms for ops of a kind that was not measured (`standins`).
+
+    Attributes:
+        kind: "pool", "pool-plain", "computes" for convolutions and products, or "moves" for what
+            does next to nothing with the values that it reads and writes.
+        whose: what they are from: a group, or in words.
+        terms: seconds per unit of each feature; those of the group `whose` where there are none.
+    """
+
+    kind: str
+    whose: str
+    terms: dict[str, float] = {}
+
+
 class Peaks(_Value, frozen=True, kw_only=True):
     """The most that a device can do, for the audit. `source` says who says so."""
 
@@ -191,6 +206,7 @@ class CostModel(_Value, frozen=True, kw_only=True):
         terms: in the order of groups; zero terms are left out.
         groups: one per group that was seen; one without terms takes no time.
         same: groups that are predicted as another one, by its terms.
+        standins: terms for ops of groups that were not measured, by kind.
         peaks: what the audit held the terms against.
         sources: what it was fitted on.
         network: check on whole networks.
@@ -213,6 +229,7 @@ class CostModel(_Value, frozen=True, kw_only=True):
     terms: tuple[Term, ...]
     groups: tuple[Group, ...]
     same: dict[str, str] = {}
+    standins: tuple[StandIn, ...] = ()
     peaks: Peaks = Peaks()
     sources: tuple[Source, ...] = ()
     network: Whole = Whole()
@@ -305,6 +322,8 @@ def _usable(model: CostModel, name: str) -> CostModel:
         for term in model.terms
         if term.group != NETWORK and term.feature not in features.FEATURES
     ]
+    named = [name for one in model.standins for name in one.terms]
+    wrong += [f"feature {name}" for name in named if name not in features.FEATURES]
     for group in model.groups:
         terms = len(model.terms_of(group.name))
         wrong += [f"column {column}" for column in group.domain if column not in work.COLUMNS]

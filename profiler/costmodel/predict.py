@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nnprof.networks.spec import NetworkSpec
-from nnprof.profiler.costmodel import features, lowering, nearby, work
+from nnprof.profiler.costmodel import features, lowering, nearby, standins, work
 from nnprof.profiler.costmodel.model import NETWORK, CostModel, Group, Term
 from nnprof.profiler.costmodel.work import Table, Work
 
@@ -75,10 +75,10 @@ def op_seconds(model: CostModel, ops: Table) -> Array:
     """Seconds of each distinct op; NaN for ops of groups that the model has not seen."""
     result = np.full(len(ops.ops), np.nan)
     for code, name in enumerate(ops.names):
-        if model.group(name) is None:
+        group, terms, _ = standins.answer(model, name)
+        if group is None:
             continue
         at = ops.codes == code
-        terms = model.terms_of(name)
         chosen = {column: values[at] for column, values in ops.columns.items()}
         amounts = features.matrix(tuple(term.feature for term in terms), chosen)
         result[at] = amounts @ np.array([term.coefficient for term in terms])
@@ -99,7 +99,7 @@ def _missed_seconds(model: CostModel, ops: Table) -> Array:
     total, touched = np.zeros(ops.networks), ops.touched()
     asked = ops.columns["touched"][ops.row] == 0
     for code, name in enumerate(ops.names):
-        for term in model.terms_of(name):
+        for term in standins.answer(model, name).terms:
             if term.feature not in features.MISSED:
                 continue
             at = (ops.codes[ops.row] == code) & asked
@@ -175,7 +175,7 @@ class _Grouped(NamedTuple):
     """The ops of one group in a network: amounts, and seconds, op by term.
 
     `outside`: for each op whether it leaves the group's domain, and in which column; used only for
-    models whose terms lack `largest`.
+    models whose terms lack `largest`. `instead`: what stands in for a group that was not measured.
     """
 
     group: Group | None
@@ -184,6 +184,7 @@ class _Grouped(NamedTuple):
     amounts: Array
     parts: Array
     outside: tuple[NDArray[np.bool_], str]
+    instead: str = ""
 
     @classmethod
     def of(cls, model: CostModel, name: str, ops: Sequence[Work]) -> _Grouped:
@@ -195,13 +196,12 @@ class _Grouped(NamedTuple):
     def of_columns(
         cls, model: CostModel, name: str, at: list[int], columns: Mapping[str, Array]
     ) -> _Grouped:
-        terms = model.terms_of(name)
+        group, terms, instead = standins.answer(model, name)
         amounts = features.matrix(tuple(term.feature for term in terms), columns)
         parts = amounts * np.array([term.coefficient for term in terms])
-        group = model.group(name)
         told = group is None or any(term.largest for term in terms)
         outside = _outside({} if told or group is None else group.domain, columns)
-        return cls(group, terms, at, amounts, parts, outside)
+        return cls(group, terms, at, amounts, parts, outside, instead)
 
     @classmethod
     def of_table(cls, model: CostModel, ops: Table, code: int) -> _Grouped:
@@ -226,6 +226,8 @@ class _Grouped(NamedTuple):
         """A sentence where the group leaves what was measured, and matters to the network."""
         if self.group is None or not self.terms:
             return ""
+        if self.instead:
+            return standins.words(self.group.name, self.instead)
         if self.outside[0].any():
             return f"{self.group.name}: {self.outside[1]} beyond what the model was made for"
         if self.parts.sum() < _SHARE * total_s:
@@ -255,6 +257,8 @@ class _Grouped(NamedTuple):
 
         Nothing where the model does not tell what was measured.
         """
+        if self.instead:
+            return np.full(len(self.at), features.UNTOLD)
         if self.group is None or not self._most().any():
             return np.zeros(len(self.at))
         far = features.octaves(self.amounts, self.parts, self._most())
@@ -378,11 +382,8 @@ def extrapolating(model: CostModel, ops: Table, batch: int) -> NDArray[np.bool_]
     for code in range(len(ops.names)):
         at, one = ops.codes == code, _Grouped.of_table(model, ops, code)
         leaves, outside, untold = (np.zeros(len(ops.ops)) for _ in range(3))
-        leaves[at], outside[at], untold[at] = (
-            one.leaves(),
-            one.outside[0],
-            one.untold_s().sum(axis=1),
-        )
+        leaves[at], outside[at] = one.leaves(), one.outside[0] | bool(one.instead)
+        untold[at] = one.untold_s().sum(axis=1)
         result |= _summed(outside, ops) > 0
         if untold.any():
             result |= _summed(untold, ops) >= _SHARE * total

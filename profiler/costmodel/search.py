@@ -23,7 +23,7 @@ from nnprof.networks.families import parse_network
 from nnprof.networks.layers import Conv, Dense
 from nnprof.networks.spaces import Space
 from nnprof.networks.spec import NetworkSpec
-from nnprof.profiler.costmodel import lowering, predict
+from nnprof.profiler.costmodel import lowering, predict, standins
 from nnprof.profiler.costmodel.model import CostModel
 
 _LOG = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ def _predicted(model: CostModel, specs: Sequence[NetworkSpec], batch: int) -> _P
             dict.fromkeys(
                 op
                 for op, code in zip(table.ops, table.codes.tolist(), strict=True)
-                if model.group(table.names[code]) is None
+                if standins.answer(model, table.names[code]).group is None
             )
         ),
         model.network.error,

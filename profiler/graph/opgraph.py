@@ -50,6 +50,11 @@ def kind_of(op: str) -> Kind:
     return _KIND_OF.get(op, "other")
 
 
+def ops_of(kind: str) -> tuple[str, ...]:
+    """The types of op of a kind."""
+    return tuple(op for op, one in _KIND_OF.items() if one == kind)
+
+
 def op_types(model: Any) -> dict[str, str]:
     """Name of each node of an ONNX model → its op type."""
     return {node.name: node.op_type for node in model.graph.node if node.name}

@@ -22,7 +22,7 @@ from nnprof.profiler.costmodel.lowering import of_spec
 from nnprof.profiler.costmodel.model import Source
 from nnprof.profiler.costmodel.processor import Processor
 from nnprof.profiler.costmodel.rows import UNSURE, Rows, rows_of
-from nnprof.profiler.costmodel.sets import computes, kind_of
+from nnprof.profiler.costmodel.sets import kind_of
 from nnprof.profiler.costmodel.work import Work
 from nnprof.profiler.place import limits
 from nnprof.profiler.timing import reconcile
@@ -231,14 +231,14 @@ def _lowered(cell: Measurement) -> Cellular:
 
 
 def _strange(cells: Sequence[Measurement], rows: Rows) -> tuple[str, ...]:
-    """A sentence where no op that the rules give the networks is among those that were timed.
+    """A sentence where ops that the rules give the timed networks are not among those timed.
 
     Such a runtime names its ops otherwise, or fuses them otherwise, so that terms of its ops say
     nothing of a network in notation. The networks' own times do, where they are enough.
     """
-    named = {cell.workload.model.network: cell for cell in cells if checks.is_clean(cell)}
-    asked = [_lowered(cell) for notation, cell in named.items() if notation]
-    wanted = {one.group for cell in asked for one in cell.works if computes(one.group)}
+    timed = {cell.workload.model.network: cell for cell in cells if not _doubt(cell)}
+    asked = [_lowered(cell) for notation, cell in timed.items() if notation]
+    wanted = {one.group for cell in asked for one in cell.works if kind_of(one.group) != "view"}
     if not len(rows.seconds) or wanted <= set(rows.groups) or len(asked) < FEW_NETWORKS:
         return ()
     return (

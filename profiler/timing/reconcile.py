@@ -5,7 +5,8 @@ Three methods see the same op, each with an error of its own:
 * runtime: whole microseconds and, on every node, a cost of the profiler itself of about two, which
   is taken off where ops that were timed alone show how much it is; good for ops of milliseconds;
 * isolated: exact for an op that finds its data where it found them in the network; its weights are
-  made cold where the network would have let them go cold, its inputs and outputs are always warm;
+  made cold where the network would have let them go cold, its inputs and outputs are always warm.
+  What a call costs is taken off, so it is doubted by as much as that differs between processes;
 * differential: the network up to the op less the network up to the one before; true to layout, but
   a difference of two long times is uncertain by their noise, and the beginning of a network that
   overflows a core's cache may fit into it: its weights are warmer, and the op with which they begin
@@ -98,11 +99,22 @@ def combine(
             warmth.get(index, _ALIKE),
             off,
             cost_known=cost_s > 0,
+            call_spread_s=_call_spread_s(passes),
         )
         for index in sorted(by_place)
     )
     ops = _bounded_views(ops, by_place)
     return OpPass(method="combined", latency_s=sum(op.seconds for op in ops), ops=ops)
+
+
+def _call_spread_s(passes: Sequence[OpPass]) -> float:
+    """Standard deviation of what a call costs, over processes; 0 where fewer than two tell.
+
+    Not that of the mean: the call that is taken off an op is the one of its own process, and it may
+    have changed since.
+    """
+    calls_s = [one.latency_s for one in passes if one.method == "floor"]
+    return stdev(calls_s) if len(calls_s) > 1 else 0.0
 
 
 _Places = dict[int, dict[str, list[OpTime]]]  # ops by place in the order of execution, and method
@@ -226,6 +238,7 @@ def _estimate(
     off: Mapping[str, float],
     *,
     cost_known: bool,
+    call_spread_s: float,
 ) -> OpTime:
     """One op from all methods.
 
@@ -235,16 +248,16 @@ def _estimate(
         warmth: of its weights, there and here.
         off: by method, how far the whole network was from the clean time in its passes.
         cost_known: whether the cost of the runtime's profiler has been taken off.
+        call_spread_s: by how much the cost of a call differs from process to process.
     """
     told = {method: median(op.seconds for op in ops) for method, ops in found.items()}
     centres = {method: max(seconds, 0.0) for method, seconds in told.items()}
     level_s = median(centres.values())
     rotated = "isolated" in found and bool(found["isolated"][0].rotated_bytes)
-    seen = _Seen(level_s, reach_s, warmth, rotated=rotated, cost_known=cost_known)
+    seen = _Seen(level_s, reach_s, warmth, rotated, cost_known, call_spread_s)
     weights = []
     for method, ops in found.items():
-        doubt = _DOUBTS_S[method](seen)
-        negative = min(told[method], 0.0)
+        doubt, negative = _DOUBTS_S[method](seen), min(told[method], 0.0)
         spread = _spread([op.seconds for op in ops])
         weights.append(1 / math.hypot(spread, doubt, off.get(method, 0.0) * level_s, negative) ** 2)
     richest = max((op for ops in found.values() for op in ops), key=lambda op: op.flops is not None)
@@ -300,6 +313,7 @@ class _Seen(NamedTuple):
         warmth: of its weights, in the network and in its beginnings.
         rotated: whether it ran alone on cold weights.
         cost_known: whether the cost of the runtime's profiler has been taken off.
+        call_spread_s: by how much the cost of a call differs from process to process.
     """
 
     level_s: float
@@ -307,6 +321,7 @@ class _Seen(NamedTuple):
     warmth: _Warmth
     rotated: bool
     cost_known: bool
+    call_spread_s: float
 
 
 def _runtime_doubt_s(seen: _Seen) -> float:
@@ -317,11 +332,11 @@ def _runtime_doubt_s(seen: _Seen) -> float:
 
 
 def _isolated_doubt_s(seen: _Seen) -> float:
-    """More where weights were warmer, or colder, alone than in the network."""
+    """More where weights were warmer, or colder, alone than in the network, or calls differ."""
     relative, absolute_s = _ISOLATED
     apart = seen.warmth.share * abs(seen.warmth.gone - seen.rotated)
     relative += _COLD_WEIGHTS * apart
-    return math.hypot(relative * seen.level_s, absolute_s)
+    return math.hypot(relative * seen.level_s, absolute_s, seen.call_spread_s)
 
 
 def _differential_doubt_s(seen: _Seen) -> float:

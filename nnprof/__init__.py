@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from nnprof.networks.train import train
     from nnprof.profiler.compare import CellComparison, Comparison, compare
     from nnprof.profiler.costmodel.ask import Planned, fit_model, plan, predict, search
+    from nnprof.profiler.costmodel.calibrate import Calibrating, Request, calibrate
+    from nnprof.profiler.costmodel.calibrate import begun as calibrated_by
+    from nnprof.profiler.costmodel.calibrate import fitted as calibrated
+    from nnprof.profiler.costmodel.calibrate import start as start_calibration
     from nnprof.profiler.costmodel.model import CostModel, Peaks
     from nnprof.profiler.costmodel.model import load as load_cost_model
     from nnprof.profiler.costmodel.model import save as save_cost_model
@@ -64,6 +68,7 @@ if TYPE_CHECKING:
 
 # Where each public name lives: module, or module:name where its name there is another.
 _HOMES = {
+    "Calibrating": "nnprof.profiler.costmodel.calibrate",
     "Candidate": "nnprof.profiler.costmodel.search",
     "Cell": "nnprof.types",
     "CellComparison": "nnprof.profiler.compare",
@@ -80,6 +85,7 @@ _HOMES = {
     "Plan": "nnprof.types",
     "Planned": "nnprof.profiler.costmodel.ask",
     "Prediction": "nnprof.profiler.costmodel.predict",
+    "Request": "nnprof.profiler.costmodel.calibrate",
     "Run": "nnprof.types",
     "Sides": "nnprof.profiler.studies",
     "Step": "nnprof.profiler.run.rounds",
@@ -91,6 +97,9 @@ _HOMES = {
     "Workload": "nnprof.types",
     "alone": "nnprof.profiler.run.session",
     "bundled_cells": "nnprof.profiler.studies",
+    "calibrate": "nnprof.profiler.costmodel.calibrate",
+    "calibrated": "nnprof.profiler.costmodel.calibrate:fitted",
+    "calibrated_by": "nnprof.profiler.costmodel.calibrate:begun",
     "compare": "nnprof.profiler.compare",
     "export": "nnprof.exporters.export",
     "export_file": "nnprof.profiler.run.exported",
@@ -119,6 +128,7 @@ _HOMES = {
     "save_study": "nnprof.profiler.studies",
     "search": "nnprof.profiler.costmodel.ask",
     "start": "nnprof.profiler.run.session",
+    "start_calibration": "nnprof.profiler.costmodel.calibrate:start",
     "start_pairs": "nnprof.profiler.run.session",
     "study_cells": "nnprof.profiler.studies",
     "study_name": "nnprof.profiler.studies",
@@ -127,6 +137,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Calibrating",
     "Candidate",
     "Cell",
     "CellComparison",
@@ -143,6 +154,7 @@ __all__ = [
     "Plan",
     "Planned",
     "Prediction",
+    "Request",
     "Run",
     "Sides",
     "Step",
@@ -155,6 +167,9 @@ __all__ = [
     "__version__",
     "alone",
     "bundled_cells",
+    "calibrate",
+    "calibrated",
+    "calibrated_by",
     "compare",
     "export",
     "export_file",
@@ -183,6 +198,7 @@ __all__ = [
     "save_study",
     "search",
     "start",
+    "start_calibration",
     "start_pairs",
     "study_cells",
     "study_name",

@@ -204,7 +204,7 @@ class _Work(NamedTuple):
 
 def _measured(prepare: _Prepare, power_mode: str | None, wait: bool) -> tuple[bool, Path]:
     """Whether all that was to be measured is, and where."""
-    with progress.shown() as shown, _claims(wait) as alone:
+    with progress.shown() as shown, claims(wait) as alone:
         targets, begin = prepare(alone)
         for target in targets:
             alone(target)
@@ -256,7 +256,7 @@ def _begin_pairs(
 
 
 @contextmanager
-def _claims(wait: bool) -> Iterator[_Alone]:
+def claims(wait: bool) -> Iterator[_Alone]:
     """What has a target, or the file that is written, for ourselves until the block ends."""
     with ExitStack() as held:
         tell = _LOG.warning if wait else None

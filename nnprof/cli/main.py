@@ -21,6 +21,7 @@ import typer
 
 from nnprof._version import __version__
 from nnprof.cli.bench import bench
+from nnprof.cli.calibrate import calibrate
 from nnprof.cli.compare import compare
 from nnprof.cli.devices import devices
 from nnprof.cli.export import export
@@ -48,7 +49,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (bench, show, compare, train, export, devices, fit_model, predict, search, plan):
+for command in (
+    *(bench, show, compare, train, export, devices),
+    *(calibrate, fit_model, predict, search, plan),
+):
     app.command()(command)
 app.command("import")(import_)  # a word of Python's own
 

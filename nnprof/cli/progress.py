@@ -38,18 +38,19 @@ class Shown(logging.Handler):
         due = record.levelno >= logging.INFO and now_s >= self._next_s
         if due or record.levelno >= logging.WARNING:
             self._next_s = now_s + _EACH_S
-            self._say(record.getMessage())
+            self.say(record.getMessage())
 
     def step(self, step: Step) -> None:
         """A line when its round is over."""
         if step.round_over:
-            self._say(
+            self.say(
                 f"{step.done} of {step.expected} processes, {step.finished} of {step.total} cells "
                 f"finished, about {step.left_s:.0f} s left"
             )
 
-    def _say(self, line: str) -> None:
-        sys.stderr.write(f"{plain(line)}\n")
+    def say(self, line: str) -> None:
+        """A line, at once; of several, each."""
+        sys.stderr.writelines(f"{plain(one)}\n" for one in line.split("\n"))
         sys.stderr.flush()
 
 
@@ -82,9 +83,14 @@ class _Painted(Shown):
     def emit(self, record: logging.LogRecord) -> None:
         """What is done now, behind what is known so far; a warning stays, above the bar."""
         if record.levelno >= logging.WARNING:
-            self._progress.console.print(plain(record.getMessage()), markup=False, highlight=False)
+            self.say(record.getMessage())
         else:
             self._paint(record.getMessage())
+
+    def say(self, line: str) -> None:
+        """A line above the bar."""
+        for one in line.split("\n"):
+            self._progress.console.print(plain(one), markup=False, highlight=False)
 
     def step(self, step: Step) -> None:
         """The bar, the estimate of the cell that had its turn, and the time left."""

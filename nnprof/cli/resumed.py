@@ -1,7 +1,8 @@
-"""`nnprof bench --resume`: which of the other flags mean something there."""
+"""`--resume` of `bench` and `calibrate`: which of the other flags mean something there."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from nnprof.errors import UsageError
@@ -19,8 +20,8 @@ def given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name != "DEFAULT"
 
 
-def refuse_others(context: typer.Context) -> None:
-    """Refuse flags that a resumed Run would not obey.
+def refuse_others(context: typer.Context, allowed: Collection[str] = _ALLOWED) -> None:
+    """Refuse flags that a resumed Run would not obey: all but the allowed.
 
     Raises:
         UsageError: there are some; it names them.
@@ -28,10 +29,11 @@ def refuse_others(context: typer.Context) -> None:
     words = [
         max(parameter.opts, key=len) if parameter.param_type_name == "option" else "networks"
         for parameter in context.command.params
-        if parameter.name and parameter.name not in _ALLOWED and given(context, parameter.name)
+        if parameter.name and parameter.name not in allowed and given(context, parameter.name)
     ]
     if words:
         raise UsageError(
-            f"--resume measures what its Run asks for; it would not obey {', '.join(words)}.",
+            "A Run that is gone on with measures what it asks for; it would not obey "
+            f"{', '.join(words)}.",
             f"Leave {'that' if len(words) == 1 else 'those'} out, or start a new run.",
         )

@@ -74,7 +74,7 @@ def model(
     _LOG.info("fitting %d ops", len(measured.rows.seconds))
     found = _free(measured) if prior is None else _calibrated(measured, prior)
     result = _of_ops(measured, found, name, peaks, prior)
-    if prior is None:
+    if prior is None or measured.asked:
         result = replace(result, network=checked(measured, found.groups, found.added, result))
     return fitted_in(marked(audit.audited(with_shares(result, measured), measured.rows)))
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
@@ -24,6 +24,9 @@ from nnprof.errors import BadFile
 from nnprof.files import AnyPath, write_atomically
 from nnprof.profiler.costmodel.processor import UNKNOWN, Processor
 from nnprof.types import Target
+
+if TYPE_CHECKING:
+    from importlib.abc import Traversable
 
 # The model file's history.
 # 1  first published form.
@@ -344,14 +347,19 @@ def load(text: AnyPath) -> CostModel:
     """
     path = Path(text)
     if not path.is_file() and str(text) in published():
-        name = f"{text}.json"
-        return decode(files("nnprof.profiler.costmodel").joinpath(name).read_bytes(), name)
+        return decode(_shipped()[str(text)].read_bytes(), f"{text}.json")
     if not path.exists():
         raise BadFile(f"There is no file {path}.", f"Published models: {', '.join(published())}.")
     return _usable(_DOCUMENT.load(path), str(path))
 
 
 def published() -> tuple[str, ...]:
-    """Names of the models that come with nnprof."""
+    """Names of the models that come with nnprof: published ones, and priors."""
+    return tuple(sorted(_shipped()))
+
+
+def _shipped() -> dict[str, Traversable]:
+    """Their files by name."""
     folder = files("nnprof.profiler.costmodel")
-    return tuple(sorted(p.name[:-5] for p in folder.iterdir() if p.name.endswith(".json")))
+    entries = (*folder.iterdir(), *folder.joinpath("priors").iterdir())
+    return {one.name[:-5]: one for one in entries if one.name.endswith(".json")}

@@ -1,0 +1,109 @@
+"""`nnprof calibrate` from nothing to a model, and on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import commands
+import pytest
+
+import nnprof
+from nnprof.profiler.costmodel import model
+from nnprof.profiler.run import sweep
+
+FAKE = ("--backend", "fake", "--out", "runs", "-o", "here.json")
+
+
+@pytest.fixture
+def begun(tmp_path: Path, workers_here: None) -> Path:
+    """A folder with a model after a few seconds of the fake, and its Run."""
+    done = commands.nnprof("calibrate", *FAKE, "--minutes", 0.12, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "out").write_text(done.stdout)
+    (tmp_path / "err").write_text(done.stderr)
+    return tmp_path
+
+
+def test_one_command_makes_a_model_and_goes_on(begun: Path) -> None:
+    """It says what it measures and the error so far; the same -o goes on with the same Run."""
+    said = (begun / "err").read_text()
+    assert said.splitlines()[0].startswith("0.1 min left at most; error not known yet; now a probe")
+    assert "whole networks, about" in said
+    made = model.load(begun / "here.json")
+    assert made.network.error is not None
+    assert (begun / "out").read_text().endswith("Model: here.json\n")
+    (run,) = (begun / "runs").iterdir()
+    before = nnprof.load(run)
+    assert len(before.study.cells) > 3
+    again = commands.nnprof(
+        "calibrate", "--out", "runs", "-o", "here.json", "--minutes", 0.2, folder=begun
+    )
+    assert again.returncode == 0, again.stderr
+    after = nnprof.load(run)
+    assert len(after.measurements) > len(before.measurements)
+    assert len(list((begun / "runs").iterdir())) == 1
+
+
+def test_what_a_run_says_is_not_said_again(begun: Path) -> None:
+    """Flags that a Run that is gone on with would not obey are refused."""
+    done = commands.nnprof("calibrate", *FAKE, "--batch", "1,4", folder=begun)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "would not obey --batch, --backend" in done.stderr
+
+
+def test_a_model_of_another_making_is_not_written_over(begun: Path) -> None:
+    """Nor one whose Run is elsewhere."""
+    before = (begun / "here.json").read_bytes()
+    done = commands.nnprof("calibrate", "-o", "here.json", "--out", "elsewhere", folder=begun)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--resume" in done.stderr
+    assert (begun / "here.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--minutes", 0), "no time for a calibration"),
+        (("--minutes", "nan"), "no time for a calibration"),
+        (("--family", "mattsson(conv=7)"), "no such network"),
+        (("--prior", "nonsense"), "There is no file nonsense"),
+        (("--batch", "x"), "not a list of whole numbers"),
+    ],
+)
+def test_bad_words_are_refused_before_anything_is_measured(
+    words: tuple[object, ...], said: str, tmp_path: Path
+) -> None:
+    """One sentence, exit code 2, no Run."""
+    done = commands.nnprof("calibrate", *FAKE, *words, folder=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert said in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.usefixtures("workers_here")
+def test_a_stop_keeps_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After Ctrl-C the model of what there is, exit code 130, and how to go on."""
+    counted, really = 0, sweep.sweep
+
+    def stopped(*words: object) -> object:
+        nonlocal counted
+        for step in really(*words):  # type: ignore[arg-type]
+            counted += 1
+            if counted > 12:
+                raise KeyboardInterrupt
+            yield step
+
+    monkeypatch.setattr(sweep, "sweep", stopped)
+    done = commands.nnprof("calibrate", *FAKE, "--minutes", 0.3, folder=tmp_path)
+    assert done.returncode == 130, done.stderr
+    (run,) = (tmp_path / "runs").iterdir()
+    assert f"nnprof calibrate --resume runs/{run.name} -o here.json\n" in done.stderr
+    assert (tmp_path / "here.json").exists()
+
+
+def test_a_run_of_bench_is_no_calibration(tmp_path: Path) -> None:
+    """It says so, in a sentence."""
+    run = next((Path(__file__).parents[2] / "bench_results").glob("group2-*.json"))
+    done = commands.nnprof("calibrate", "--resume", run, "-o", "new.json", folder=tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "no Run of nnprof calibrate" in done.stderr

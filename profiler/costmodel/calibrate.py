@@ -45,7 +45,6 @@ PROBES = (
 )
 FEW_OPS = 60  # distinct ones with times; up to here a model of another device is started from
 _KEY = "calibration"  # in a Run's environment
-_FIT_S = 5.0  # kept for the last fit
 _LEAST_MINUTES, _MOST_MINUTES = 0.1, 24 * 60.0
 
 
@@ -210,9 +209,11 @@ def calibrate(path: AnyPath, *, minutes: float | None = None) -> Iterator[Calibr
         for step in _swept(run, path, until_s):
             left_s = max(0.0, until_s - perf_counter())
             yield Calibrating(words=words, left_s=left_s, model=model, step=step)
+        fit_s = -perf_counter()
         run, model = results.load(path), _known(path)
+        fit_s += perf_counter()  # which the last one will take, too
         course = course if model is None else course.learned(model)
-        turn = course.next_turn(run, until_s - perf_counter() - _FIT_S)
+        turn = course.next_turn(run, until_s - perf_counter() - fit_s)
         if turn is None:
             return
         words, began_s = turn.words, perf_counter()

@@ -41,7 +41,8 @@ def of_networks(measured: Measured, name: str, peaks: Peaks | None) -> CostModel
     processor = measured.rows.processor
     fitted = joint.fit_networks([cell.works for cell in cells], seconds, names, processor)
     works = [op for cell in cells for op in cell.works]
-    known = np.isfinite(fitted.out)
+    # Of few networks one may have nothing in common with the others: they do not predict it.
+    known = np.isfinite(fitted.out) & (fitted.out > 0)
     off = fitted.out[known] / seconds[known]
     groups = tuple(
         Group(

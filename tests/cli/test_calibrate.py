@@ -25,7 +25,10 @@ def begun(tmp_path: Path, workers_here: None) -> Path:
 
 
 def test_one_command_makes_a_model_and_goes_on(begun: Path) -> None:
-    """It says what it measures and the error so far; the same -o goes on with the same Run."""
+    """It says what it measures and the error so far; the same -o goes on with the same Run.
+
+    Flags that this Run would not obey are refused, and so is a model whose Run is not there.
+    """
     said = (begun / "err").read_text()
     assert said.splitlines()[0].startswith("0.1 min left at most; error not known yet; now a probe")
     assert "whole networks, about" in said
@@ -35,6 +38,14 @@ def test_one_command_makes_a_model_and_goes_on(begun: Path) -> None:
     (run,) = (begun / "runs").iterdir()
     before = nnprof.load(run)
     assert len(before.study.cells) > 3
+    refused = commands.nnprof("calibrate", *FAKE, "--batch", "1,4", folder=begun)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "would not obey --batch, --backend" in refused.stderr
+    model_bytes = (begun / "here.json").read_bytes()
+    alien = commands.nnprof("calibrate", "-o", "here.json", "--out", "elsewhere", folder=begun)
+    assert (alien.returncode, alien.stderr.count("\n")) == (2, 1)
+    assert "--resume" in alien.stderr
+    assert (begun / "here.json").read_bytes() == model_bytes
     again = commands.nnprof(
         "calibrate", "--out", "runs", "-o", "here.json", "--minutes", 0.2, folder=begun
     )
@@ -42,22 +53,6 @@ def test_one_command_makes_a_model_and_goes_on(begun: Path) -> None:
     after = nnprof.load(run)
     assert len(after.measurements) > len(before.measurements)
     assert len(list((begun / "runs").iterdir())) == 1
-
-
-def test_what_a_run_says_is_not_said_again(begun: Path) -> None:
-    """Flags that a Run that is gone on with would not obey are refused."""
-    done = commands.nnprof("calibrate", *FAKE, "--batch", "1,4", folder=begun)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "would not obey --batch, --backend" in done.stderr
-
-
-def test_a_model_of_another_making_is_not_written_over(begun: Path) -> None:
-    """Nor one whose Run is elsewhere."""
-    before = (begun / "here.json").read_bytes()
-    done = commands.nnprof("calibrate", "-o", "here.json", "--out", "elsewhere", folder=begun)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "--resume" in done.stderr
-    assert (begun / "here.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(

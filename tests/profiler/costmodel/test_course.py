@@ -60,7 +60,7 @@ def test_then_as_many_whole_ones_as_an_interval_needs() -> None:
 
 def test_turns_alternate_after_that() -> None:
     """More ops after whole networks."""
-    turn = COURSE._replace(seconds=100).next_turn(_some(8, LEAST_ASKED), 30.0)
+    turn = _with(1.3, 0.1)._replace(seconds=200).next_turn(_some(8, LEAST_ASKED), 100)
     assert turn is not None
     assert turn.plan == course.TIMED
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +23,7 @@ from nnprof.cli.bench import (
     claims,
 )
 from nnprof.cli.places import Place
+from nnprof.errors import NnprofError
 from nnprof.text import shell_word
 
 if TYPE_CHECKING:
@@ -85,12 +88,25 @@ def calibrate(
             alone(path)
             given = minutes if resumed.given(context, "minutes") else None
             complete = _measured(path, given, shown)
+        again = f"nnprof calibrate --resume {shell_word(path)} -o {shell_word(output)}"
         if not complete:
-            again = f"nnprof calibrate --resume {shell_word(path)} -o {shell_word(output)}"
             shown.say(f"Stopped. What is measured is kept, and fitted; go on with:\n{again}")
-        _print(nnprof.calibrated(path), output, path)
+        with _told(shown, again):
+            _print(nnprof.calibrated(path), output, path)
     if not complete:
         raise typer.Exit(INTERRUPTED)
+
+
+@contextmanager
+def _told(shown: Shown, again: str) -> Iterator[None]:
+    """Where what there is makes no model, say how to measure more of it."""
+    try:
+        yield
+    except NnprofError:
+        shown.say(
+            f"There is no model yet. What is measured is kept; go on, with more --minutes:\n{again}"
+        )
+        raise
 
 
 def _target(context: typer.Context, begun: Path | None) -> Target | None:

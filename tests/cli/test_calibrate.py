@@ -17,7 +17,7 @@ FAKE = ("--backend", "fake", "--out", "runs", "-o", "here.json")
 @pytest.fixture
 def begun(tmp_path: Path, workers_here: None) -> Path:
     """A folder with a model after a few seconds of the fake, and its Run."""
-    done = commands.nnprof("calibrate", *FAKE, "--minutes", 0.12, folder=tmp_path)
+    done = commands.nnprof("calibrate", *FAKE, "--minutes", 0.3, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     (tmp_path / "out").write_text(done.stdout)
     (tmp_path / "err").write_text(done.stderr)
@@ -30,7 +30,7 @@ def test_one_command_makes_a_model_and_goes_on(begun: Path) -> None:
     Flags that this Run would not obey are refused, and so is a model whose Run is not there.
     """
     said = (begun / "err").read_text()
-    assert said.splitlines()[0].startswith("0.1 min left at most; error not known yet; now a probe")
+    assert said.partition(" probe")[0].endswith("0.3 min left at most; error not known yet; now a")
     assert "whole networks, about" in said
     made = model.load(begun / "here.json")
     assert made.network.error is not None
@@ -47,7 +47,7 @@ def test_one_command_makes_a_model_and_goes_on(begun: Path) -> None:
     assert "--resume" in alien.stderr
     assert (begun / "here.json").read_bytes() == model_bytes
     again = commands.nnprof(
-        "calibrate", "--out", "runs", "-o", "here.json", "--minutes", 0.2, folder=begun
+        "calibrate", "--out", "runs", "-o", "here.json", "--minutes", 0.4, folder=begun
     )
     assert again.returncode == 0, again.stderr
     after = nnprof.load(run)
@@ -84,12 +84,12 @@ def test_a_stop_keeps_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         nonlocal counted
         for step in really(*words):  # type: ignore[arg-type]
             counted += 1
-            if counted > 12:
+            if counted > 40:
                 raise KeyboardInterrupt
             yield step
 
     monkeypatch.setattr(sweep, "sweep", stopped)
-    done = commands.nnprof("calibrate", *FAKE, "--minutes", 0.3, folder=tmp_path)
+    done = commands.nnprof("calibrate", *FAKE, "--minutes", 0.5, folder=tmp_path)
     assert done.returncode == 130, done.stderr
     (run,) = (tmp_path / "runs").iterdir()
     assert f"nnprof calibrate --resume runs/{run.name} -o here.json\n" in done.stderr

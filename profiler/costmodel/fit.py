@@ -5,7 +5,7 @@ The steps, per group of ops:
 1. Candidate sets of features (`sets`), simplest first, without features that fewer than 3 shapes
    show (FLOPs of no kind may be lost that way). The simplest whose cross-validated error is within
    half a standard error of the best is taken. (A whole one, the usual rule, kept too simple ones on
-   one of two training sets of our own; see docs/cost-model-results.md.) Folds hold all measurements
+   one of two training sets of our own; see docs/cost-model-history.md.) Folds hold all measurements
    of a shape together, so that no shape is predicted from itself.
 2. Coefficients ≥ 0 with the least relative error (`nnls`).
 3. With few rows or shapes the coefficients are pulled towards those of the kind, or of the

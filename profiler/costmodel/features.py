@@ -195,18 +195,29 @@ def _few(c: Columns, how: Steps) -> NDArray[np.bool_]:
     return np.logical_and(c["c_in"] > 0, c["c_in"] < how.block)
 
 
-def _edges(c: Columns) -> Array:
-    """Pixels of a line whose window reaches over the image's edge; they are steps of one pixel."""
-    side = np.sqrt(c["window"])
-    inside = np.floor((c["w_in"] - side) / c["stride"]) + 1
-    return np.asarray(np.clip(c["w_out"] - np.maximum(inside, 0), 0, c["w_out"]))
+def _edges(c: Columns, into: str, out: str) -> tuple[Array, Array]:
+    """Of one side: pixels whose window reaches over the image's edge, and the taps beyond it.
+
+    Windows are square; what is added to an image is as much before as behind it, or one more.
+    """
+    side, stride = np.sqrt(c["window"]), np.maximum(c["stride"], 1)
+    inside = np.floor((c[into] - side) / stride) + 1
+    edges = np.clip(c[out] - np.maximum(inside, 0), 0, c[out])
+    added = np.maximum((c[out] - 1) * stride + side - c[into], 0)
+    before, behind = np.floor(added / 2), np.ceil(added / 2)
+    return edges, (before * (before + 1) + behind * (behind + 1)) / 2 / stride
 
 
 def _conv_flops(c: Columns, how: Steps) -> Array:
-    edges = _edges(c)
-    steps = [(1.0, edges), *_ladder(c["w_out"] - edges, how.pixels)]
+    """Pixels at the edges of a line are steps of one; taps beyond an edge are passed over."""
+    side = np.sqrt(c["window"])
+    edges, beyond = _edges(c, "w_in", "w_out")
+    _, above = _edges(c, "h_in", "h_out")
+    at_edge = edges - np.minimum(beyond / side, edges)  # of whole windows
+    steps = [(1.0, at_edge), *_ladder(c["w_out"] - edges, how.pixels)]
     cycles = _cycles(how, steps, c["n"], how.conv_vectors)
-    return _full(how) * c["products"] * c["batch"] * c["h_out"] * c["k"] * cycles
+    lines = np.maximum(c["h_out"] - above / side, 1.0)
+    return _full(how) * c["products"] * c["batch"] * lines * c["k"] * cycles
 
 
 def _vectors(c: Columns, how: Steps) -> Array:

@@ -212,7 +212,7 @@ def test_steps_of_a_matrix_product() -> None:
     assert features.FEATURES["gemm_steps_fma3"].of(columns)[0] == 32 * 300 * cycles
 
 
-def test_pixels_at_an_edge_are_steps_of_their_own() -> None:
+def test_pixels_at_an_edge_are_steps_of_their_own_and_of_fewer_taps() -> None:
     """With "same" padding the windows of a line's ends reach over the image."""
     same, valid = (
         of_spec(parse_network(f"16x{side}x{side} conv16k3{form} linear"), "blocked16", 1)
@@ -224,8 +224,10 @@ def test_pixels_at_an_edge_are_steps_of_their_own() -> None:
             [one for one in works if one.group == "conv-blocked"] for works in (same, valid)
         )
     ]
-    # 14 pixels: six and six and two; or an edge, six and six, and an edge. A vector each.
-    assert steps == [64 * 14 * 144 * (4 + 4 + 4 + 4), 64 * 14 * 144 * (4 + 4 + 4)]
+    # 14 pixels: six and six and two; or an edge, six and six, and an edge. A vector each. Of each
+    # edge's windows a third of the taps is beyond the image, in a line as among lines.
+    at_edges = 64 * (14 - 2 / 3) * 144 * (4 + 4 + (2 - 2 / 3) * 4)
+    assert steps == pytest.approx([at_edges, 64 * 14 * 144 * (4 + 4 + 4)])
 
 
 def test_weights_leave_a_cache_as_the_network_overflows_it() -> None:

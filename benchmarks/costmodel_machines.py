@@ -2,11 +2,11 @@
 
     python benchmarks/costmodel_machines.py [FOLDER]     default: bench_results
 
-Of each NAME in `NAMES` FOLDER holds NAME-train.json and NAME-dev.json (OpenVINO, torch: the latter alone),
-on which the model `results/costmodel-NAME-frozen.json` was fitted, and NAME-judged.json: whole
-networks whose seed is the start of the frozen file's sha256 (torch: 5, drawn before). Beside it a
-forest and boosting are given the same measurements: op times where the model has them, whole
-networks where it has not.
+Of each NAME in `NAMES` FOLDER holds NAME-train.json and NAME-dev.json (OpenVINO and torch: the
+latter alone), on which the model `results/costmodel-NAME-frozen.json` was fitted, and
+NAME-judged.json: whole networks whose seed is the start of the first frozen file's sha256 (torch:
+5, drawn before). Beside it a forest and boosting are given the same measurements: op times where
+the model has them, whole networks where it has not.
 """
 
 from __future__ import annotations

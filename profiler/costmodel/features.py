@@ -169,22 +169,27 @@ def _stepped(name: str, how: Steps) -> dict[str, Feature]:
             lambda c: _where(vector_steps.few(c, how), vector_steps.vectors(c, how)),
         ),
         f"passes_{name}": Feature(
-            "value", f"values summed up, {how.block} channels in by {how.block}",
+            "value",
+            f"values summed up, {how.block} channels in by {how.block}",
             lambda c: vector_steps.passes(c, how),
         ),
         f"passes_few_{name}": Feature(
-            "value", "values summed up, channel in by channel in", lambda c: vector_steps.passes_few(c, how)
+            "value",
+            "values summed up, channel in by channel in",
+            lambda c: vector_steps.passes_few(c, how),
         ),
         f"gemm_steps_{name}": _flops(
             f"FLOPs in whole steps of {gemm}", lambda c: vector_steps.gemm_flops(c, how)
         ),
         f"image_steps_{name}": _flops(
-            f"FLOPs in whole steps of {gemm}, image by image", lambda c: vector_steps.image_flops(c, how)
+            f"FLOPs in whole steps of {gemm}, image by image",
+            lambda c: vector_steps.image_flops(c, how),
         ),
         f"vectors_{name}": _flops(
-            f"FLOPs in whole vectors of {how.vector} columns", lambda c: vector_steps.vectors(c, how)
+            f"FLOPs in whole vectors of {how.vector} columns",
+            lambda c: vector_steps.vectors(c, how),
         ),
-    }  # fmt: skip
+    }
 
 
 # --- the rest -------------------------------------------------------------------------------------

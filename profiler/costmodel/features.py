@@ -168,11 +168,6 @@ def _stepped(name: str, how: Steps) -> dict[str, Feature]:
             f"FLOPs in whole vectors of {how.vector} channels, fewer than {how.block} channels in",
             lambda c: _where(vector_steps.few(c, how), vector_steps.vectors(c, how)),
         ),
-        f"passes_{name}": Feature(
-            "value",
-            f"values summed up, {how.block} channels in by {how.block}",
-            lambda c: vector_steps.passes(c, how),
-        ),
         f"passes_few_{name}": Feature(
             "value",
             "values summed up, channel in by channel in",

@@ -95,12 +95,6 @@ def passes_few(c: Columns, how: Steps) -> Array:
     return np.where(few(c, how), c["elements_out"] * c["c_in"], 0.0)
 
 
-def passes(c: Columns, how: Steps) -> Array:
-    """The same from a block on: once a block of channels in, but for the first."""
-    blocks = np.maximum(c["c_in"] / how.block - 1, 0.0)
-    return np.where(c["c_in"] >= how.block, c["elements_out"] * blocks, 0.0)
-
-
 def gemm_flops(c: Columns, how: Steps) -> Array:
     """The same of a matrix product."""
     cycles = _cycles(how, _ladder(c["m"], how.rows), c["n"], how.gemm_vectors)

@@ -272,6 +272,9 @@ def test_the_steps_of_one_library_are_not_those_of_another() -> None:
     plain = {name for names in sets.sets_of("gemm") for name in names}
     known = {name for names in sets.sets_of("gemm", FMA3) for name in names}
     assert "gemm_steps_fma3" in known - plain
+    other = {name for names in sets.sets_of("gemm", Processor("fma3")) for name in names}
+    assert "vectors_fma3" in other - plain
+    assert "gemm_steps_fma3" not in other
     rows = measured(products(60))
     assert not any("steps" in name for name in fit.fit(rows)["gemm"].names)
 

@@ -210,6 +210,8 @@ def test_steps_of_a_matrix_product() -> None:
     # Vectors of 8: three steps of 6 rows and one of 2, over two pairs of vectors and one alone.
     cycles = 2 * (3 * 6 + 4) + (3 * 4 + 4)
     assert features.FEATURES["gemm_steps_fma3"].of(columns)[0] == 32 * 300 * cycles
+    columns["m"][:] = 12  # two steps of 6 rows
+    assert features.FEATURES["gemm_steps_fma3"].of(columns)[0] == 32 * 300 * (2 * 12 + 8)
 
 
 def test_pixels_at_an_edge_are_steps_of_their_own_and_of_fewer_taps() -> None:

@@ -2,8 +2,10 @@
 
 A family varies a few numbers, and all its layers share them. People then change single layers, so
 here each layer has a size of its own, uniform in its logarithm over the family's range and a little
-beyond, and a kernel of its own. One network in six has no ConvLayer, one in eight is padded
-("same"), one in eight has average pools; one batch in five is the smallest.
+beyond, and a kernel of its own; any number of the hidden FC layers is left out. One network in six
+has no ConvLayer, one in eight is padded ("same"), one in eight has average pools. One batch in
+eight is the smallest; the logarithms of the others are spread evenly (multiples of the golden
+ratio), so that even few networks have small and large ones.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
+import numpy as np
 from msgspec.structs import replace
 from numpy.random import Generator
 
@@ -23,7 +26,8 @@ from nnprof.networks.spec import NetworkSpec
 
 _BEYOND = (0.5, 1.2)  # times the family's smallest and largest sizes
 _SMALL_KERNEL = 3  # beside the family's own
-_PLAIN, _PADDED, _AVERAGED, _SMALLEST = 1 / 6, 1 / 8, 1 / 8, 1 / 5
+_PLAIN, _PADDED, _AVERAGED, _SMALLEST = 1 / 6, 1 / 8, 1 / 8, 1 / 8
+_GOLDEN = (math.sqrt(5) - 1) / 2
 _TRIES = 1000
 
 
@@ -66,13 +70,21 @@ def _reach(sizes: Sequence[int]) -> tuple[int, int]:
     return max(1, round(min(sizes) * _BEYOND[0])), max(1, round(max(sizes) * _BEYOND[1]))
 
 
-def draw(space: Space, batches: Sequence[int], random: Generator) -> Asked:
-    """One network around a family, at a batch from the smallest to the largest of these.
+def draws(space: Space, batches: Sequence[int], seed: int, count: int) -> list[Asked]:
+    """Random networks around a family, at batches from the smallest to the largest of these.
 
     Raises:
         UsageError: the family has no network.
     """
-    sizes = ranges(space)
+    random, sizes = np.random.default_rng(seed), ranges(space)
+    first = float(random.random())
+    return [
+        Asked(_network(space, sizes, random), _batch(batches, (first + at * _GOLDEN) % 1))
+        for at in range(count)
+    ]
+
+
+def _network(space: Space, sizes: Ranges, random: Generator) -> NetworkSpec:
     for _ in range(_TRIES):
         choices: dict[str, tuple[int, ...]] = {
             name: (int(random.choice(found)),) for name, found in space.choices.items()
@@ -80,9 +92,8 @@ def draw(space: Space, batches: Sequence[int], random: Generator) -> Asked:
         spec = next(iter(space._replace(choices=choices).specs()), None)
         if spec is None:
             continue
-        layers = _varied(spec.layers, sizes, random)
         with suppress(BadShape):  # where the layers do not fit together
-            return Asked(NetworkSpec(spec.input_shape, layers), _batch(batches, random))
+            return NetworkSpec(spec.input_shape, _varied(spec.layers, sizes, random))
     raise UsageError("The family has no such network.", "Widen the ranges.")
 
 
@@ -90,6 +101,9 @@ def _varied(layers: Sequence[Layer], sizes: Ranges, random: Generator) -> tuple[
     """The layers with sizes of their own."""
     if random.random() < _PLAIN:
         layers = [layer for layer in layers if not isinstance(layer, Conv | Pool)]
+    hidden = sum(isinstance(layer, Dense) for layer in layers[:-1])
+    left_out = int(random.integers(hidden + 1))
+    layers = [*layers[: len(layers) - 1 - left_out], layers[-1]]
     padded, averaged = random.random() < _PADDED, random.random() < _AVERAGED
     result: list[Layer] = []
     for layer in layers[:-1]:
@@ -105,10 +119,11 @@ def _varied(layers: Sequence[Layer], sizes: Ranges, random: Generator) -> tuple[
     return (*result, layers[-1])
 
 
-def _batch(batches: Sequence[int], random: Generator) -> int:
-    if random.random() < _SMALLEST:
-        return min(batches)
-    return _between(min(batches), max(batches), random)
+def _batch(batches: Sequence[int], place: float) -> int:
+    """The batch at a place from 0 to 1: the smallest, or as far along in the logarithm."""
+    low, high = min(batches), max(batches)
+    along = max(0.0, place - _SMALLEST) / (1 - _SMALLEST)
+    return round(low * (high / low) ** along)
 
 
 def _between(low: int, high: int, random: Generator) -> int:

@@ -134,8 +134,7 @@ class Course(NamedTuple):
 
     def _offered(self, run: Run, seed: int, count: int) -> inplace.Pool:
         """Random networks around the family that the Run does not ask for yet."""
-        space, random = parse_space(self.family), np.random.default_rng(seed)
-        drawn = [around.draw(space, self.batches, random) for _ in range(count)]
+        drawn = around.draws(parse_space(self.family), self.batches, seed, count)
         have = {
             (cell.workload.model.network or "", cell.workload.batch) for cell in run.study.cells
         }

@@ -14,8 +14,7 @@ SPACE = parse_space("mattsson(conv=1..3, fc=0..2)")
 @pytest.fixture(scope="module")
 def offered() -> inplace.Pool:
     """A hundred random networks."""
-    random = np.random.default_rng(0)
-    asked = [around.draw(SPACE, (1, 256), random) for _ in range(100)]
+    asked = around.draws(SPACE, (1, 256), 0, 100)
     return inplace.pool(asked, "blocked16", 4.0, None)
 
 
@@ -35,10 +34,18 @@ def test_the_budget_and_the_most_are_kept(offered: inplace.Pool) -> None:
 
 
 def test_seconds_are_well_spent(offered: inplace.Pool) -> None:
-    """The same networks at ten times the cost are passed over for the others."""
+    """The same networks at a hundred times the cost are passed over for the others."""
     dear = np.arange(100) % 2 == 0
-    chosen = np.array(_choose(offered, np.where(dear, 10.0, 1.0), 20.0))
+    chosen = np.array(_choose(offered, np.where(dear, 100.0, 1.0), 20.0, 100.0))
     assert not dear[chosen].any()
+
+
+def test_large_networks_are_among_the_chosen(offered: inplace.Pool) -> None:
+    """Though a second buys more small ones: as many are above the median as below, nearly."""
+    cell_s = 4 + 70 * offered.seconds
+    chosen = list(_choose(offered, cell_s, 100.0))
+    large = offered.seconds[chosen] > np.median(offered.seconds)
+    assert large.mean() >= 0.3
 
 
 def test_what_is_known_teaches_nothing(offered: inplace.Pool) -> None:

@@ -123,7 +123,7 @@ def _batch(batches: Sequence[int], place: float) -> int:
     """The batch at a place from 0 to 1: the smallest, or as far along in the logarithm."""
     low, high = min(batches), max(batches)
     along = max(0.0, place - _SMALLEST) / (1 - _SMALLEST)
-    return round(low * (high / low) ** along)
+    return round(low * math.exp(along * math.log(high / low)))
 
 
 def _between(low: int, high: int, random: Generator) -> int:

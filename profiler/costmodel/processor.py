@@ -2,8 +2,8 @@
 
 Nothing here is measured. The instruction set is that of the device's facts, and the steps of each
 instruction set are those of ONNX Runtime's MLAS (2025; the numbers, not the code). Latency and
-products in a cycle are taken alike for all, as x86 processors of the last years have them; a model's
-fit scales both. The steps of neon are from the source and were held against no measurement:
+products in a cycle are taken alike for all, as x86 processors of the last years have them; a
+model's fit scales both. The steps of neon are from the source and were held against no measurement:
 
 * avx512f: `x86_64/SconvKernelAvx512F.S`, `x86_64/FgemmKernelAvx512FCommon.h`
 * fma3: `x86_64/SconvKernelFma3.S`, `x86_64/FgemmKernelFma3Common.h`; processors with AVX2

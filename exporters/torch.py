@@ -7,6 +7,7 @@ second network that should be the same.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from nnprof.errors import BadFile, Unavailable
-from nnprof.exporters import identity, plain
-from nnprof.exporters.torch_ops import FUNCTIONS, MODULES, Refused
+from nnprof.exporters import identity, plain, torch_recurrent
+from nnprof.exporters.torch_ops import FUNCTIONS, MODULES, Constants, Refused
 
 if TYPE_CHECKING:
     import torch
@@ -83,13 +84,20 @@ def _steps(
 ) -> tuple[tuple[str, fx.Node], ...]:
     """Each node's name and its call, in order; `values` and `weights` take what the nodes give."""
     steps = []
+    read = {name for node in graph.node for name in node.input}
+    read |= {value.name for value in graph.output}
     for index, node in enumerate(graph.node):
         if node.op_type == "Constant":
             weights[node.output[0]] = _constant(node)
             continue
-        step = _step(node, f"step{index}", root, program, values, weights)
-        values[node.output[0]] = step
-        steps.append((node.name or node.output[0], step))
+        wanted = tuple(at for at, name in enumerate(node.output) if name and name in read)
+        step = _step(node, f"step{index}", root, program, values, weights, wanted or (0,))
+        if len(wanted) > 1:
+            for place, at in enumerate(wanted):
+                values[node.output[at]] = program.call_function(operator.getitem, (step, place))
+        else:
+            values[node.output[wanted[0] if wanted else 0]] = step
+        steps.append((node.name or next(name for name in node.output if name), step))
     return tuple(steps)
 
 
@@ -107,17 +115,25 @@ def _step(
     program: fx.Graph,
     values: Mapping[str, fx.Node],
     weights: Mapping[str, NDArray[Any]],
+    wanted: tuple[int, ...],
 ) -> fx.Node:
-    """One call: of a module where torch has one for the op, else of a function."""
+    """One call: of a module where torch has one for the op, else of a function.
+
+    It gives the output of the place in `wanted`, or a tuple of them where several are read.
+    """
     import torch
 
-    if node.domain not in ("", "ai.onnx") or any(node.output[1:]):
+    if node.domain not in ("", "ai.onnx") or (
+        wanted != (0,) and node.op_type not in torch_recurrent.OPS
+    ):
         raise Refused(f"op '{node.op_type}' is not one of plain ONNX with one output")
     attributes = {one.name: helper.get_attribute_value(one) for one in node.attribute}
     constants = {at: weights[name] for at, name in enumerate(node.input) if name in weights}
     flowing = [values[name] for name in node.input if name in values]
-    if node.op_type in MODULES:
-        module = MODULES[node.op_type](attributes, constants)
+    module = _module(node.op_type, attributes, constants, wanted)
+    if module is not None:
+        if len(flowing) != 1:
+            raise Refused(f"a weight or state of a {node.op_type} flows in")
         root.add_module(name, module.requires_grad_(False))
         return program.call_module(name, tuple(flowing))
     if node.op_type not in FUNCTIONS:
@@ -131,3 +147,12 @@ def _step(
             root.register_buffer(f"{name}_{at}", torch.tensor(constants[at]))
             arguments.append(program.get_attr(f"{name}_{at}"))
     return program.call_function(function, tuple(arguments))
+
+
+def _module(
+    op: str, attributes: Mapping[str, Any], constants: Constants, wanted: tuple[int, ...]
+) -> torch.nn.Module | None:
+    """The op as torch's module, None where it is none."""
+    if op in torch_recurrent.OPS:
+        return torch_recurrent.module(op, attributes, constants, wanted)
+    return MODULES[op](attributes, constants) if op in MODULES else None

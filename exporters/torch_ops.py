@@ -245,6 +245,53 @@ def _concat(attributes: Attributes, _: Constants) -> Bound:
     return concat, tuple(range(64))
 
 
+def _sum(_: Attributes, __: Constants) -> Bound:
+    def add(first: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        for one in rest:
+            first = first + one
+        return first
+
+    return add, tuple(range(64))
+
+
+def _axes(constants: Constants) -> list[int] | None:
+    return [int(axis) for axis in constants[1]] if 1 in constants else None
+
+
+def _squeeze(_: Attributes, constants: Constants) -> Bound:
+    axes = _axes(constants)
+
+    def squeeze(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.squeeze() if axes is None else tensor.squeeze(axes)
+
+    return squeeze, ()
+
+
+def _unsqueeze(_: Attributes, constants: Constants) -> Bound:
+    axes = _axes(constants)
+    if axes is None:
+        raise Refused("the axes of an Unsqueeze flow in")
+
+    def unsqueeze(tensor: torch.Tensor) -> torch.Tensor:
+        rank = tensor.ndim + len(axes)
+        for axis in sorted(axis % rank for axis in axes):
+            tensor = tensor.unsqueeze(axis)
+        return tensor
+
+    return unsqueeze, ()
+
+
+def _gather(attributes: Attributes, constants: Constants) -> Bound:
+    if 1 not in constants or constants[1].ndim:
+        raise Refused("a Gather of it takes other than one fixed place")
+    axis, place = attributes.get("axis", 0), int(constants[1])
+
+    def gather(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.select(axis, place)
+
+    return gather, ()
+
+
 def _clip(_: Attributes, constants: Constants) -> Bound:
     low, high = (constants[at].item() if at in constants else None for at in (1, 2))
 
@@ -298,6 +345,10 @@ FUNCTIONS: dict[str, Callable[[Attributes, Constants], Bound]] = {
     "Flatten": _flatten,
     "Transpose": _transpose,
     "Concat": _concat,
+    "Sum": _sum,
+    "Squeeze": _squeeze,
+    "Unsqueeze": _unsqueeze,
+    "Gather": _gather,
     "Clip": _clip,
     "Pad": _pad,
     "GlobalAveragePool": _global_average,

@@ -57,6 +57,42 @@ def _pool(inputs: Sequence[Shape], outputs: Sequence[Shape], attributes: Attribu
     return math.prod(outputs[0]) * math.prod(attributes["kernel_shape"])
 
 
+# FLOPs of each unit and step beside the products: what joins the gates to the state (the equations
+# of the operators in onnx/docs/Operators.md), and which of the activations it has how often.
+_JOINED = {"LSTM": (4, (3, 1, 1)), "GRU": (5, (2, 1)), "RNN": (0, (1,))}
+_DEFAULTS = {
+    "LSTM": ("Sigmoid", "Tanh", "Tanh"),
+    "GRU": ("Sigmoid", "Tanh"),
+    "RNN": ("Tanh",),
+}
+
+
+def _recurrent(op: str) -> Counter:
+    """A recurrent op: its input steps × tiles × features, or tiles first, as `layout` says.
+
+    Weights: directions × gates·units × features. A gate multiplies the features and the state; each
+    activation counts as it does where it is an op of its own.
+    """
+    joined, uses = _JOINED[op]
+
+    def count(inputs: Sequence[Shape], _: Sequence[Shape], attributes: Attributes) -> int | None:
+        if len(inputs) < 3 or any(len(shape) != 3 for shape in inputs[:3]):
+            return None  # as a profile may tell it
+        (directions, rows, features), units = inputs[1], inputs[2][2]
+        names = [
+            name.decode() if isinstance(name, bytes) else str(name)
+            for name in attributes.get("activations") or _DEFAULTS[op]
+        ]
+        each = sum(
+            times * (1 if name.lower() in _CHEAP else 4)
+            for times, name in zip(uses, names, strict=False)
+        )
+        step = 2 * rows * (features + units) + (joined + each) * units
+        return math.prod(inputs[0][:2]) * directions * step
+
+    return count
+
+
 def _per_output(flops: int) -> Counter:
     """So many FLOPs for each value that comes out."""
 
@@ -68,6 +104,7 @@ def _per_output(flops: int) -> Counter:
 
 _ONE = "Relu LeakyRelu PRelu Abs Neg Add Sub Mul Div Max Min Clip Where Sqrt Sum"
 _SEVERAL = "Tanh Sigmoid Exp Log Erf Softplus Elu Selu Gelu Softsign"
+_CHEAP = frozenset(name.lower() for name in f"{_ONE} Affine ThresholdedRelu".split())
 _CONVS = "Conv FusedConv NhwcConv NhwcFusedConv"
 _GEMMS = "Gemm FusedGemm MatMul FusedMatMul MatMulNBits"
 _POOLS = "MaxPool AveragePool GlobalAveragePool GlobalMaxPool NhwcMaxPool"
@@ -88,6 +125,7 @@ COUNTERS: dict[str, Counter] = {
     "ConvTranspose": _conv_transpose,
     **dict.fromkeys(f"{_GEMMS} {_WHOLE_GEMMS}".split(), _gemm),
     **dict.fromkeys(f"{_POOLS} QLinearAveragePool QLinearGlobalAveragePool".split(), _pool),
+    **{op: _recurrent(op) for op in _JOINED},
     "QLinearSoftmax": _per_output(5),
     "QLinearSigmoid": _per_output(6),
     "Softmax": _per_output(5),  # largest, difference, exponential, sum, quotient

@@ -42,11 +42,11 @@ def main() -> None:
         few = arrays["tiles"], arrays["labels"]
     sys.stdout.write(
         f"{facts['model']}, {' '.join(facts['extensions'])}: {on_processor(facts)}\n\n"
-        f"| form | {len(tests.test_labels)} tiles | {len(few[1])} tiles |\n| --- | ---: | ---: |\n"
+        f"| form | {len(tests.test_targets)} tiles | {len(few[1])} tiles |\n| --- | ---: | ---: |\n"
     )
     forms = [(str(form), convert(model, "int8", calibration, form=form)) for form in _FORMS]
     for name, one in (("fp32", model), *forms):
-        shares = [_right(one, *pair) for pair in ((tests.test_tiles, tests.test_labels), few)]
+        shares = [_right(one, *pair) for pair in ((tests.test_inputs, tests.test_targets), few)]
         sys.stdout.write(f"| {name} | {shares[0]:.2%} | {shares[1]:.2%} |\n")
         sys.stdout.flush()
 

@@ -12,17 +12,17 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
 from nnprof import registry
-from nnprof.errors import BadFile, Unavailable
+from nnprof.errors import BadFile, Unavailable, UsageError
 from nnprof.files import read
 
 DATA_VARIABLE = "NNPROF_DATA"
-VALIDATION_SHARE = 0.1
 DOWNLOAD_TIMEOUT_S = 30
 MOST_IDX = 1 << 30  # bytes of an IDX file, unpacked; MNIST's largest has 47 MB
 
@@ -59,31 +59,73 @@ Tiles = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled tiles. Tiles are uint8 of shape (N, C, H, W), 0…255; labels are int64 of shape (N,).
+    """Inputs with their targets, to train with and to test on.
+
+    Attributes:
+        name: as it is recorded, and as `load` reads it again.
+        train_inputs: (N, …): tiles uint8 (N, C, H, W), 0…255; words uint8 (N, words), 0 or 1;
+            windows float32 (N, steps, features).
+        train_targets: classes int64 (N,), counted from 0; or values float32 (N, k).
+        test_inputs: as `train_inputs`.
+        test_targets: as `train_targets`.
+        task: whether the targets are "classes" or "values".
+        subset: what part of the published set this is; empty where it is the whole.
+        labels: names of the classes, in their order; empty where they are not known.
 
     Raises:
-        ValueError: at construction, where tiles and labels do not match in number.
+        ValueError: at construction, where inputs and targets do not match.
     """
 
     name: str
-    train_tiles: Tiles
-    train_labels: NDArray[np.int64]
-    test_tiles: Tiles
-    test_labels: NDArray[np.int64]
+    train_inputs: NDArray[Any]
+    train_targets: NDArray[Any]
+    test_inputs: NDArray[Any]
+    test_targets: NDArray[Any]
+    task: Literal["classes", "values"] = "classes"
+    subset: str = ""
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse tiles and labels that do not match."""
-        for tiles, labels in (
-            (self.train_tiles, self.train_labels),
-            (self.test_tiles, self.test_labels),
+        """Refuse inputs and targets that do not match."""
+        sides = 1 if self.task == "classes" else 2
+        for inputs, targets in (
+            (self.train_inputs, self.train_targets),
+            (self.test_inputs, self.test_targets),
         ):
-            if tiles.ndim != 4 or labels.shape != tiles.shape[:1] or not labels.size:
-                raise ValueError("a data set needs tiles (N, C, H, W), and one label for each")
+            if inputs.ndim < 2 or targets.ndim != sides or not len(targets):
+                raise ValueError(f"a data set of {self.task} needs inputs (N, …), and targets")
+            if len(inputs) != len(targets):
+                raise ValueError("a data set needs one target for each input")
+        if self.train_inputs.shape[1:] != self.test_inputs.shape[1:]:
+            raise ValueError("the inputs to train with and to test on have one shape")
 
     @property
     def classes(self) -> int:
-        """How many classes the training labels tell apart, counted from 0."""
-        return int(self.train_labels.max()) + 1
+        """How many classes there are; 0 where the targets are values."""
+        if self.task == "values":
+            return 0
+        return max(len(self.labels), int(self.train_targets.max()) + 1)
+
+    @property
+    def outputs(self) -> int:
+        """How many numbers a network gives for one input: one for each class, or the values."""
+        return self.classes or int(self.train_targets.shape[1])
+
+
+class Split(NamedTuple):
+    """What to train with, and what to validate on.
+
+    Attributes:
+        training: indices into the data set's `train_inputs`.
+        validation: indices into `inputs`.
+        inputs: what the validation set is taken from: the inputs to train with, or to test on.
+        targets: of `inputs`.
+    """
+
+    training: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    inputs: NDArray[Any]
+    targets: NDArray[Any]
 
 
 def load(name: str) -> Dataset:
@@ -98,12 +140,46 @@ def load(name: str) -> Dataset:
     return dataset
 
 
-def split(dataset: Dataset, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of the training tiles to train with, and of the 10 % to validate with; seeded."""
-    total = len(dataset.train_labels)
+def split(dataset: Dataset, seed: int, validation: str = "0.1") -> Split:
+    """Part the inputs to train with into those that train and those that validate.
+
+    `validation` is the share that validates, chosen at random by the seed; or "test": then the
+    test set validates, and all inputs to train with train.
+
+    Raises:
+        UsageError: `validation` is neither, or leaves no input to train with.
+    """
+    inputs, targets = dataset.train_inputs, dataset.train_targets
+    total = len(targets)
+    if validation == "test":
+        tested = np.arange(len(dataset.test_targets))
+        return Split(np.arange(total), tested, dataset.test_inputs, dataset.test_targets)
     order = np.random.default_rng([seed, 0]).permutation(total)
-    held_out = max(1, round(total * VALIDATION_SHARE))
-    return np.sort(order[held_out:]), np.sort(order[:held_out])
+    held_out = max(1, round(total * validation_share(validation)))
+    if held_out >= total:
+        raise UsageError(
+            f"A validation share of {validation} leaves nothing of '{dataset.name}' to train with.",
+            "Give a smaller share, or 'test'.",
+        )
+    return Split(np.sort(order[held_out:]), np.sort(order[:held_out]), inputs, targets)
+
+
+def validation_share(text: str) -> float:
+    """The share that a text such as "0.1" names.
+
+    Raises:
+        UsageError: it is no number between 0 and 1.
+    """
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 < share < 1:
+        raise UsageError(
+            f"'{text}' is no part to validate on.",
+            "Give a share between 0 and 1, such as 0.1, or 'test'.",
+        )
+    return share
 
 
 # --- the data sets --------------------------------------------------------------------------------

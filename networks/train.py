@@ -123,7 +123,7 @@ def accuracy(
 
 
 def _check_fit(spec: NetworkSpec, dataset: Dataset) -> None:
-    tile = dataset.train_tiles.shape[1:]
+    tile = dataset.train_inputs.shape[1:]
     if spec.input_shape not in (tile, (int(np.prod(tile)),)):
         raise BadShape(
             f"The network takes {'×'.join(map(str, spec.input_shape))}, but the tiles of "
@@ -189,8 +189,8 @@ class _Training:
     ) -> None:
         self.spec, self.dataset, self.settings, self.folder = spec, dataset, settings, folder
         self.record = _new_record(spec, dataset, settings)
-        self.training, self.validation = datasets.split(dataset, spec.seed)
-        tiles = dataset.train_tiles[self.training]
+        self.split = datasets.split(dataset, spec.seed)
+        tiles = dataset.train_inputs[self.split.training]
         mean, std = statistics(tiles, settings.normalisation, spec.input_shape)
         self.mean, self.std = torch.from_numpy(mean), torch.from_numpy(std)
         self.network = build.build(spec)
@@ -208,10 +208,10 @@ class _Training:
             last = self.record.epochs[-1]
             validation = f"validation {last.validation_accuracy:.2%}"
             news = f"; the last one: loss {last.loss:.4f}, {validation}"
-        _LOG.debug("testing on %d tiles", len(self.dataset.test_tiles))
+        _LOG.debug("testing on %d tiles", len(self.dataset.test_inputs))
         network = build.restore(self.spec, self.best, str(self.folder))
         tested = accuracy(
-            network, self.dataset.test_tiles, self.dataset.test_labels, self.mean, self.std
+            network, self.dataset.test_inputs, self.dataset.test_targets, self.mean, self.std
         )
         self.record = msgspec.structs.replace(self.record, test_accuracy=tested, finished=True)
         self._save_weights()
@@ -230,7 +230,7 @@ class _Training:
         # Everything random of an epoch comes from the seed and its number, so resuming is exact.
         random = np.random.default_rng([self.spec.seed, 1, number])
         torch.manual_seed(int(random.integers(2**63)))
-        order = random.permutation(self.training)
+        order = random.permutation(self.split.training)
         starts = range(0, len(order), self.settings.batch)
         check_every = max(1, len(starts) // CHECKS_PER_EPOCH)
         time_to = dict(self.record.time_to)
@@ -242,14 +242,14 @@ class _Training:
             elapsed_s += time.perf_counter() - begin
             if step % check_every == 0:
                 self._check_goals(time_to, random, elapsed_s, number + step / len(starts))
-        validation = self._validation_accuracy(self.validation)
+        validation = self._validation_accuracy(self.split.validation)
         epoch = Epoch(loss=losses / len(order), validation_accuracy=validation, elapsed_s=elapsed_s)
         self._keep(epoch, time_to)
 
     def _step(self, chosen: NDArray[np.int64]) -> float:
         """One step of the optimiser on these tiles; the mean cross-entropy before it."""
-        inputs = _prepared(self.dataset.train_tiles[chosen], self.mean, self.std)
-        labels = torch.from_numpy(self.dataset.train_labels[chosen])
+        inputs = _prepared(self.dataset.train_inputs[chosen], self.mean, self.std)
+        labels = torch.from_numpy(self.dataset.train_targets[chosen])
         # A batch of one tells batch normalisation nothing about deviations.
         if len(chosen) == 1 and any(isinstance(part, nn.BatchNorm1d) for part in self.network):
             return 0.0
@@ -267,7 +267,7 @@ class _Training:
         epochs: float,
     ) -> None:
         """Note the goals that are reached on a random part of the validation tiles."""
-        part = random.permutation(self.validation)[:CHECK_TILES]
+        part = random.permutation(self.split.validation)[:CHECK_TILES]
         if all(time_to.values()):
             return
         reached = 100 * self._validation_accuracy(part)
@@ -276,7 +276,7 @@ class _Training:
                 time_to[str(goal)] = (elapsed_s, epochs)
 
     def _validation_accuracy(self, chosen: NDArray[np.int64]) -> float:
-        tiles, labels = self.dataset.train_tiles[chosen], self.dataset.train_labels[chosen]
+        tiles, labels = self.split.inputs[chosen], self.split.targets[chosen]
         return accuracy(self.network, tiles, labels, self.mean, self.std)
 
     def _keep(self, epoch: Epoch, time_to: dict[str, tuple[float, float] | None]) -> None:

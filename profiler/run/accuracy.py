@@ -132,9 +132,9 @@ def calibration(work: Workload) -> Calibration:
     training = _dataset(work.model)
     if isinstance(training, Dataset):
         # Spread over the set, since the order of a set may follow its classes.
-        count = min(CALIBRATION_TILES, len(training.train_tiles))
-        chosen = np.linspace(0, len(training.train_tiles) - 1, count).astype(int)
-        tiles = _shaped(training.train_tiles[chosen], work)
+        count = min(CALIBRATION_TILES, len(training.train_inputs))
+        chosen = np.linspace(0, len(training.train_inputs) - 1, count).astype(int)
+        tiles = _shaped(training.train_inputs[chosen], work)
         return Calibration(tiles, f"training tiles of {training.name}", chunk(work.batch))
     if work.data != "generated":
         return _filled(work, "bundled tiles")
@@ -186,9 +186,11 @@ def labelled(work: Workload, source: Model) -> Labelled | str:
         if "labels" in arrays:
             return _from_file(work, arrays)
     training = _dataset(source)
+    if isinstance(training, Dataset) and training.task == "values":
+        return f"{training.name} has values, not classes, to tell right from wrong"
     if isinstance(training, Dataset):
-        tiles = _shaped(training.test_tiles, work)
-        return Labelled(tiles, training.test_labels, f"test tiles of {training.name}")
+        tiles = _shaped(training.test_inputs, work)
+        return Labelled(tiles, training.test_targets, f"test tiles of {training.name}")
     if work.data == str(bundled.tiles_path()):
         return _from_file(work, inputs.read_data(Path(work.data)))
     return training

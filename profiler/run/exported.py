@@ -89,7 +89,7 @@ def _tiles(spec: NetworkSpec, record: TrainingRecord | None) -> tuple[NDArray[An
     if record is None:
         return check.generated_tiles(spec.input_shape), "random tiles"
     try:
-        tested = datasets.load(record.dataset).test_tiles
+        tested = datasets.load(record.dataset).test_inputs
     except Unavailable:
         random = check.generated_tiles(spec.input_shape)
         return random, f"random tiles ({record.dataset} is not here)"

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nnprof.errors import BadFile, Unavailable, UnknownName
+from nnprof.errors import BadFile, Unavailable, UnknownName, UsageError
 from nnprof.networks import datasets
 
 DEAD = "http://127.0.0.1:1/"  # nobody listens on port 1
@@ -70,9 +70,9 @@ def test_files_in_the_named_folder_are_read(
     write_set(tmp_path / "mnist", packed=packed)
     monkeypatch.setenv("NNPROF_DATA", str(tmp_path))
     data = datasets.load("mnist")
-    assert data.train_tiles.shape == (40, 1, 28, 28)
-    assert data.train_tiles.dtype == np.uint8
-    assert data.test_labels.tolist() == [*range(10)] * 2
+    assert data.train_inputs.shape == (40, 1, 28, 28)
+    assert data.train_inputs.dtype == np.uint8
+    assert data.test_targets.tolist() == [*range(10)] * 2
     assert data.classes == 10
 
 
@@ -81,10 +81,10 @@ def test_the_real_mnist_is_whole(data_folder: Path | None) -> None:
     if data_folder is None or not (data_folder / "mnist").is_dir():
         pytest.skip("NNPROF_DATA names no folder with mnist")
     data = datasets.load("mnist")
-    assert data.train_tiles.shape == (60000, 1, 28, 28)
-    assert data.test_tiles.shape == (10000, 1, 28, 28)
-    assert data.train_tiles.mean() == pytest.approx(33.318, abs=1e-3)
-    assert np.bincount(data.test_labels).tolist()[:3] == [980, 1135, 1032]
+    assert data.train_inputs.shape == (60000, 1, 28, 28)
+    assert data.test_inputs.shape == (10000, 1, 28, 28)
+    assert data.train_inputs.mean() == pytest.approx(33.318, abs=1e-3)
+    assert np.bincount(data.test_targets).tolist()[:3] == [980, 1135, 1032]
 
 
 def test_an_unknown_data_set_is_named() -> None:
@@ -169,11 +169,11 @@ def test_offline_says_what_to_do(tmp_path: Path) -> None:
 def test_digits_need_no_download_and_stay_the_same() -> None:
     """The digits are 28×28 bytes over the whole range, the same tiles in the same parts always."""
     first, second = datasets.digits(), datasets.load("digits")
-    assert first.train_tiles.shape == (1438, 1, 28, 28)
-    assert first.test_tiles.shape == (359, 1, 28, 28)
-    assert (first.train_tiles.min(), first.train_tiles.max()) == (0, 255)
-    assert (first.test_tiles == second.test_tiles).all()
-    assert np.bincount(first.test_labels).min() > 20
+    assert first.train_inputs.shape == (1438, 1, 28, 28)
+    assert first.test_inputs.shape == (359, 1, 28, 28)
+    assert (first.train_inputs.min(), first.train_inputs.max()) == (0, 255)
+    assert (first.test_inputs == second.test_inputs).all()
+    assert np.bincount(first.test_targets).min() > 20
 
 
 def test_without_scikit_learn_the_remedy_is_named() -> None:
@@ -192,15 +192,33 @@ def test_without_scikit_learn_the_remedy_is_named() -> None:
 def test_the_split_is_seeded_and_parts_the_training_tiles() -> None:
     """Ten percent validate, no tile is in both parts, and another seed parts otherwise."""
     data = datasets.digits()
-    train, validation = datasets.split(data, 3)
+    train, validation, inputs, _ = datasets.split(data, 3)
     assert len(validation) == 144
+    assert inputs is data.train_inputs
     assert sorted([*train, *validation]) == [*range(1438)]
-    assert (datasets.split(data, 3)[1] == validation).all()
-    assert set(datasets.split(data, 4)[1]) != set(validation)
+    assert (datasets.split(data, 3).validation == validation).all()
+    assert set(datasets.split(data, 4).validation) != set(validation)
+    assert len(datasets.split(data, 3, "0.25").validation) == 360
 
 
-def test_tiles_and_labels_must_match() -> None:
-    """A data set with a label missing cannot be made."""
+def test_the_test_set_can_validate() -> None:
+    """With "test" nothing is held back: all inputs train, and the test set validates."""
+    data = datasets.digits()
+    parts = datasets.split(data, 3, "test")
+    assert len(parts.training) == 1438
+    assert parts.inputs[parts.validation].tolist() == data.test_inputs.tolist()
+    assert parts.targets is data.test_targets
+
+
+@pytest.mark.parametrize("text", ["", "0", "1", "-0.1", "nan", "tests", "0.9999"])
+def test_a_share_that_parts_nothing_is_refused(text: str) -> None:
+    """What is no share between 0 and 1, or leaves nothing to train with, is one sentence."""
+    with pytest.raises(UsageError, match="share"):
+        datasets.split(datasets.digits(), 0, text)
+
+
+def test_inputs_and_targets_must_match() -> None:
+    """A data set with a target missing cannot be made."""
     tiles = np.zeros((3, 1, 4, 4), np.uint8)
-    with pytest.raises(ValueError, match="one label for each"):
+    with pytest.raises(ValueError, match="one target for each"):
         datasets.Dataset("x", tiles, np.zeros(2, np.int64), tiles, np.zeros(3, np.int64))

@@ -57,7 +57,7 @@ def test_a_network_learns_the_digits(digits: Dataset, tmp_path: Path) -> None:
     assert saved.record == record
     network = build.restore(saved.spec, saved.weights, "here")
     mean, std = torch.tensor(saved.mean), torch.tensor(saved.std)
-    again = training.accuracy(network, digits.test_tiles, digits.test_labels, mean, std)
+    again = training.accuracy(network, digits.test_inputs, digits.test_targets, mean, std)
     assert again == record.test_accuracy
     losses = [epoch.loss for epoch in record.epochs]
     assert losses[-1] < losses[0] / 3
@@ -180,7 +180,7 @@ def test_l2_makes_weights_smaller(digits: Dataset, trained: Path, tmp_path: Path
 
 def test_statistics_are_those_of_equations_1_and_2(digits: Dataset) -> None:
     """Per channel and per pixel as numpy has them; a deviation of 0 becomes 1."""
-    tiles = digits.train_tiles
+    tiles = digits.train_inputs
     mean, std = training.statistics(tiles, "channel", (1, 28, 28))
     assert mean.shape == std.shape == (1, 1, 1)
     assert mean.item() == pytest.approx(tiles.mean())
@@ -196,11 +196,11 @@ def test_statistics_are_those_of_equations_1_and_2(digits: Dataset) -> None:
 
 def test_normalisation_knows_the_training_part_only(digits: Dataset, tmp_path: Path) -> None:
     """Neither validation nor test tiles go into mean and deviation."""
-    _, validation = datasets.split(digits, SPEC.seed)
-    tiles = digits.train_tiles.copy()
+    validation = datasets.split(digits, SPEC.seed).validation
+    tiles = digits.train_inputs.copy()
     tiles[validation] = 255
     bright = Dataset(
-        "digits", tiles, digits.train_labels, digits.test_tiles // 2, digits.test_labels
+        "digits", tiles, digits.train_targets, digits.test_inputs // 2, digits.test_targets
     )
     settings = TrainingSettings(epochs=1)
     train(SPEC, tmp_path / "plain", dataset=digits, settings=settings)

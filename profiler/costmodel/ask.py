@@ -93,7 +93,8 @@ def predict(
         name, lowered = graphs.of_text(str(network), model, batches, sides)
         for size, works in lowered.works.items():
             one = predicting.predict(model, works, size, name)
-            found.append(replace(one, ops_from=lowered.source, **known))
+            outside = (*one.extrapolates, *lowered.unlike)
+            found.append(replace(one, ops_from=lowered.source, extrapolates=outside, **known))
     for one in found:
         if one.unknown and not partial:
             raise UsageError(

@@ -259,10 +259,17 @@ FEATURES: dict[str, Feature] = {
     ),
     "mattsson2016_in": Feature(
         "element",
-        "tiles × depth × input size² from the second ConvLayer (eq. 16, 17)",
+        "tiles × depth × input size² from the second ConvLayer (eq. 16)",
         lambda c: _where(c["nth"] > 1, c["batch"] * c["c_out"] * c["h_in"] * c["w_in"]),
         "byte",
         4.0,
+    ),
+    "mattsson2016_pool": Feature(
+        "element",
+        "tiles × depth × size² of 1×1 pools (eq. 17)",
+        lambda c: _where(_one(c), c["batch"] * c["c_in"] * c["h_in"] * c["w_in"]),
+        "byte",
+        8.0,  # each value is read and written
     ),
     "mattsson2016_depth2": Feature(
         "depth² × pixel",

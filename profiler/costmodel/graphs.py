@@ -20,7 +20,7 @@ from nnprof.exporters.models import load_model
 from nnprof.networks.families import parse_network
 from nnprof.networks.spec import NetworkSpec
 from nnprof.profiler import inputs
-from nnprof.profiler.costmodel import kernels, lowering, onnx_rules, ran
+from nnprof.profiler.costmodel import kernels, lowering, made_for, onnx_rules, ran
 from nnprof.profiler.costmodel.model import CostModel
 from nnprof.profiler.costmodel.work import Work
 from nnprof.profiler.ports import OpNode
@@ -32,10 +32,11 @@ NO_DIMS: Mapping[str, int] = MappingProxyType({})
 
 
 class Lowered(NamedTuple):
-    """Ops by batch, and where they came from: "rules" or "runtime"."""
+    """Ops by batch, where they came from ("rules" or "runtime"), and what the model is not for."""
 
     works: dict[int, tuple[Work, ...]]
     source: str
+    unlike: tuple[str, ...] = ()
 
 
 def of_text(
@@ -74,7 +75,7 @@ def of_spec(spec: NetworkSpec, made: CostModel, batches: Sequence[int]) -> Lower
     works = {
         size: lowering.of_spec(spec, made.lowering, size, made.value_bytes) for size in batches
     }
-    return Lowered(works, "rules")
+    return Lowered(works, "rules", made_for.words(made, spec))
 
 
 def of_file(

@@ -177,6 +177,22 @@ class Neighbour(_Value, frozen=True, kw_only=True):
     weight: float
 
 
+class MadeFor(_Value, frozen=True, kw_only=True):
+    """The networks that a published model is about (`made_for`).
+
+    Attributes:
+        layers: kinds of layer that they have, as `made_for.kind_of` calls them.
+        activations: those of their layers.
+        needed: kinds of layer that every one of them has.
+        tiles: shape of their tiles.
+    """
+
+    layers: tuple[str, ...]
+    activations: tuple[str, ...]
+    needed: tuple[str, ...] = ()
+    tiles: tuple[int, ...] = ()
+
+
 class Calibration(_Value, frozen=True, kw_only=True):
     """A model made from another device's by a few measurements.
 
@@ -216,6 +232,7 @@ class CostModel(_Value, frozen=True, kw_only=True):
         nearby: networks timed whole, where no op was; what the terms left of their times.
         calibration: where it was made from another device's model.
         batches: (smallest, largest) batch in training.
+        made_for: the networks that its equations are about; None where its terms say what was seen.
         doubt: where it is known to be far off, and by how much; "" where that is not known.
         notes: sentences that a reader must see.
         created: ISO 8601.
@@ -239,6 +256,7 @@ class CostModel(_Value, frozen=True, kw_only=True):
     nearby: tuple[Neighbour, ...] = ()
     calibration: Calibration | None = None
     batches: tuple[int, int] | None = None
+    made_for: MadeFor | None = None
     doubt: str = ""
     notes: tuple[str, ...] = ()
     created: str = ""

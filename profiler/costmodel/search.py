@@ -23,7 +23,7 @@ from nnprof.networks.families import parse_network
 from nnprof.networks.layers import Conv, Dense
 from nnprof.networks.spaces import Space
 from nnprof.networks.spec import NetworkSpec
-from nnprof.profiler.costmodel import lowering, predict, standins
+from nnprof.profiler.costmodel import lowering, made_for, predict, standins
 from nnprof.profiler.costmodel.model import CostModel
 
 _LOG = logging.getLogger(__name__)
@@ -145,7 +145,8 @@ def _predicted(model: CostModel, specs: Sequence[NetworkSpec], batch: int) -> _P
     return _Predicted(
         predict.network_seconds(model, table, batch),
         predict.network_factors(model, table),
-        predict.extrapolating(model, table, batch),
+        predict.extrapolating(model, table, batch)
+        | np.array([bool(made_for.words(model, spec)) for spec in specs]),
         tuple(
             dict.fromkeys(
                 op

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnprof.networks.families import mattsson
-from nnprof.profiler.costmodel import lowering, model, predict, work
+from nnprof.networks.spec import NetworkSpec, parse
+from nnprof.profiler.costmodel import ask, lowering, model, predict, work
 from nnprof.profiler.costmodel.model import CostModel
 
 PAGE = Path(__file__).parents[3] / "docs" / "mattsson-2016.md"
@@ -26,9 +27,15 @@ def published() -> CostModel:
     return model.load(NAME)
 
 
+def with_pools(conv: int, fc: int, depth: int, neurons: int) -> NetworkSpec:
+    """A network as it ran in 2016: a 1×1 pool behind every ConvLayer but the last (§3.1)."""
+    front = " ".join([f"conv{depth}k5 pool1"] * (conv - 1) + [f"conv{depth}k5 pool2"])
+    return parse(" ".join(["1x28x28", front, *[f"fc{neurons}"] * fc, "fc10"]))
+
+
 def tiles_per_ms(published: CostModel, conv: int, fc: int, depth: int, neurons: int) -> float:
     """What it predicts at batch 1024."""
-    spec = mattsson(conv=conv, fc=fc, depth=depth, neurons=neurons)
+    spec = with_pools(conv, fc, depth, neurons)
     (seconds,) = predict.predict_specs(published, [spec], 1024)
     return float(1024 / seconds / 1e3)
 
@@ -60,6 +67,42 @@ def test_it_is_the_equations(conv: int, fc: int, depth: int, neurons: int) -> No
 def test_the_networks_of_table_2(published: CostModel, conv: int, fc: int, expected: str) -> None:
     """Depth 20 and 128 neurons: the arithmetic of the paper's three networks."""
     assert f"{tiles_per_ms(published, conv, fc, 20, 128):.1f}" == expected
+
+
+def test_equation_17_is_of_the_1x1_pools(published: CostModel) -> None:
+    """Without them a network lacks the time of equation 17, and no other."""
+    bare = 1 / tiles_per_ms(published, 3, 1, 20, 128)
+    (seconds,) = predict.predict_specs(published, [mattsson(conv=3, fc=1)], 1024)
+    lacking = bare - float(seconds) * 1e3 / 1024
+    assert lacking == pytest.approx(8.2e-8 * 20 * (24**2 + 20**2), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        ("1x28x28 conv20k5 pool1 conv20k5 pool2 fc128 fc10", []),
+        ("784 fc128 fc10", ["every network that the model was made for has a conv layer",
+                            "the model was made for tiles of 1×28×28"]),
+        ("1x28x28 conv20k5 bn tanh pool2 fc128 sigmoid fc10",
+         ["no network that the model was made for has batch norm or tanh or sigmoid"]),
+        ("3x32x32 conv20k5 pool2 fc10", ["the model was made for tiles of 1×28×28"]),
+    ],
+)  # fmt: skip
+def test_networks_outside_the_study_are_marked(
+    published: CostModel, network: str, said: list[str]
+) -> None:
+    """What no network of the thesis had is told, where its equations have no term for it."""
+    (found,) = ask.predict(published, [network], batches=[1024])
+    assert list(found.extrapolates) == said
+
+
+def test_a_search_marks_them_too(published: CostModel) -> None:
+    """Of a family, the networks without a ConvLayer are listed as extrapolated, and no other."""
+    found = ask.search(published, min_tiles_per_ms=1, family="mattsson(conv=0..2, fc=1)")
+    marked = {one.notation for one in found.candidates if one.extrapolates}
+    plain = {one.notation for one in found.candidates if not one.extrapolates}
+    assert {"conv" in notation for notation in marked} == {False}
+    assert {"conv" in notation for notation in plain} == {True}
 
 
 def test_time_is_per_tile_whatever_the_batch(published: CostModel) -> None:

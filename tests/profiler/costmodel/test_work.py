@@ -99,6 +99,17 @@ def test_the_rules_give_what_the_runtime_runs_here(text: str) -> None:
     assert found == widths(recorded(max(found), name)[text])
 
 
+def test_pools_of_1x1_are_ops_too() -> None:
+    """No runtime leaves out a pool that changes nothing: it runs, and so do copies around it."""
+    text = "1x28x28 conv20k5 pool1 conv32k5 pool1 conv20k5 pool2 fc10"
+    ran = graph(text)
+    found = widths(ran)
+    if found is None:
+        pytest.skip("this machine's runtime keeps no images in blocks")
+    assert sum(op.kind == "pool" for op in ran) == 3
+    held(text, ran, max(found))
+
+
 def test_the_graph_tells_the_width_of_its_blocks() -> None:
     """20 channels in 24 are blocks of 8, in 32 of 16; 32 in 32 could be both, 20 in 28 neither."""
 

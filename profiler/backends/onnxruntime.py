@@ -5,6 +5,9 @@ CUDA takes what TensorRT leaves. A provider may be listed and not run: the runti
 CPU without a word. So on a GPU one inference is profiled when the model is opened. The facts say
 how many nodes ran where, and a model is refused if a computing node of it ran on the CPU.
 
+The option `optimise=0` turns off what the runtime does to the graph before it runs (fusions, other
+layouts, nodes left out): each node of the file runs as it stands.
+
 The session is in `ort_session`.
 """
 
@@ -50,13 +53,19 @@ def _check(target: Target, compiled: Sequence[str]) -> None:
             f"The onnxruntime backend does not run on device '{target.device}'.",
             "It runs on: cpu, cuda.",
         )
-    unknown = set(target.options) - {"provider"}
+    unknown = set(target.options) - {"provider", "optimise"}
+    optimise = target.options.get("optimise", "1")
+    if optimise not in ("0", "1"):
+        raise UsageError(
+            f"Option optimise={optimise} is not known.",
+            "Known: optimise=0 (the graph as it stands in the file), optimise=1 (default).",
+        )
     asked = PROVIDERS.get((target.device, target.options.get("provider", "")))
     if unknown or asked is None:
         option = min(unknown) if unknown else f"provider={target.options['provider']}"
         raise UsageError(
             f"The onnxruntime backend has no option '{option}' on device '{target.device}'.",
-            "On cuda it has: provider=cuda, provider=tensorrt.",
+            "It has: optimise=0, and on cuda: provider=cuda, provider=tensorrt.",
         )
     missing = [name for name in asked if name not in compiled]
     if missing:

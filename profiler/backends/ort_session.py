@@ -65,6 +65,7 @@ class OrtSession(Bound):
         self._cut: _Cut | None = None
         self._nodes: tuple[OpNode, ...] | None = None
         self._freed: bytes | None = None
+        self._as_it_stands = target.options.get("optimise") == "0"
         self._asked = PROVIDERS[target.device, target.options.get("provider", "")]
         with as_ours(workload):
             self._tiles = arrays_like(inputs.make(workload))
@@ -80,6 +81,7 @@ class OrtSession(Bound):
             "transfers": f"none: inputs and outputs are in {place}",
             "buffers": "bound once, reused",
             **({"sides": "declared as 0, run as free"} if self._freed else {}),
+            **({"optimised": "no: every node of the file runs"} if self._as_it_stands else {}),
             "pool": "none" if target.threads == 1 else "shared by the sessions of the process",
         }
 
@@ -91,7 +93,7 @@ class OrtSession(Bound):
         else:
             options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = _QUIET
-        if not optimise:
+        if not optimise or self._as_it_stands:
             level = self._ort.GraphOptimizationLevel
             options.graph_optimization_level = level.ORT_DISABLE_ALL
         return options

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import onnx
 import onnxruntime
 import pytest
 
@@ -68,6 +69,7 @@ def test_a_provider_that_is_not_built_in_is_refused(model: Model, provider: str)
         (Target(device="tpu"), Unavailable, "does not run on device 'tpu'"),
         (Target(options={"provider": "cuda"}), UsageError, "no option 'provider=cuda' on device"),
         (Target(options={"fast": "1"}), UsageError, "no option 'fast'"),
+        (Target(options={"optimise": "no"}), UsageError, "optimise=no is not known. Known: opt"),
     ],
 )
 def test_refuses_what_it_does_not_do(
@@ -76,6 +78,20 @@ def test_refuses_what_it_does_not_do(
     """Other devices, options and providers are refused with a sentence."""
     with pytest.raises(error, match=says):
         BACKEND.open(Workload(model=model, batch=1), target)
+
+
+def test_unoptimised_each_node_of_the_file_runs(model: Model) -> None:
+    """`optimise=0` runs the nodes of the file, in order; otherwise some of them are fused."""
+    asked = [(node.name, node.op_type) for node in onnx.load(model.path).graph.node]
+    ran = {}
+    for value in ("0", "1"):
+        target = Target(options={"optimise": value})
+        session = BACKEND.open(Workload(model=model, batch=2), target)
+        ran[value] = [(node.node, node.op) for node in session.graph()]
+        assert ("optimised" in session.facts) == (value == "0")
+        session.close()
+    assert ran["0"] == asked
+    assert len(ran["1"]) < len(asked)
 
 
 def test_the_profile_tells_the_placement(model: Model) -> None:

@@ -1,8 +1,8 @@
-"""Tiles to train and test with: MNIST, Fashion-MNIST, and the digits that need no download.
+"""What a data set is, where its files lie; MNIST, Fashion-MNIST, and digits without a download.
 
-A new data set is a function here, without arguments, that returns a `Dataset`, and a line under
-`nnprof.datasets` in setup.cfg. MNIST's four files are looked for in `$NNPROF_DATA/mnist`, then in
-the user's cache, then on the mirrors.
+A new data set is a function that returns a `Dataset`, in a file of `data/`, and a line under
+`nnprof.datasets` in setup.cfg. Its arguments, int or str, are those that its name takes. The files
+of `NAME` are looked for in `$NNPROF_DATA/NAME`, then in the user's cache, then on the mirrors.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from nnprof import registry
 from nnprof.errors import BadFile, Unavailable, UsageError
 from nnprof.files import read
+from nnprof.networks.data import names
 
 DATA_VARIABLE = "NNPROF_DATA"
 DOWNLOAD_TIMEOUT_S = 30
@@ -58,6 +59,27 @@ Tiles = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
+class Series:
+    """Values in the course of time, scaled to 0…1 over the part to train with.
+
+    Attributes:
+        column: what the values are, such as "High".
+        low: the value that 0 stands for, in the units of the file.
+        high: the value that 1 stands for.
+        test_dates: when each value to test on was.
+    """
+
+    column: str
+    low: float
+    high: float
+    test_dates: NDArray[np.datetime64]
+
+    def unscaled(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Scaled values, targets or outputs of a network, in the units of the file."""
+        return self.low + values.astype(np.float64) * (self.high - self.low)
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Inputs with their targets, to train with and to test on.
 
@@ -71,6 +93,7 @@ class Dataset:
         task: whether the targets are "classes" or "values".
         subset: what part of the published set this is; empty where it is the whole.
         labels: names of the classes, in their order; empty where they are not known.
+        series: of values in the course of time: how to turn them back, and when they were.
 
     Raises:
         ValueError: at construction, where inputs and targets do not match.
@@ -84,6 +107,7 @@ class Dataset:
     task: Literal["classes", "values"] = "classes"
     subset: str = ""
     labels: tuple[str, ...] = ()
+    series: Series | None = None
 
     def __post_init__(self) -> None:
         """Refuse inputs and targets that do not match."""
@@ -129,14 +153,16 @@ class Split(NamedTuple):
 
 
 def load(name: str) -> Dataset:
-    """The data set registered under `name`.
+    """The data set of that name, with its arguments where it takes any: `reuters(words=10000)`.
 
     Raises:
         UnknownName: nothing of that name is registered.
+        BadNotation: the arguments are not those of this data set.
         Unavailable: its files are not here and cannot be had.
         BadFile: one of its files is corrupt.
     """
-    dataset: Dataset = registry.find("dataset", name)()
+    function = registry.find("dataset", names.parse(name)[0])
+    dataset: Dataset = function(**names.bound(function, name))
     return dataset
 
 
@@ -239,11 +265,14 @@ def cache_folder(name: str) -> Path:
     return Path(platformdirs.user_cache_dir("nnprof")) / "datasets" / name
 
 
+def folders(name: str) -> list[Path]:
+    """Where the files of a data set are looked for: `$NNPROF_DATA/NAME`, then the user's cache."""
+    named = os.environ.get(DATA_VARIABLE)
+    return [*([Path(named) / name] if named else []), cache_folder(name)]
+
+
 def _local_folder(name: str, files: Mapping[str, str]) -> Path | None:
-    folders = [cache_folder(name)]
-    if os.environ.get(DATA_VARIABLE):
-        folders.insert(0, Path(os.environ[DATA_VARIABLE]) / name)
-    for folder in folders:
+    for folder in folders(name):
         if all(_present(folder, file).is_file() for file in files):
             return folder
     return None
@@ -302,7 +331,9 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
 
 
 def download(name: str, files: Mapping[str, str], folder: Path, mirrors: Sequence[str]) -> Path:
-    """Fetch `files` (name → sha256) from the first mirror that has all; returns `folder`.
+    """Fetch `files` from the first mirror that has all; returns `folder`.
+
+    `files` has each name's sha256, or `md5:…` where only that was published.
 
     Files that are there already, with the right checksum, are left alone.
 
@@ -313,7 +344,9 @@ def download(name: str, files: Mapping[str, str], folder: Path, mirrors: Sequenc
 
     reasons = []
     for mirror in mirrors:
-        registered = {file: f"sha256:{digest}" for file, digest in files.items()}
+        registered = {
+            file: digest if ":" in digest else f"sha256:{digest}" for file, digest in files.items()
+        }
         shelf = pooch.create(path=folder, base_url=mirror, registry=registered)
         downloader = pooch.HTTPDownloader(timeout=DOWNLOAD_TIMEOUT_S)
         pooch.get_logger().setLevel("WARNING")

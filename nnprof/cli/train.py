@@ -35,7 +35,13 @@ _Network = Annotated[
     ),
 ]
 _Out = Annotated[Path, typer.Option(help="Folder for weights.safetensors and record.json.")]
-_Dataset = Annotated[str, typer.Option(help="mnist, fashion-mnist, digits, or a plug-in's.")]
+_Dataset = Annotated[
+    str,
+    typer.Option(
+        help="mnist, fashion-mnist, digits, cifar10, 'reuters(words=10000)', "
+        "'aapl(column=High, window=60, until=2020)', prices:FILE.csv, or a plug-in's."
+    ),
+]
 _Epochs = Annotated[int, typer.Option(help="At most this many passes over the training tiles.")]
 _Batch = Annotated[int, typer.Option(help="Tiles per step.")]
 _Rate = Annotated[

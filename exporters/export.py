@@ -20,6 +20,7 @@ import onnx
 
 from nnprof.errors import Unavailable
 from nnprof.exporters import cache as kept_files
+from nnprof.exporters import recurrent
 from nnprof.exporters.check import check_against_torch, generated_tiles, require_agreement
 from nnprof.exporters.models import load_model, set_facts
 from nnprof.files import AnyPath
@@ -34,6 +35,7 @@ _LOG = logging.getLogger(__name__)
 OPSET = 18  # the oldest that torch's exporter writes without converting: older runtimes read it
 EXPORTER = 1  # raised when the same network comes out as other bytes
 INPUT = "tiles"
+_RECURRENT = ("LSTM", "GRU")
 _INSTALL = "Try: pip install 'nnprof-embedded[train]'."
 
 
@@ -128,7 +130,7 @@ def _torch_to_onnx(module: nn.Sequential, spec: NetworkSpec) -> onnx.ModelProto:
     try:
         with _quiet():
             program = torch.onnx.export(
-                module,
+                recurrent.written_as_ops(module),
                 (example,),
                 dynamo=True,
                 verbose=False,
@@ -167,10 +169,13 @@ def _quiet() -> Iterator[None]:
 def _strip(proto: onnx.ModelProto) -> None:
     """Take out local paths and stack traces; name nodes after the layers that they come from."""
     seen: Counter[str] = Counter()
+    # The op has its layer's name; transposes beside it, which may come first, have a number.
+    seen.update({_layer_name(node) for node in proto.graph.node if node.op_type in _RECURRENT})
     for node in proto.graph.node:
         layer = _layer_name(node) or node.op_type.lower()
-        seen[layer] += 1
-        node.name = layer if seen[layer] == 1 else f"{layer}_{node.op_type.lower()}{seen[layer]}"
+        seen[layer] += node.op_type not in _RECURRENT
+        plain = seen[layer] == 1 or node.op_type in _RECURRENT
+        node.name = layer if plain else f"{layer}_{node.op_type.lower()}{seen[layer]}"
         node.doc_string = ""
         del node.metadata_props[:]
     graph = proto.graph

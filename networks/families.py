@@ -4,8 +4,8 @@ A new family is a function here and its entry in `FAMILIES`. A new study is a fu
 arguments that yields (network, batch), and a line under `nnprof.studies` in setup.cfg.
 
 Source of the four groups: Mattsson 2016, section 3.1: one ConvLayer where FC layers vary, one FC
-layer where ConvLayers vary, depth 20 and 128 neurons where not said otherwise, batch 1024 in
-groups 3 and 4.
+layer where ConvLayers vary, depth 20 where it does not vary; section 4.1: batch 1024 in groups 3
+and 4. Of the neurons in groups 1, 2 and 4 the thesis says nothing: 128 is our choice.
 """
 
 from __future__ import annotations

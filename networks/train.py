@@ -1,9 +1,10 @@
 """Training: minibatch SGD or Adam, L2, early termination, time to accuracy; repeatable, resumable.
 
-Follows Mattsson 2016, section 2: mean subtraction and normalisation (equations 1-3), cross-entropy
-on the logits (7-9), SGD (10), L2 (11), early termination on the validation set. The network's seed
-decides weights, split, order and dropout. The same seed and thread count give the same weights, bit
-by bit, also when the training was killed and resumed.
+Follows Mattsson 2016, section 2: mean subtraction and normalisation (equations 1-3, which are per
+pixel; the default is per channel), cross-entropy on the logits (7-9), SGD (10), L2 (11), early
+termination on the validation set. The network's seed decides weights, split, order and dropout. The
+same seed and thread count give the same weights, bit by bit, also when the training was killed and
+resumed.
 """
 
 from __future__ import annotations

@@ -237,8 +237,9 @@ class Plan(_Value, frozen=True, kw_only=True):
             own; 0 for readings before and after only.
         energy_s: time of the pass that measures energy, and of idling around it; 0 for none.
         patient_s: how long each process may wait for other programs to end (`run.patience`).
-        protocol: "rounds" (fresh processes in shuffled rounds), "loop" (that of Mattsson 2016:
-            all networks in order in one process, several times over; looks for drift) or "pairs"
+        protocol: "rounds" (fresh processes in shuffled rounds), "loop" (our variant of
+            Mattsson 2016, Table 1: all networks in order, several times over, but in one process;
+            looks for drift) or "pairs"
             (rounds whose processes alternate with those of another Run, `Study.paired`, until the
             verdict on each two cells is clear; `processes` and `max_processes` count pairs then,
             and neither `interval` nor `fresh` means anything).
@@ -747,7 +748,7 @@ class TrainingRecord(_Value, frozen=True, kw_only=True):
     Attributes:
         network: notation of the network.
         dataset: its name.
-        normalisation: "channel" or "pixel" (equations 1-3 of Mattsson 2016).
+        normalisation: "channel" or "pixel"; equations 1-3 of Mattsson 2016 are per pixel.
         settings: optimiser, learning rate, batch and so on, as given.
         seed: of the weights, the split and the order.
         epochs: one entry per pass.

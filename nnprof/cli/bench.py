@@ -102,8 +102,8 @@ Order = Annotated[
     Protocol,
     typer.Option(
         "--protocol",
-        help="Fresh processes in shuffled rounds, or one process with all networks in order, "
-        "four times over, as in 2016, to look for drift.",
+        help="Fresh processes in shuffled rounds; or, to look for a drift, one process with all "
+        "networks in order, four times over: our variant of the loops of 2016.",
     ),
 ]
 Telemetry = Annotated[

@@ -1,4 +1,7 @@
-"""The protocol of Mattsson 2016, Table 1: one process, all networks in order, several turns.
+"""Our variant of Mattsson 2016, Table 1: all networks in order, several turns, in one process.
+
+In 2016 each network of each loop was a process of its own (section 3.1), and Table 1 is of loops
+without a restart of the computer.
 
 A turn takes the place of a process. Where this protocol and the sweep's give other times, the order
 of the networks or a drift is the cause.

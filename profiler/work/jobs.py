@@ -173,7 +173,7 @@ class Looped(Reply, frozen=True, kw_only=True, tag="looped"):
 
 
 class Loop(msgspec.Struct, frozen=True, kw_only=True, tag="loop"):
-    """Mattsson 2016, Table 1: all networks in order, `turns` times over, in this one process."""
+    """All networks in order, `turns` times over, in this one process: our variant of 2016."""
 
     answer: ClassVar[type[Looped]] = Looped
     timed: ClassVar[bool] = True

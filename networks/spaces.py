@@ -15,12 +15,15 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from nnprof.errors import BadNotation, BadShape, UnknownName
-from nnprof.networks.families import FAMILIES
+from nnprof.networks.families import FAMILIES, defaults
 from nnprof.networks.spec import NetworkSpec
 
+MOST_NAMED = 10_000  # networks of one call that are measured or trained
 MOST = 1_000_000  # networks of one space; a slip of the finger must not run for a day
 
 _CALL = re.compile(r"\s*([a-z_][a-z0-9_]*)\s*(?:\(([^()]*)\))?\s*")
+# A call in which a value is a range or a choice.
+_RANGED = re.compile(r"\s*[a-z_][a-z0-9_]*\s*\([^()]*(\.\.|\|)[^()]*\)\s*")
 _RANGE = re.compile(r"(\d{1,6})(?:\.\.(\d{1,6})(?:/(\d{1,6}))?)?")
 _EXAMPLE = "Write it like this: mattsson(conv=1..5, fc=1, depth=5..80/5, neurons=128|256)."
 
@@ -51,13 +54,43 @@ def parse_space(text: str) -> Space:
         UnknownName: no family of that name.
         BadNotation: a parameter that the family does not have, or no value.
     """
+    name, arguments = _call(text)
+    return _space(text, name, arguments, FAMILIES[name].choices)
+
+
+def calls(text: str) -> tuple[str, ...]:
+    """The networks that a user's text names: those of a call with ranges, or the text itself.
+
+    Unlike in a space, a parameter that is left out has its default.
+
+    Raises:
+        BadNotation: a parameter that the family does not have, no value, or too many networks.
+        BadShape: a combination that makes no network.
+    """
+    if not _RANGED.fullmatch(text):
+        return (text,)
+    name, arguments = _call(text)
+    usual = {parameter: (value,) for parameter, value in defaults(FAMILIES[name].make).items()}
+    space = _space(text, name, arguments, usual)
+    if space.size > MOST_NAMED:
+        raise BadNotation(text, 1, f"{space.size} networks are too many", f"At most {MOST_NAMED}.")
+    make = FAMILIES[name].make
+    every = itertools.product(*space.choices.values())
+    return tuple(make(**dict(zip(space.choices, values, strict=True))).name for values in every)
+
+
+def _call(text: str) -> tuple[str, str]:
+    """Name and arguments of a family's call."""
     call = _CALL.fullmatch(text)
     if not call:
         raise BadNotation(text, 1, "No family", _EXAMPLE)
-    name, arguments = call[1], call[2] or ""
-    if name not in FAMILIES:
-        raise UnknownName("family", name, FAMILIES)
-    choices = dict(FAMILIES[name].choices)
+    if call[1] not in FAMILIES:
+        raise UnknownName("family", call[1], FAMILIES)
+    return call[1], call[2] or ""
+
+
+def _space(text: str, name: str, arguments: str, usual: dict[str, tuple[int, ...]]) -> Space:
+    choices = dict(usual)
     for word in arguments.split(",") if arguments.strip() else ():
         parameter, equals, value = (part.strip() for part in word.partition("="))
         column = text.index(word) + 1

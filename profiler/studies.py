@@ -20,6 +20,7 @@ from nnprof.exporters.models import load_model
 from nnprof.files import AnyPath, write_atomically
 from nnprof.networks import bundled
 from nnprof.networks.families import parse_network
+from nnprof.networks.spaces import calls
 from nnprof.networks.spec import NetworkSpec
 from nnprof.profiler import inputs
 from nnprof.types import MOST_BATCH, Cell, Model, Target, Workload
@@ -46,6 +47,11 @@ def model_of(text: AnyPath) -> Model:
     if path.is_file() or path.suffix == ".onnx":
         return load_model(path)
     return export(parse_network(os.fspath(text)))
+
+
+def _named(text: AnyPath) -> tuple[AnyPath, ...]:
+    """A file or folder as it is; of a call with ranges each network."""
+    return (text,) if Path(text).exists() else calls(os.fspath(text))
 
 
 class Sides(NamedTuple):
@@ -107,10 +113,13 @@ def named_cells(
 ) -> tuple[Cell, ...]:
     """Every named network at every batch; a file bound to one batch at that batch alone.
 
+    A call of a family with ranges, such as `mattsson(conv=1..5)`, names several networks.
+
     Raises:
         UsageError: a batch that a file is not made for, or inputs that cannot be made up.
     """
-    models = sides.of([model_of(text) for text in texts])
+    named = [name for text in texts for name in _named(text)]
+    models = sides.of([model_of(name) for name in named])
     every = [_cells(model, batches, target, data, sides.dims) for model in models]
     return _checked([cell for cells in every for cell in cells])
 

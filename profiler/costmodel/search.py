@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from nnprof.errors import UsageError
 from nnprof.networks.checkpoint import RECORD, load_record
-from nnprof.networks.families import parse_network
+from nnprof.networks.families import parameters, parse_network
 from nnprof.networks.layers import Conv, Dense
 from nnprof.networks.spaces import Space
 from nnprof.networks.spec import NetworkSpec
@@ -112,7 +112,8 @@ def search(model: CostModel, space: Space, batch: int, tiles_per_ms: float) -> F
 
 
 def _place(space: Space, spec: NetworkSpec) -> tuple[int, ...]:
-    return tuple(values.index(spec.parameters[name]) for name, values in space.choices.items())
+    given = parameters(spec)
+    return tuple(values.index(given[name]) for name, values in space.choices.items())
 
 
 def _next(space: Space, place: tuple[int, ...]) -> Iterable[tuple[int, ...]]:

@@ -60,6 +60,32 @@ def test_the_network_of_2016() -> None:
     assert mattsson(conv=0, fc=0).notation == "1x28x28 fc10"
 
 
+def test_the_pools_of_2016() -> None:
+    """With pool1=1 a 1×1 pool stands behind each ConvLayer but the last; groups 2 and 4 have it."""
+    spec = mattsson(conv=3, pool1=1)
+    assert spec.notation == "1x28x28 conv20k5 pool1 conv20k5 pool1 conv20k5 pool2 fc128 fc10"
+    assert spec.name == "mattsson(conv=3, fc=1, depth=20, neurons=128, pool1=1)"
+    assert spec.shapes[-4:] == mattsson(conv=3).shapes[-4:]
+    assert mattsson(conv=1, pool1=1).layers == mattsson(conv=1).layers
+    for group in (families.group2, families.group4):
+        assert all(one.parameters["pool1"] == 1 for one, _ in group())
+
+
+def test_lenet_of_2019() -> None:
+    """Groth's base network, and what she varies; a name tells only what is unlike the base."""
+    base = "1x28x28 conv20k5 pool2 conv50k5 pool2 fc500 fc10"
+    assert families.lenet().notation == base
+    assert families.lenet().name == "lenet()"
+    wide = parse_network("lenet(filters1=40, filters2=100)")
+    assert wide.notation == "1x28x28 conv40k5 pool2 conv100k5 pool2 fc500 fc10"
+    assert families.parameters(wide)["kernel"] == 5
+    assert parse_network("lenet(convs=0)").notation == "1x28x28 fc500 fc10"
+    assert parse_network("lenet(stride=3, same=1)").shapes[3] == (50, 1, 1)
+    assert parse_network("lenet(channels=3, size=32)").notation.startswith("3x32x32")
+    with pytest.raises(BadShape, match="same from 0 to 1"):
+        families.lenet(same=2)
+
+
 @pytest.mark.parametrize("name", GROUPS)
 def test_names_and_notations_parse_back(name: str) -> None:
     """The name in a table is the network; the notation is its layers."""
@@ -83,7 +109,7 @@ def test_notation_and_calls_are_both_networks() -> None:
     assert parse_network("mattsson()") == mattsson()
 
 
-ARGUMENT = "Write name=number, each once, of: conv, fc, depth, neurons, seed."
+ARGUMENT = "Write name=number, each once, of: conv, fc, depth, neurons, pool1, seed."
 CALL = "Write it like this: mattsson(conv=2, fc=1)."
 
 
@@ -113,8 +139,8 @@ def test_bad_calls_say_where(text: str, column: int, sentence: str) -> None:
 
 def test_unknown_families_are_refused_with_the_known() -> None:
     """A family that does not exist is refused with the list of those that do."""
-    with pytest.raises(UnknownName, match=r"^Unknown family 'lenet'\. Known: mattsson\.$"):
-        parse_network("lenet(conv=1)")
+    with pytest.raises(UnknownName, match=r"^Unknown family 'resnet'\. Known: lenet, mattsson\.$"):
+        parse_network("resnet(conv=1)")
 
 
 @pytest.mark.parametrize(

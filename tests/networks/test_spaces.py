@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnprof.errors import BadNotation, UnknownName
+from nnprof.errors import BadNotation, BadShape, UnknownName
 from nnprof.networks.families import mattsson
-from nnprof.networks.spaces import parse_space
+from nnprof.networks.spaces import calls, parse_space
 
 
 def test_a_bare_name_is_the_whole_family() -> None:
@@ -24,7 +24,7 @@ def test_ranges_lists_and_numbers() -> None:
     space = parse_space(" mattsson( conv=3|1, fc=2, depth=5..20/5, neurons=128|256..258 ) ")
     assert space.choices == {
         **{"conv": (1, 3), "fc": (2,)},
-        **{"depth": (5, 10, 15, 20), "neurons": (128, 256, 257, 258)},
+        **{"depth": (5, 10, 15, 20), "neurons": (128, 256, 257, 258), "pool1": (0,)},
     }
 
 
@@ -55,7 +55,7 @@ def test_slips_are_sentences(text: str, said: str) -> None:
 
 def test_unknown_families_list_the_known() -> None:
     """A family that is not there names those that are."""
-    with pytest.raises(UnknownName, match="Known: mattsson"):
+    with pytest.raises(UnknownName, match="Known: lenet, mattsson"):
         parse_space("resnet")
 
 
@@ -67,3 +67,26 @@ def test_any_text_is_a_space_or_a_sentence(text: str) -> None:
     except (BadNotation, UnknownName):
         return
     assert space.size >= 1
+
+
+def test_a_call_with_ranges_is_several_networks() -> None:
+    """What is not named has its default; a text without ranges is left as it is."""
+    assert calls("mattsson(conv=1..2, pool1=1, depth=5|20)") == (
+        "mattsson(conv=1, fc=1, depth=5, neurons=128, pool1=1)",
+        "mattsson(conv=1, fc=1, depth=20, neurons=128, pool1=1)",
+        "mattsson(conv=2, fc=1, depth=5, neurons=128, pool1=1)",
+        "mattsson(conv=2, fc=1, depth=20, neurons=128, pool1=1)",
+    )
+    assert calls("lenet(kernel=3..5/2)") == ("lenet(kernel=3)", "lenet()")
+    for text in ("mattsson(conv=2)", "1x28x28 fc10", "a.onnx", "mattsson"):
+        assert calls(text) == (text,)
+
+
+def test_a_range_that_does_not_fit_is_refused() -> None:
+    """Unlike a search, which leaves out what makes no network, a bench must not."""
+    with pytest.raises(BadShape):
+        calls("mattsson(conv=5..8)")
+    with pytest.raises(BadNotation, match="too many"):
+        calls("mattsson(neurons=1..99999)")
+    with pytest.raises(UnknownName, match="Known: lenet, mattsson"):
+        calls("resnet(depth=1..2)")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -89,7 +89,7 @@ def _call(text: str) -> tuple[str, str]:
     return call[1], call[2] or ""
 
 
-def _space(text: str, name: str, arguments: str, usual: dict[str, tuple[int, ...]]) -> Space:
+def _space(text: str, name: str, arguments: str, usual: Mapping[str, tuple[int, ...]]) -> Space:
     choices = dict(usual)
     for word in arguments.split(",") if arguments.strip() else ():
         parameter, equals, value = (part.strip() for part in word.partition("="))

@@ -324,7 +324,8 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
         raise BadFile(
             f"'{path}' announces {math.prod(shape)} values, but holds {len(data) - start}.", remedy
         )
-    return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(shape)
+    # A copy, since torch warns of arrays that cannot be written.
+    return np.array(np.frombuffer(data, np.uint8, offset=start)).reshape(shape)
 
 
 # --- download -------------------------------------------------------------------------------------

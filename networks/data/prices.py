@@ -52,7 +52,8 @@ def prices(file: str, column: str = "Close", window: int = 60, until: int = 0) -
     last year in the file. The file has a header, and dates in a column Date, or else in its first.
 
     Raises:
-        BadFile: the file is missing or no such table, or has no number somewhere in the column.
+        Unavailable: the file is not here.
+        BadFile: it is no such table, or has no number somewhere in the column.
         UnknownName: it has no such column.
         UsageError: too few values for a window are before or after the beginning of `until`.
     """
@@ -69,7 +70,10 @@ def prices(file: str, column: str = "Close", window: int = 60, until: int = 0) -
 
 def _column(path: Path, column: str) -> pd.Series[float]:
     """The values of a column by their dates, earliest first."""
-    data = read(path, _MOST, "Give the path of a CSV file with a header.")
+    remedy = "Give the path of a CSV file with a header."
+    if not path.exists():
+        raise Unavailable(f"'{path}' is not here.", remedy)
+    data = read(path, _MOST, remedy)
     with foreign(f"'{path}' is no CSV file", "Give a CSV file with a header."):
         table = pd.read_csv(io.BytesIO(data))
     if column not in table.columns:

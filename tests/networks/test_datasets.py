@@ -72,6 +72,7 @@ def test_files_in_the_named_folder_are_read(
     data = datasets.load("mnist")
     assert data.train_inputs.shape == (40, 1, 28, 28)
     assert data.train_inputs.dtype == np.uint8
+    assert data.train_inputs.flags.writeable  # or torch warns
     assert data.test_targets.tolist() == [*range(10)] * 2
     assert data.classes == 10
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnprof.errors import BadFile, NnprofError, Unavailable
+from nnprof.errors import NnprofError, Unavailable
 from nnprof.networks import datasets
 from nnprof.networks.data.prices import windows
 
@@ -111,7 +111,7 @@ def test_a_missing_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """Neither a user's file nor Apple's is made up."""
     monkeypatch.setenv("NNPROF_DATA", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    with pytest.raises(BadFile, match=r"none\.csv"):
+    with pytest.raises(Unavailable, match=r"none\.csv' is not here"):
         datasets.load(f"prices:{tmp_path / 'none.csv'}")
     with pytest.raises(Unavailable, match=r"AAPL\.csv.*prices:FILE\.csv"):
         datasets.load("aapl")

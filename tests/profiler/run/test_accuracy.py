@@ -38,6 +38,16 @@ def _scored(cells: tuple[Cell, ...], precisions: str, plan: Plan, folder: Path) 
     return scored
 
 
+def test_values_have_no_accuracy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network trained on values is not scored by classes, and the reason says so."""
+    tiles, values = np.zeros((20, 1, 28, 28), np.uint8), np.zeros((20, 1), np.float32)
+    here = datasets.Dataset("mnist", tiles, values, tiles, values, task="values")
+    monkeypatch.setattr(datasets, "load", lambda _: here)
+    model = load_model(bundled.model_path())
+    found = accuracy.labelled(Workload(model=model, batch=1), model)
+    assert found == "mnist has values, not classes, to tell right from wrong"
+
+
 @pytest.mark.usefixtures("no_mnist")
 def test_each_cell_in_each_precision_and_what_it_costs(short: Plan, tmp_path: Path) -> None:
     """Cells come in every precision; each model's accuracy is of the runtime, on labelled tiles."""

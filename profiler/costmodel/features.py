@@ -211,6 +211,7 @@ FEATURES: dict[str, Feature] = {
     "launch": Feature("launch", "one per op", lambda c: np.ones_like(c["batch"])),
     "tiles": Feature("tile", "image tiles", lambda c: c["batch"]),
     "serial": Feature("step", "values summed one after the other", lambda c: c["k"]),
+    "steps": Feature("step", "steps of a sequence, one after the other", lambda c: c["k"]),
     "values": Feature("value", "values made", lambda c: c["elements_out"]),
     "taps": Feature("value", "values looked at", lambda c: c["flops"]),
     "flops": _flops("FLOPs", lambda c: c["flops"]),

@@ -112,6 +112,8 @@ def of_node(node: Ran, *, inside: bool | None = None) -> Work:
         # What a convolution adds to its sums comes after the weights, as an image like its output.
         added = sum(math.prod(shape) for shape in node.inputs[2:] if shape == out and len(out) == 4)
         work = work._replace(bytes_in=size * (math.prod(first) + added), bytes_weights=weights)
+    if opgraph.kind_of(node.op) == "recurrent":
+        return _recurrent_node(work, node, size)
     image = len(out) == 4 and len(first) == 4
     if image and _channels_last(node, factor):
         first, out = ((shape[0], shape[3], *shape[1:3]) for shape in (first, out))
@@ -126,14 +128,28 @@ def of_node(node: Ran, *, inside: bool | None = None) -> Work:
     if image and node.op.startswith("Reorder"):
         return work._replace(c_out=float(out[1]), h_out=float(out[2]), w_out=float(out[3]))
     if image and "pool" in work.group:
-        if inside is False:
-            work = plainly(work)
-        stride = max(1, round(first[2] / out[2]))
-        taps = node.flops / math.prod(out) if node.flops else float(stride**2)
-        return _sized(work, first, out)._replace(
-            window=taps, stride=float(stride), flops=taps * math.prod(out)
-        )
+        return _pool_node(plainly(work) if inside is False else work, node, first, out)
     return work
+
+
+def _pool_node(work: Work, node: Ran, first: Shape, out: Shape) -> Work:
+    stride = max(1, round(first[2] / out[2]))
+    taps = node.flops / math.prod(out) if node.flops else float(stride**2)
+    return _sized(work, first, out)._replace(
+        window=taps, stride=float(stride), flops=taps * math.prod(out)
+    )
+
+
+def _recurrent_node(work: Work, node: Ran, size: float) -> Work:
+    """Of steps × tiles × features: the steps run one after the other; as it is where FLOPs lack."""
+    if node.flops is None or len(node.inputs) < 3:
+        return work
+    (steps, tiles, features), *weights = node.inputs[:3]
+    return work._replace(
+        batch=float(tiles), m=float(tiles), k=float(steps), flops=float(node.flops),
+        bytes_in=size * steps * tiles * features,
+        bytes_weights=size * sum(math.prod(shape) for shape in weights),
+    )  # fmt: skip
 
 
 def _channels_last(node: Ran, weights: Shape | None) -> bool:

@@ -10,9 +10,10 @@ from functools import lru_cache
 
 from nnprof.profiler.costmodel import features
 from nnprof.profiler.costmodel.processor import UNKNOWN, Processor, words
-from nnprof.profiler.graph import counts
+from nnprof.profiler.graph import counts, opgraph
 
 MOVING = ("other", "reorder", "view")  # kinds that compute next to nothing
+_RECURRENT = frozenset(name.lower() for name in opgraph.ops_of("recurrent"))
 _VIEWS = frozenset(name.lower() for name in counts.VIEWS)
 _A1 = ("launch", "tiles", "flops", "bytes_in", "bytes_out", "bytes_weights")
 _A2 = ("launch", "tiles", "flops_1x1", "flops_3x3", "flops_wide", "bytes_in", "bytes_out",
@@ -76,6 +77,8 @@ def _general(kind: str, processor: Processor) -> Sets:
             (*_PLAIN, "bytes_out_ragged", *past),
         ),
         "view": (("launch",),),
+        # Each step waits for the one before: a product, and activations of every value.
+        "recurrent": (("launch", "steps", "flops", "values"),),
     }
     other = (
         ("launch", "bytes_moved"),
@@ -140,6 +143,8 @@ def kind_of(group: str) -> str:
         return group
     if group.startswith(("conv", "gemm")):
         return group[:4]
+    if group in _RECURRENT:
+        return "recurrent"
     if group in _VIEWS:
         return "view"
     if group.startswith("reorder"):

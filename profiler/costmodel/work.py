@@ -29,12 +29,12 @@ class Work(NamedTuple):
     """One op as numbers.
 
     `m`, `n`, `k`, `products`: its matrix products (a convolution seen as one: m output pixels of
-    all tiles, n channels out, k values summed for each). `window` is kernel height × width, `nth`
-    1 for the first of its group in the network and 2 for the others, `after` 1 when another of the
-    group follows. Sizes that do not apply are 0 or 1; FLOPs are those of convolutions, products
-    and pools. Biases are left out of the bytes of weights. `touched` are the bytes that one run
-    of the whole network reads and writes, op by op: what has passed when the op's weights are asked
-    for again; 0 where the network is not known.
+    all tiles, n channels out, k values summed for each); of a recurrent op k is its steps. `window`
+    is kernel height × width, `nth` 1 for the first of its group in the network and 2 for the
+    others, `after` 1 when another of the group follows. Sizes that do not apply are 0 or 1; FLOPs
+    are those of convolutions, products, pools and recurrent ops. Biases are left out of the bytes
+    of weights. `touched` are the bytes that one run of the whole network reads and writes, op by
+    op: what has passed when the op's weights are asked for again; 0 where the network is not known.
     """
 
     group: str

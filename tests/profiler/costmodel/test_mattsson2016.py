@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnprof.networks.families import mattsson
-from nnprof.networks.spec import NetworkSpec, parse
 from nnprof.profiler.costmodel import ask, lowering, model, predict, work
 from nnprof.profiler.costmodel.model import CostModel
 
@@ -27,15 +26,9 @@ def published() -> CostModel:
     return model.load(NAME)
 
 
-def with_pools(conv: int, fc: int, depth: int, neurons: int) -> NetworkSpec:
-    """A network as it ran in 2016: a 1×1 pool behind every ConvLayer but the last (§3.1)."""
-    front = " ".join([f"conv{depth}k5 pool1"] * (conv - 1) + [f"conv{depth}k5 pool2"])
-    return parse(" ".join(["1x28x28", front, *[f"fc{neurons}"] * fc, "fc10"]))
-
-
 def tiles_per_ms(published: CostModel, conv: int, fc: int, depth: int, neurons: int) -> float:
     """What it predicts at batch 1024."""
-    spec = with_pools(conv, fc, depth, neurons)
+    spec = mattsson(conv=conv, fc=fc, depth=depth, neurons=neurons, pool1=1)
     (seconds,) = predict.predict_specs(published, [spec], 1024)
     return float(1024 / seconds / 1e3)
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnprof.errors import BadFile, NewerSchema
-from nnprof.networks.spec import parse
+from nnprof.networks.families import mattsson
 from nnprof.profiler.costmodel import audit, lowering, model
 from nnprof.profiler.costmodel.model import CostModel, Group, Peaks, Term
 from nnprof.profiler.costmodel.predict import predict, predict_specs
@@ -73,8 +73,7 @@ def test_a_missing_file_names_the_published_models(tmp_path: Path) -> None:
 def test_the_published_model_gives_the_paper_s_arithmetic(conv: int, fc: int, tiles: float) -> None:
     """Equations 14-18 and C7 of Mattsson 2016, depth 20, 128 neurons, with his 1×1 pools."""
     made = model.load("gtx960-mattsson2016")
-    front = "conv20k5 pool1 " * (conv - 1) + "conv20k5 pool2 "
-    spec = parse(f"1x28x28 {front}{'fc128 ' * fc}fc10")
+    spec = mattsson(conv=conv, fc=fc, depth=20, neurons=128, pool1=1)
     seconds = predict_specs(made, [spec], 1024)[0]
     assert round(1024 / seconds / 1e3, 1) == tiles
     parts = predict(made, lowering.of_spec(spec, made.lowering, 1024), 1024)

@@ -1,44 +1,52 @@
-"""Training: minibatch SGD or Adam, L2, early termination, time to accuracy; repeatable, resumable.
+"""Training: minibatch steps, L2, early termination, time to accuracy; repeatable, resumable.
 
 Follows Mattsson 2016, section 2: mean subtraction and normalisation (equations 1-3, which are per
 pixel; the default is per channel), cross-entropy on the logits (7-9), SGD (10), L2 (11), early
-termination on the validation set. The network's seed decides weights, split, order and dropout. The
-same seed and thread count give the same weights, bit by bit, also when the training was killed and
-resumed.
+termination on the validation set; other losses, optimisers and initial weights are settings. The network's seed decides weights, split, order and
+dropout. The same seed and thread count give the same weights, bit by bit, also when the training
+was killed and resumed.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from nnprof.errors import BadFile, BadShape, UsageError
+from nnprof.errors import BadFile, UsageError
 from nnprof.files import AnyPath
-from nnprof.networks import build, checkpoint, datasets
-from nnprof.networks.datasets import Dataset, Tiles
+from nnprof.networks import build, checkpoint, datasets, preconditions
+from nnprof.networks.datasets import Dataset
 from nnprof.networks.families import parse_network
-from nnprof.networks.settings import DEFAULTS, TrainingSettings
+from nnprof.networks.normalisation import statistics
+from nnprof.networks.preconditions import GOALS_PERCENT
+from nnprof.networks.settings import DEFAULTS, TrainingSettings, parse_init
 from nnprof.networks.spec import NetworkSpec
 from nnprof.types import Epoch, TrainingRecord
 
 # build says what to do where torch is missing, so it comes before torch.
 import torch  # isort: skip
 from torch import nn  # isort: skip
+from nnprof.networks import hardware, initialisers, losses, optimisers  # isort: skip
 
 
 _LOG = logging.getLogger(__name__)
-GOALS_PERCENT = (90, 95, 97)
 CHECKS_PER_EPOCH = 8
 CHECK_TILES = 1000
-_CHUNK = 1000  # tiles at once where no gradient is needed
+TIMED = (
+    "the steps of the optimiser: taking the inputs of a batch, normalising them, copying them to "
+    "the device, forward and backward pass, update, reading the loss; validation, checks, saving "
+    "and the start are left out; processor_s is the processor time of all threads in the same steps"
+)
+_CHUNK = 1000  # inputs at once where no gradient is needed
+_NEWS_S = 0.5  # between two words on the time left
 _MODEL, _BEST, _OPTIMISER = "model.", "best.", "optimiser."
 
 
@@ -49,25 +57,40 @@ def train(
     dataset: Dataset | str = "mnist",
     settings: TrainingSettings = DEFAULTS,
     resume: bool = False,
+    study: str = "",
+    cell: str = "",
+    varied: Mapping[str, str] | None = None,
 ) -> TrainingRecord:
-    """Train the network, keep the weights of the best epoch in `folder`, return the record.
+    """Train the network, keep the weights of one epoch in `folder`, return the record.
 
     After every epoch the folder is complete. With `resume` a training that was cut off goes on to
-    the same result; a training that has ended is left as it is.
+    the same result; a training that has ended is left as it is. `study`, `cell` and `varied` say in
+    the record what the training is part of.
 
     Raises:
-        BadShape: the network does not fit the tiles or the classes.
+        BadShape: the network does not fit the inputs or the targets.
         BadFile: the training to resume is missing or corrupt.
-        UsageError: the training was started with other settings, or, without `resume`, the folder
-            holds a training already.
+        Unavailable: there is no GPU where the settings ask for one.
+        UsageError: the loss does not fit the targets, the training was started with other settings,
+            or, without `resume`, the folder holds a training already.
     """
     spec = parse_network(network) if isinstance(network, str) else network
+    hardware.require(settings.device)
     dataset = datasets.load(dataset) if isinstance(dataset, str) else dataset
     folder = Path(folder)
-    _check_fit(spec, dataset)
+    preconditions.check_fit(spec, dataset)
+    preconditions.check_loss(spec, dataset, settings)
+    new = msgspec.structs.replace(
+        preconditions.new_record(spec, dataset, settings),
+        device=hardware.facts(settings.device),
+        timed=TIMED,
+        study=study,
+        cell=cell,
+        varied=dict(varied or {}),
+    )
     if resume and (folder / checkpoint.RECORD).is_file():
         record = checkpoint.load_record(folder)
-        _check_same(record, _new_record(spec, dataset, settings), folder)
+        preconditions.check_same(record, new, folder)
         if record.finished:
             return record
     elif not resume and (folder / checkpoint.RECORD).exists():
@@ -75,216 +98,231 @@ def train(
             f"'{folder}' already holds a training.",
             "Add --resume to go on with it, or choose another folder.",
         )
-    with _repeatable(settings.threads):
-        trainer = _Training(spec, dataset, settings, folder)
+    with hardware.repeatable(settings.threads, settings.device):
+        trainer = _Training(spec, dataset, settings, folder, new)
         if resume and (folder / checkpoint.STATE).exists():
             trainer.resume()
         return trainer.run()
 
 
-def statistics(
-    tiles: Tiles, kind: str, input_shape: tuple[int, ...]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean and standard deviation of the tiles (equations 1 and 2); a deviation of 0 becomes 1.
-
-    Of shape (C, 1, 1) per channel and (C, H, W) per pixel; flat for a network with flat input.
-    """
-    axes = (0, 2, 3) if kind == "channel" else (0,)
-    mean = tiles.mean(axis=axes, dtype=np.float64, keepdims=True)
-    # In chunks: all differences at once would take gigabytes.
-    squares = np.zeros_like(mean)
-    for start in range(0, len(tiles), _CHUNK):
-        squares += ((tiles[start : start + _CHUNK] - mean) ** 2).sum(axis=axes, keepdims=True)
-    std = np.sqrt(squares / (tiles.size / mean.size))
-    std[std == 0] = 1
-    if len(input_shape) == 1:
-        mean, std = (
-            np.broadcast_to(value, (1, *tiles.shape[1:])).reshape(1, -1) for value in (mean, std)
-        )
-    return mean[0].astype(np.float32), std[0].astype(np.float32)
+def outputs(network: nn.Module, inputs: NDArray[Any], mean: Any, std: Any) -> torch.Tensor:
+    """What the network gives for raw inputs, on the processor. Keeps the mode."""
+    mode = network.training
+    network.eval()
+    with torch.no_grad():
+        parts = [
+            network(_prepared(inputs[start : start + _CHUNK], mean, std)).cpu()
+            for start in range(0, len(inputs), _CHUNK)
+        ]
+    network.train(mode)
+    return torch.cat(parts)
 
 
 def accuracy(
-    network: nn.Module, tiles: Tiles, labels: NDArray[np.int64], mean: Any, std: Any
+    network: nn.Module, inputs: NDArray[Any], labels: NDArray[np.int64], mean: Any, std: Any
 ) -> float:
-    """Share (0…1) of the raw uint8 tiles whose top-1 class is the label. Keeps the mode."""
-    mode = network.training
-    network.eval()
-    right = 0
-    with torch.no_grad():
-        for start in range(0, len(tiles), _CHUNK):
-            scores = network(_prepared(tiles[start : start + _CHUNK], mean, std))
-            classes = scores.argmax(dim=1).numpy()
-            right += int((classes == labels[start : start + _CHUNK]).sum())
-    network.train(mode)
-    return right / len(tiles)
+    """Share (0…1) of the raw inputs whose top-1 class is the label. Keeps the mode."""
+    return _right(outputs(network, inputs, mean, std), labels) / len(inputs)
 
 
-# --- before the first epoch -----------------------------------------------------------------------
+def _right(given: torch.Tensor, labels: NDArray[np.int64]) -> int:
+    return int((given.argmax(dim=1).numpy(force=True) == labels).sum())
 
 
-def _check_fit(spec: NetworkSpec, dataset: Dataset) -> None:
-    tile = dataset.train_inputs.shape[1:]
-    if spec.input_shape not in (tile, (int(np.prod(tile)),)):
-        raise BadShape(
-            f"The network takes {'×'.join(map(str, spec.input_shape))}, but the tiles of "
-            f"'{dataset.name}' are {'×'.join(map(str, tile))}."
-        )
-    output = spec.shapes[-1]
-    if len(output) != 1 or output[0] < dataset.classes:
-        raise BadShape(
-            f"The network gives {'×'.join(map(str, output))} values, but '{dataset.name}' has "
-            f"{dataset.classes} classes: end it with fc{dataset.classes}."
-        )
+def _finite(loss: float) -> float | None:
+    return loss if math.isfinite(loss) else None
 
 
-def _new_record(spec: NetworkSpec, dataset: Dataset, settings: TrainingSettings) -> TrainingRecord:
-    given = msgspec.structs.asdict(settings)
-    return TrainingRecord(
-        network=spec.notation,
-        dataset=dataset.name,
-        normalisation=settings.normalisation,
-        settings={**given, "learning_rate": settings.rate},
-        seed=spec.seed,
-        time_to=dict.fromkeys(map(str, GOALS_PERCENT)),
-    )
-
-
-def _check_same(found: TrainingRecord, asked: TrainingRecord, folder: Path) -> None:
-    for name in ("network", "dataset", "settings"):
-        if getattr(found, name) != getattr(asked, name):
-            raise UsageError(
-                f"The training in '{folder}' has another {name}: {getattr(found, name)}.",
-                "Resume it with the same arguments, or choose another folder.",
-            )
-
-
-@contextmanager
-def _repeatable(threads: int) -> Iterator[None]:
-    """Deterministic operators and a private random state; torch is left as it was."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
-
-
-def _prepared(tiles: Tiles, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
-    """Equation 3, in the input shape of the network."""
-    values = torch.from_numpy(tiles.astype(np.float32))
+def _prepared(inputs: NDArray[Any], mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    """Equation 3, in the input shape of the network, where `mean` lies."""
+    values = torch.from_numpy(inputs).to(mean.device).float()
     return (values.reshape(-1, *mean.shape) if mean.ndim == 1 else values).sub(mean).div(std)
 
 
 # --- training -------------------------------------------------------------------------------------
 
 
+class _Sums(NamedTuple):
+    """What the steps of one epoch add up to."""
+
+    loss: float = 0.0
+    right: int = 0
+    inputs: int = 0
+    wall_s: float = 0.0
+    processor_s: float = 0.0
+
+
 class _Training:
     """The state of one training, which changes from epoch to epoch."""
 
     def __init__(
-        self, spec: NetworkSpec, dataset: Dataset, settings: TrainingSettings, folder: Path
+        self,
+        spec: NetworkSpec,
+        dataset: Dataset,
+        settings: TrainingSettings,
+        folder: Path,
+        record: TrainingRecord,
     ) -> None:
         self.spec, self.dataset, self.settings, self.folder = spec, dataset, settings, folder
-        self.record = _new_record(spec, dataset, settings)
-        self.split = datasets.split(dataset, spec.seed)
-        tiles = dataset.train_inputs[self.split.training]
-        mean, std = statistics(tiles, settings.normalisation, spec.input_shape)
-        self.mean, self.std = torch.from_numpy(mean), torch.from_numpy(std)
+        self.record = record
+        self.split = datasets.split(dataset, spec.seed, settings.validation)
+        inputs = dataset.train_inputs[self.split.training]
+        mean, std = statistics(inputs, settings.normalisation, spec.input_shape)
+        self.mean = torch.from_numpy(mean).to(settings.device)
+        self.std = torch.from_numpy(std).to(settings.device)
         self.network = build.build(spec)
-        self.optimiser = _optimiser(self.network, settings)
+        initialisers.draw(self.network, parse_init(settings.init), spec.seed)
+        self.network.to(settings.device)
+        self.normalised = any(isinstance(one, nn.BatchNorm1d) for one in self.network.modules())
+        self.optimiser = optimisers.optimiser(self.network, settings)
         self.best = _arrays(self.network.state_dict())
+        self.per_epoch = -(-len(inputs) // settings.batch)
+        all_steps = self.per_epoch * settings.epochs
+        self.all_steps = min(all_steps, settings.steps or all_steps)
+        self.begin_s, self.begin_steps, self.news_s = time.perf_counter(), 0, 0.0
 
     def run(self) -> TrainingRecord:
         """The epochs that are left, then the test."""
-        news = ""
+        self.begin_s, self.begin_steps = time.perf_counter(), self._steps_done()
         while not self._ended():
-            number = len(self.record.epochs) + 1
-            _LOG.info("training: epoch %d of %d%s", number, self.settings.epochs, news)
             self._epoch()
             self._save()
-            last = self.record.epochs[-1]
-            validation = f"validation {last.validation_accuracy:.2%}"
-            news = f"; the last one: loss {last.loss:.4f}, {validation}"
-        _LOG.debug("testing on %d tiles", len(self.dataset.test_inputs))
-        network = build.restore(self.spec, self.best, str(self.folder))
-        tested = accuracy(
-            network, self.dataset.test_inputs, self.dataset.test_targets, self.mean, self.std
+        _LOG.debug("testing on %d inputs", len(self.dataset.test_inputs))
+        network = build.restore(self.spec, self.best, str(self.folder)).to(self.settings.device)
+        loss, right = self._tested(network, self.dataset.test_inputs, self.dataset.test_targets)
+        self.record = msgspec.structs.replace(
+            self.record, test_accuracy=right, test_loss=loss, finished=True
         )
-        self.record = msgspec.structs.replace(self.record, test_accuracy=tested, finished=True)
         self._save_weights()
         checkpoint.drop_state(self.folder)
         return self.record
 
+    def _steps_done(self) -> int:
+        return min(self.per_epoch * len(self.record.epochs), self.all_steps)
+
     def _ended(self) -> bool:
         done = len(self.record.epochs)
-        best = self.record.best_epoch
-        patient = best is None or done - 1 - best < self.settings.patience
-        return done >= self.settings.epochs or not patient
+        scores = [_score(epoch) for epoch in self.record.epochs]
+        patience = self.settings.patience
+        patient = not done or patience is None or done - 1 - scores.index(max(scores)) < patience
+        return self._steps_done() >= self.all_steps or not patient
 
     def _epoch(self) -> None:
         number = len(self.record.epochs)
-        elapsed_s = self.record.epochs[-1].elapsed_s if number else 0.0
+        before_s = self.record.epochs[-1].elapsed_s if number else 0.0
         # Everything random of an epoch comes from the seed and its number, so resuming is exact.
         random = np.random.default_rng([self.spec.seed, 1, number])
         torch.manual_seed(int(random.integers(2**63)))
         order = random.permutation(self.split.training)
-        starts = range(0, len(order), self.settings.batch)
-        check_every = max(1, len(starts) // CHECKS_PER_EPOCH)
+        steps = min(self.per_epoch, self.all_steps - number * self.per_epoch)
+        check_every = max(1, steps // CHECKS_PER_EPOCH)
         time_to = dict(self.record.time_to)
-        losses = 0.0
-        for step, start in enumerate(starts, start=1):
-            chosen = order[start : start + self.settings.batch]
-            begin = time.perf_counter()
-            losses += self._step(chosen) * len(chosen)
-            elapsed_s += time.perf_counter() - begin
-            if step % check_every == 0:
-                self._check_goals(time_to, random, elapsed_s, number + step / len(starts))
-        validation = self._validation_accuracy(self.split.validation)
-        epoch = Epoch(loss=losses / len(order), validation_accuracy=validation, elapsed_s=elapsed_s)
-        self._keep(epoch, time_to)
+        sums = _Sums()
+        for step in range(1, steps + 1):
+            chosen = order[(step - 1) * self.settings.batch : step * self.settings.batch]
+            sums = self._timed_step(chosen, sums)
+            self._tell(number * self.per_epoch + step)
+            if step % check_every == 0 and time_to:
+                reached = before_s + sums.wall_s, number + step / self.per_epoch
+                self._check_goals(time_to, random, reached)
+        self._keep(self._validated(sums, before_s), time_to)
 
-    def _step(self, chosen: NDArray[np.int64]) -> float:
-        """One step of the optimiser on these tiles; the mean cross-entropy before it."""
+    def _validated(self, sums: _Sums, before_s: float) -> Epoch:
+        split = self.split
+        chosen = split.validation
+        loss, right = self._tested(self.network, split.inputs[chosen], split.targets[chosen])
+        classes = self.dataset.task == "classes"
+        return Epoch(
+            loss=_finite(sums.loss / sums.inputs),
+            training_accuracy=sums.right / sums.inputs if classes else None,
+            validation_loss=loss,
+            validation_accuracy=right,
+            elapsed_s=before_s + sums.wall_s,
+            seconds=sums.wall_s,
+            processor_s=sums.processor_s,
+        )
+
+    def _timed_step(self, chosen: NDArray[np.int64], sums: _Sums) -> _Sums:
+        begin_s, processor_s = time.perf_counter(), time.process_time()
+        loss, given = self._step(chosen)
+        processor_s = time.process_time() - processor_s
+        wall_s = time.perf_counter() - begin_s
+        right = 0
+        if given is not None and self.dataset.task == "classes":
+            right = _right(given, self.dataset.train_targets[chosen])
+        return _Sums(
+            sums.loss + loss * len(chosen),
+            sums.right + right,
+            sums.inputs + len(chosen),
+            sums.wall_s + wall_s,
+            sums.processor_s + processor_s,
+        )
+
+    def _step(self, chosen: NDArray[np.int64]) -> tuple[float, torch.Tensor | None]:
+        """One step of the optimiser on these inputs; mean loss and outputs before it."""
         inputs = _prepared(self.dataset.train_inputs[chosen], self.mean, self.std)
-        labels = torch.from_numpy(self.dataset.train_targets[chosen])
+        targets = torch.from_numpy(self.dataset.train_targets[chosen]).to(self.settings.device)
         # A batch of one tells batch normalisation nothing about deviations.
-        if len(chosen) == 1 and any(isinstance(part, nn.BatchNorm1d) for part in self.network):
-            return 0.0
+        if len(chosen) == 1 and self.normalised:
+            return 0.0, None
         self.optimiser.zero_grad()
-        loss = nn.functional.cross_entropy(build.logits(self.network)(inputs), labels)
+        given = self._scoring(self.network)(inputs)
+        loss = losses.loss_of(self.settings.loss, given, targets)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
-        return float(loss.detach())
+        return float(loss.detach()), given.detach()
+
+    def _scoring(self, network: nn.Sequential) -> nn.Sequential:
+        """What the loss is taken on."""
+        return build.logits(network) if self.settings.loss in losses.ON_LOGITS else network
+
+    def _tested(
+        self, network: nn.Sequential, inputs: NDArray[Any], targets: NDArray[Any]
+    ) -> tuple[float | None, float | None]:
+        """Loss and, for classes, accuracy; a loss that is no finite number is None."""
+        mode = network.training
+        given = outputs(self._scoring(network).eval(), inputs, self.mean, self.std)
+        network.train(mode)
+        loss = float(losses.loss_of(self.settings.loss, given, torch.from_numpy(targets)))
+        right = _right(given, targets) / len(inputs) if self.dataset.task == "classes" else None
+        return _finite(loss), right
 
     def _check_goals(
         self,
         time_to: dict[str, tuple[float, float] | None],
         random: np.random.Generator,
-        elapsed_s: float,
-        epochs: float,
+        reached: tuple[float, float],
     ) -> None:
-        """Note the goals that are reached on a random part of the validation tiles."""
+        """Note the goals that are reached on a random part of the validation set."""
         part = random.permutation(self.split.validation)[:CHECK_TILES]
         if all(time_to.values()):
             return
-        reached = 100 * self._validation_accuracy(part)
+        inputs, labels = self.split.inputs[part], self.split.targets[part]
+        percent = 100 * accuracy(self.network, inputs, labels, self.mean, self.std)
         for goal in GOALS_PERCENT:
-            if reached >= goal and time_to[str(goal)] is None:
-                time_to[str(goal)] = (elapsed_s, epochs)
+            if percent >= goal and time_to[str(goal)] is None:
+                time_to[str(goal)] = reached
 
-    def _validation_accuracy(self, chosen: NDArray[np.int64]) -> float:
-        tiles, labels = self.split.inputs[chosen], self.split.targets[chosen]
-        return accuracy(self.network, tiles, labels, self.mean, self.std)
+    def _tell(self, done: int) -> None:
+        """Say where the training is, and how long it takes at most."""
+        now_s = time.perf_counter()
+        if now_s < self.news_s:
+            return
+        self.news_s = now_s + _NEWS_S
+        left_s = (now_s - self.begin_s) / (done - self.begin_steps) * (self.all_steps - done)
+        text = f"at most {left_s:.0f} s left; epoch {len(self.record.epochs) + 1}"
+        if self.record.epochs:
+            last = self.record.epochs[-1]
+            if last.validation_accuracy is not None:
+                text += f"; the last one: validation {last.validation_accuracy:.2%}"
+            elif last.validation_loss is not None:
+                text += f"; the last one: validation loss {last.validation_loss:.4g}"
+        _LOG.info("training: step %d of %d, %s", done, self.all_steps, text)
 
     def _keep(self, epoch: Epoch, time_to: dict[str, tuple[float, float] | None]) -> None:
         best = self.record.best_epoch
-        if best is None or (
-            epoch.validation_accuracy > self.record.epochs[best].validation_accuracy
-        ):
+        better = best is None or _score(epoch) > _score(self.record.epochs[best])
+        if better or self.settings.keep == "last":
             best = len(self.record.epochs)
             self.best = _arrays(self.network.state_dict())
         self.record = msgspec.structs.replace(
@@ -296,27 +334,26 @@ class _Training:
         tensors = {
             **_prefixed(_MODEL, _arrays(self.network.state_dict())),
             **_prefixed(_BEST, self.best),
-            **_prefixed(_OPTIMISER, _optimiser_arrays(self.optimiser)),
+            **_prefixed(_OPTIMISER, optimisers.arrays(self.optimiser)),
         }
         checkpoint.save_state(self.folder, self.record, tensors)
         self._save_weights()
 
     def _save_weights(self) -> None:
-        checkpoint.save_weights(
-            self.folder, self.record, self.best, self.mean.numpy(), self.std.numpy()
-        )
+        mean, std = self.mean.numpy(force=True), self.std.numpy(force=True)
+        checkpoint.save_weights(self.folder, self.record, self.best, mean, std)
 
     def resume(self) -> None:
         """Go back to where state.safetensors was written."""
         record, tensors = checkpoint.load_state(self.folder)
-        _check_same(record, self.record, self.folder)
+        preconditions.check_same(record, self.record, self.folder)
         source = str(self.folder / checkpoint.STATE)
         weights = _without_prefix(_MODEL, tensors)
         self.best = _without_prefix(_BEST, tensors)
-        self.network = build.restore(self.spec, weights, source)
-        self.optimiser = _optimiser(self.network, self.settings)
+        self.network = build.restore(self.spec, weights, source).to(self.settings.device)
+        self.optimiser = optimisers.optimiser(self.network, self.settings)
         try:
-            _restore_optimiser(self.optimiser, _without_prefix(_OPTIMISER, tensors))
+            optimisers.restore(self.optimiser, _without_prefix(_OPTIMISER, tensors))
         except (KeyError, ValueError) as error:
             raise BadFile(
                 f"'{source}' lacks the optimiser's state.", "Train without --resume."
@@ -324,38 +361,11 @@ class _Training:
         self.record = record
 
 
-# --- optimiser ------------------------------------------------------------------------------------
-
-
-def _optimiser(network: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    # For both optimisers torch's weight_decay adds β·W to the gradient: that of equation 11.
-    parameters = list(network.parameters())
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.l2},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    if settings.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=settings.rate)
-    return torch.optim.SGD(groups, lr=settings.rate, momentum=settings.momentum)
-
-
-def _optimiser_arrays(optimiser: torch.optim.Optimizer) -> dict[str, NDArray[Any]]:
-    """State per parameter as `3.momentum_buffer`, the parameter counted over all groups."""
-    return {
-        f"{index}.{name}": value.numpy(force=True)
-        for index, state in optimiser.state_dict()["state"].items()
-        for name, value in state.items()
-        if value is not None
-    }
-
-
-def _restore_optimiser(optimiser: torch.optim.Optimizer, arrays: dict[str, NDArray[Any]]) -> None:
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in arrays.items():
-        index, name = key.split(".")
-        state.setdefault(int(index), {})[name] = torch.tensor(value)
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+def _score(epoch: Epoch) -> float:
+    """What is larger for a better epoch: its accuracy, or, of values, its loss below 0."""
+    if epoch.validation_accuracy is not None:
+        return epoch.validation_accuracy
+    return -math.inf if epoch.validation_loss is None else -epoch.validation_loss
 
 
 def _arrays(tensors: dict[str, Any]) -> dict[str, NDArray[Any]]:

@@ -735,11 +735,28 @@ class Run(_Value, frozen=True, kw_only=True):
 
 
 class Epoch(_Value, frozen=True, kw_only=True):
-    """One pass over the training set. `elapsed_s`: training time so far, checks left out."""
+    """One pass over the training set, or the part of it that a limit of steps leaves.
 
-    loss: float
-    validation_accuracy: float
+    Attributes:
+        loss: mean over the steps, each before its update; None where it was no finite number.
+        training_accuracy: share (0…1) of the inputs classified rightly in the steps, each before
+            its update and with dropout, as Keras counts it; None for values and in old records.
+        validation_loss: after the epoch; None where no finite number, and in old records.
+        validation_accuracy: after the epoch; None for values.
+        elapsed_s: wall time of all steps so far.
+        seconds: wall time of this epoch's steps; `TrainingRecord.timed` says what it holds. None in
+            old records.
+        processor_s: processor time, of all threads, of the same steps: other programs make it
+            hardly longer. None in old records.
+    """
+
+    loss: float | None
+    validation_accuracy: float | None
     elapsed_s: float
+    training_accuracy: float | None = None
+    validation_loss: float | None = None
+    seconds: float | None = None
+    processor_s: float | None = None
 
 
 class TrainingRecord(_Value, frozen=True, kw_only=True):
@@ -748,14 +765,23 @@ class TrainingRecord(_Value, frozen=True, kw_only=True):
     Attributes:
         network: notation of the network.
         dataset: its name.
-        normalisation: "channel" or "pixel"; equations 1-3 of Mattsson 2016 are per pixel.
+        normalisation: "channel", "pixel", "unit" or "none"; equations 1-3 of Mattsson 2016 are
+            per pixel.
         settings: optimiser, learning rate, batch and so on, as given.
         seed: of the weights, the split and the order.
         epochs: one entry per pass.
         best_epoch: index of the epoch whose weights were kept.
         time_to: accuracy in percent ("90", "95", "97") → [seconds, epochs], None if not reached.
-        test_accuracy: of the kept weights on the test tiles, None before the end.
+        test_accuracy: of the kept weights on the test set, None before the end and for values.
         finished: False while training goes on, or was cut off.
+        test_loss: of the kept weights on the test set; None before the end, in old records, and
+            where it is no finite number.
+        subset: what part of the published data set was used; empty where it was the whole.
+        device: facts of what trained: "device" (cpu, cuda), "processor", "gpu", "torch", "cuda".
+        timed: what the seconds of the epochs hold.
+        study: the study that the training is part of; empty where there is none.
+        cell: its name within the study.
+        varied: what the study varies → its value here.
     """
 
     network: str
@@ -768,6 +794,13 @@ class TrainingRecord(_Value, frozen=True, kw_only=True):
     time_to: dict[str, tuple[float, float] | None] = {}
     test_accuracy: float | None = None
     finished: bool = False
+    test_loss: float | None = None
+    subset: str = ""
+    device: dict[str, str] = {}
+    timed: str = ""
+    study: str = ""
+    cell: str = ""
+    varied: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         """Refuse a best epoch that was never trained."""

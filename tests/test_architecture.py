@@ -47,6 +47,10 @@ RUNTIME_HOMES = (
     "profiler/devices/",
     "networks/build.py",
     "networks/train.py",
+    "networks/losses.py",
+    "networks/optimisers.py",
+    "networks/initialisers.py",
+    "networks/hardware.py",
     "networks/datasets.py",
     "exporters/",
 )
@@ -57,6 +61,8 @@ BACKEND_NAME_HOMES = (
     "exporters/check.py",
     "exporters/export.py",  # torch, the library, not the backend
     "exporters/precision.py",  # whose converters it calls
+    "networks/settings.py",  # whose defaults an optimiser has
+    "networks/hardware.py",  # the version of what trained
     "profiler/place/environment.py",
     "profiler/devices/jetson.py",  # which runtime comes with the board
     # readers of what these runtimes write

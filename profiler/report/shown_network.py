@@ -10,7 +10,7 @@ from nnprof.text import plain
 
 if TYPE_CHECKING:
     from nnprof.profiler.run.exported import Exported
-    from nnprof.types import TrainingRecord
+    from nnprof.types import Epoch, TrainingRecord
 
 
 def print_trained(record: TrainingRecord, folder: Path) -> None:
@@ -18,18 +18,27 @@ def print_trained(record: TrainingRecord, folder: Path) -> None:
     table = Table("", plain(record.network), title_justify="left")
     if record.test_accuracy is not None:
         table.add_row("test accuracy", f"{record.test_accuracy:.2%}")
+    if record.test_loss is not None:
+        loss = record.settings.get("loss", "cross-entropy")
+        table.add_row(f"test loss ({loss})", f"{record.test_loss:.4g}")
     if record.best_epoch is not None:
-        best = record.epochs[record.best_epoch].validation_accuracy
-        table.add_row(
-            "best epoch",
-            f"{record.best_epoch + 1} of {len(record.epochs)}, validation {best:.2%}",
-        )
+        kept = "last epoch" if record.settings.get("keep") == "last" else "best epoch"
+        validation = _validation(record.epochs[record.best_epoch])
+        table.add_row(kept, f"{record.best_epoch + 1} of {len(record.epochs)}, {validation}")
         table.add_row("training time", f"{record.epochs[-1].elapsed_s:.1f} s")
     for goal, reached in record.time_to.items():
         text = f"{reached[0]:.1f} s, {reached[1]:.2f} epochs" if reached else "not reached"
         table.add_row(f"to {goal} %", text)
     table.add_row("folder", str(folder))
     Console().print(table)
+
+
+def _validation(epoch: Epoch) -> str:
+    if epoch.validation_accuracy is not None:
+        return f"validation {epoch.validation_accuracy:.2%}"
+    if epoch.validation_loss is not None:
+        return f"validation loss {epoch.validation_loss:.4g}"
+    return "no finite validation loss"
 
 
 def print_exported(written: Exported) -> None:

@@ -1,0 +1,94 @@
+"""What must hold before the first epoch, and the record to begin with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from nnprof.errors import BadShape, UsageError
+from nnprof.networks.datasets import Dataset
+from nnprof.networks.settings import DEFAULTS, VALUE_LOSSES, TrainingSettings
+from nnprof.networks.spec import NetworkSpec
+from nnprof.types import TrainingRecord
+
+GOALS_PERCENT = (90, 95, 97)
+
+
+def check_fit(spec: NetworkSpec, dataset: Dataset) -> None:
+    """Refuse a network for other inputs or other targets.
+
+    Raises:
+        BadShape: it does not fit.
+    """
+    one = dataset.train_inputs.shape[1:]
+    if spec.input_shape not in (one, (int(np.prod(one)),)):
+        raise BadShape(
+            f"The network takes {'×'.join(map(str, spec.input_shape))}, but the inputs of "
+            f"'{dataset.name}' are {'×'.join(map(str, one))}."
+        )
+    output = spec.shapes[-1]
+    values = dataset.task == "values"
+    fits = len(output) == 1 and output[0] >= dataset.outputs
+    if not fits or (values and output[0] != dataset.outputs):
+        wanted = f"{dataset.outputs} " + ("value(s) to give" if values else "classes")
+        raise BadShape(
+            f"The network gives {'×'.join(map(str, output))} values, but '{dataset.name}' has "
+            f"{wanted}: end it with fc{dataset.outputs}{' linear' if values else ''}."
+        )
+
+
+def check_loss(spec: NetworkSpec, dataset: Dataset, settings: TrainingSettings) -> None:
+    """Refuse a loss of classes, and a network of probabilities, for values.
+
+    Raises:
+        UsageError: the loss or the network's end does not fit the targets.
+    """
+    if dataset.task == "classes":
+        return
+    if settings.loss not in VALUE_LOSSES:
+        raise UsageError(
+            f"'{dataset.name}' has values and no classes, so {settings.loss} cannot train on it.",
+            f"Give one of these as --loss: {', '.join(VALUE_LOSSES)}.",
+        )
+    if getattr(spec.layers[-1], "activation", "") == "softmax":
+        raise UsageError(
+            "The network ends in a softmax, whose outputs always sum to 1: it gives no values.",
+            f"End it with 'fc{dataset.outputs} linear'.",
+        )
+
+
+def new_record(spec: NetworkSpec, dataset: Dataset, settings: TrainingSettings) -> TrainingRecord:
+    """The record of a training that has not begun."""
+    given = msgspec.structs.asdict(settings)
+    goals = GOALS_PERCENT if dataset.task == "classes" else ()
+    return TrainingRecord(
+        network=spec.notation,
+        dataset=dataset.name,
+        subset=dataset.subset,
+        normalisation=settings.normalisation,
+        settings={**given, "learning_rate": settings.rate},
+        seed=spec.seed,
+        time_to=dict.fromkeys(map(str, goals)),
+    )
+
+
+def check_same(found: TrainingRecord, asked: TrainingRecord, folder: Path) -> None:
+    """Refuse to go on with another training than the one that was found.
+
+    Raises:
+        UsageError: network, data set or settings are others.
+    """
+    # A record from before a setting was there was trained with what is the default now.
+    before = {**msgspec.structs.asdict(DEFAULTS), **found.settings}
+    for name, old in (
+        ("network", found.network),
+        ("dataset", found.dataset),
+        ("settings", before),
+    ):
+        if old != getattr(asked, name):
+            raise UsageError(
+                f"The training in '{folder}' has another {name}: {getattr(found, name)}.",
+                "Resume it with the same arguments, or choose another folder.",
+            )

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from nnprof.errors import BadShape, UsageError
+from nnprof.networks import checkpoint
 from nnprof.networks.datasets import Dataset
 from nnprof.networks.settings import DEFAULTS, VALUE_LOSSES, TrainingSettings
 from nnprof.networks.spec import NetworkSpec
@@ -92,3 +93,22 @@ def check_same(found: TrainingRecord, asked: TrainingRecord, folder: Path) -> No
                 f"The training in '{folder}' has another {name}: {getattr(found, name)}.",
                 "Resume it with the same arguments, or choose another folder.",
             )
+
+
+def finished(folder: Path, asked: TrainingRecord, *, resume: bool) -> TrainingRecord | None:
+    """The record of the training in `folder` if it has ended; None if there is work to do.
+
+    Raises:
+        BadFile: the record is corrupt.
+        UsageError: the folder holds another training, or, without `resume`, one at all.
+    """
+    if resume and (folder / checkpoint.RECORD).is_file():
+        record = checkpoint.load_record(folder)
+        check_same(record, asked, folder)
+        return record if record.finished else None
+    if not resume and (folder / checkpoint.RECORD).exists():
+        raise UsageError(
+            f"'{folder}' already holds a training.",
+            "Add --resume to go on with it, or choose another folder.",
+        )
+    return None

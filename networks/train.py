@@ -2,9 +2,9 @@
 
 Follows Mattsson 2016, section 2: mean subtraction and normalisation (equations 1-3, which are per
 pixel; the default is per channel), cross-entropy on the logits (7-9), SGD (10), L2 (11), early
-termination on the validation set; other losses, optimisers and initial weights are settings. The network's seed decides weights, split, order and
-dropout. The same seed and thread count give the same weights, bit by bit, also when the training
-was killed and resumed.
+termination on the validation set; other losses, optimisers and initial weights are settings. The
+network's seed decides weights, split, order and dropout. The same seed and thread count give the
+same weights, bit by bit, also when the training was killed and resumed.
 """
 
 from __future__ import annotations
@@ -88,16 +88,9 @@ def train(
         cell=cell,
         varied=dict(varied or {}),
     )
-    if resume and (folder / checkpoint.RECORD).is_file():
-        record = checkpoint.load_record(folder)
-        preconditions.check_same(record, new, folder)
-        if record.finished:
-            return record
-    elif not resume and (folder / checkpoint.RECORD).exists():
-        raise UsageError(
-            f"'{folder}' already holds a training.",
-            "Add --resume to go on with it, or choose another folder.",
-        )
+    finished = preconditions.finished(folder, new, resume=resume)
+    if finished:
+        return finished
     with hardware.repeatable(settings.threads, settings.device):
         trainer = _Training(spec, dataset, settings, folder, new)
         if resume and (folder / checkpoint.STATE).exists():

@@ -15,14 +15,25 @@ from nnprof.networks.spec import NetworkSpec
 from nnprof.types import TrainingRecord
 
 GOALS_PERCENT = (90, 95, 97)
+TIMED = (
+    "the steps of the optimiser: taking the inputs of a batch, normalising them, copying them to "
+    "the device, forward and backward pass, update, reading the loss; validation, checks, saving "
+    "and the start are left out; processor_s is the processor time of all threads in the same steps"
+)
 
 
-def check_fit(spec: NetworkSpec, dataset: Dataset) -> None:
-    """Refuse a network for other inputs or other targets.
+def check(spec: NetworkSpec, dataset: Dataset, settings: TrainingSettings) -> None:
+    """Refuse a network or a loss that the data set does not suit.
 
     Raises:
-        BadShape: it does not fit.
+        BadShape: the network does not fit the inputs or the targets.
+        UsageError: the loss or the network's end does not fit the targets.
     """
+    _check_fit(spec, dataset)
+    _check_loss(spec, dataset, settings)
+
+
+def _check_fit(spec: NetworkSpec, dataset: Dataset) -> None:
     one = dataset.train_inputs.shape[1:]
     if spec.input_shape not in (one, (int(np.prod(one)),)):
         raise BadShape(
@@ -40,12 +51,7 @@ def check_fit(spec: NetworkSpec, dataset: Dataset) -> None:
         )
 
 
-def check_loss(spec: NetworkSpec, dataset: Dataset, settings: TrainingSettings) -> None:
-    """Refuse a loss of classes, and a network of probabilities, for values.
-
-    Raises:
-        UsageError: the loss or the network's end does not fit the targets.
-    """
+def _check_loss(spec: NetworkSpec, dataset: Dataset, settings: TrainingSettings) -> None:
     if dataset.task == "classes":
         return
     if settings.loss not in VALUE_LOSSES:
@@ -71,6 +77,7 @@ def new_record(spec: NetworkSpec, dataset: Dataset, settings: TrainingSettings) 
         normalisation=settings.normalisation,
         settings={**given, "learning_rate": settings.rate},
         seed=spec.seed,
+        timed=TIMED,
         time_to=dict.fromkeys(map(str, goals)),
     )
 

@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from nnprof.errors import BadFile, UsageError
+from nnprof.errors import BadFile
 from nnprof.files import AnyPath
 from nnprof.networks import build, checkpoint, datasets, preconditions
 from nnprof.networks.datasets import Dataset
@@ -40,11 +40,6 @@ from nnprof.networks import hardware, initialisers, losses, optimisers  # isort:
 _LOG = logging.getLogger(__name__)
 CHECKS_PER_EPOCH = 8
 CHECK_TILES = 1000
-TIMED = (
-    "the steps of the optimiser: taking the inputs of a batch, normalising them, copying them to "
-    "the device, forward and backward pass, update, reading the loss; validation, checks, saving "
-    "and the start are left out; processor_s is the processor time of all threads in the same steps"
-)
 _CHUNK = 1000  # inputs at once where no gradient is needed
 _NEWS_S = 0.5  # between two words on the time left
 _MODEL, _BEST, _OPTIMISER = "model.", "best.", "optimiser."
@@ -78,12 +73,10 @@ def train(
     hardware.require(settings.device)
     dataset = datasets.load(dataset) if isinstance(dataset, str) else dataset
     folder = Path(folder)
-    preconditions.check_fit(spec, dataset)
-    preconditions.check_loss(spec, dataset, settings)
+    preconditions.check(spec, dataset, settings)
     new = msgspec.structs.replace(
         preconditions.new_record(spec, dataset, settings),
         device=hardware.facts(settings.device),
-        timed=TIMED,
         study=study,
         cell=cell,
         varied=dict(varied or {}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -66,8 +67,14 @@ def _check_loss(spec: NetworkSpec, dataset: Dataset, settings: TrainingSettings)
         )
 
 
-def new_record(spec: NetworkSpec, dataset: Dataset, settings: TrainingSettings) -> TrainingRecord:
-    """The record of a training that has not begun."""
+def new_record(
+    spec: NetworkSpec,
+    dataset: Dataset,
+    settings: TrainingSettings,
+    device: dict[str, str],
+    told: dict[str, Any],
+) -> TrainingRecord:
+    """The record of a training that has not begun; `told`: its study, its cell, what is varied."""
     given = msgspec.structs.asdict(settings)
     goals = GOALS_PERCENT if dataset.task == "classes" else ()
     return TrainingRecord(
@@ -78,6 +85,8 @@ def new_record(spec: NetworkSpec, dataset: Dataset, settings: TrainingSettings) 
         settings={**given, "learning_rate": settings.rate},
         seed=spec.seed,
         timed=TIMED,
+        device=device,
+        **told,
         time_to=dict.fromkeys(map(str, goals)),
     )
 

@@ -74,15 +74,9 @@ def train(
     dataset = datasets.load(dataset) if isinstance(dataset, str) else dataset
     folder = Path(folder)
     preconditions.check(spec, dataset, settings)
-    new = msgspec.structs.replace(
-        preconditions.new_record(spec, dataset, settings),
-        device=hardware.facts(settings.device),
-        study=study,
-        cell=cell,
-        varied=dict(varied or {}),
-    )
-    finished = preconditions.finished(folder, new, resume=resume)
-    if finished:
+    told = {"study": study, "cell": cell, "varied": dict(varied or {})}
+    new = preconditions.new_record(spec, dataset, settings, hardware.facts(settings.device), told)
+    if finished := preconditions.finished(folder, new, resume=resume):
         return finished
     with hardware.repeatable(settings.threads, settings.device):
         trainer = _Training(spec, dataset, settings, folder, new)

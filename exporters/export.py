@@ -36,6 +36,7 @@ OPSET = 18  # the oldest that torch's exporter writes without converting: older 
 EXPORTER = 1  # raised when the same network comes out as other bytes
 INPUT = "tiles"
 _RECURRENT = ("LSTM", "GRU")
+_BRACKET = "branches"  # begins the name of a module of branches
 _INSTALL = "Try: pip install 'nnprof-embedded[train]'."
 
 
@@ -200,4 +201,7 @@ def _layer_name(node: onnx.NodeProto) -> str:
         "pkg.torch.onnx.name_scopes", "[]"
     )
     names = [name for name in ast.literal_eval(scopes)[:-1] if name]
-    return str(names[0]) if names else ""
+    if not names:
+        return ""
+    # Inside brackets the layer is the innermost module; else it is the outermost.
+    return str(names[-1] if names[0].startswith(_BRACKET) else names[0])

@@ -6,7 +6,7 @@ Names in the state dict count each kind of layer: `conv1.weight`, `conv2.bias`, 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from nnprof.networks.checkpoint import Source
 from nnprof.networks.layers import (
     Act,
     BatchNorm,
+    Branches,
     Conv,
     Dense,
     Dropout,
@@ -182,20 +183,42 @@ def folded(source: Source) -> nn.Sequential:
 
 
 def _modules(spec: NetworkSpec) -> Iterator[tuple[str, nn.Module]]:
-    shape = spec.input_shape
-    count: Counter[str] = Counter()
-    for layer, output in zip(spec.layers, spec.shapes, strict=True):
-        kind = type(layer).__struct_config__.tag
-        count[str(kind)] += 1
-        name = f"{kind}{count[str(kind)]}"
+    return _sequence(spec.layers, spec.input_shape, Counter())
+
+
+def _sequence(
+    layers: Iterable[Layer], shape: Shape, count: Counter[str]
+) -> Iterator[tuple[str, nn.Module]]:
+    """Modules of layers in order; `count` goes on through brackets, so that names are unique."""
+    for layer in layers:
+        kind = str(type(layer).__struct_config__.tag)
+        count[kind] += 1
+        name = f"{kind}{count[kind]}"
         if isinstance(layer, Dense) and len(shape) == 3:
             yield f"{name}_flatten", nn.Flatten()
+        if isinstance(layer, Branches):
+            yield name, _joined(layer, shape, count)
         yield from _layer(name, layer, shape)
         if isinstance(layer, Conv | Dense):
             yield from _activation(f"{name}_{layer.activation}", layer.activation)
         elif isinstance(layer, Act):
             yield from _activation(name, layer.activation)
-        shape = output
+        shape = layer.after(shape, name)
+
+
+def _joined(layer: Branches, shape: Shape, count: Counter[str]) -> nn.Module:
+    """The branches as `branch1`, `branch2` …, and their outputs joined."""
+
+    class Joined(nn.Module):
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            ends = [branch(values) for branch in self.children()]
+            return torch.cat(ends, dim=1) if layer.join == "concat" else sum(ends[1:], ends[0])
+
+    module = Joined()
+    for number, branch in enumerate(layer.branches, start=1):
+        parts = OrderedDict(_sequence(branch, shape, count))
+        module.add_module(f"branch{number}", nn.Sequential(parts))
+    return module
 
 
 def _layer(name: str, layer: Layer, shape: Shape) -> Iterator[tuple[str, nn.Module]]:

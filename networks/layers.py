@@ -12,6 +12,7 @@ and, where its ONNX op is new, in `exporters/torch_ops.py` and `profiler/graph/c
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar, Literal, TypeAlias, get_args
 
 import msgspec
@@ -202,15 +203,87 @@ class Act(_Layer, frozen=True, tag="act"):
         return shape
 
 
-Layer: TypeAlias = Conv | Pool | Dense | BatchNorm | Dropout | Act
+class Branches(_Layer, frozen=True, tag="branches"):
+    """Several sequences of layers beside each other, whose outputs are joined.
+
+    Each gets the same input; a sequence without layers hands it on. "concat" puts channels, or flat
+    features, behind each other; "sum" adds outputs of one shape.
+    """
+
+    CALLED = "bracket"
+    WORD = re.compile("(?!)")  # it is no single word
+
+    branches: tuple[tuple[Layer, ...], ...]
+    join: Literal["concat", "sum"] = "concat"
+
+    @classmethod
+    def read(cls, _: re.Match[str]) -> Branches:
+        """Never called: `spec` reads brackets."""
+        raise AssertionError
+
+    @property
+    def word(self) -> str:
+        """The bracket with all its words."""
+        mark = " | " if self.join == "concat" else " + "
+        texts = (" ".join(units(branch, inside=True)) for branch in self.branches)
+        return f"[{mark.join(texts)}]"
+
+    def after(self, shape: Shape, place: str) -> Shape:
+        """Output shape for an input of `shape`; BadShape names the layer as `place`."""
+        need(len(self.branches) > 1, place, "needs several branches")
+        ends = []
+        for number, branch in enumerate(self.branches, start=1):
+            end = shape
+            for at, layer in enumerate(branch, start=1):
+                end = layer.after(end, f"{place}, branch {number}, layer {at} ({layer.CALLED})")
+            ends.append(end)
+        listed = ", ".join(map(by, ends))
+        if self.join == "sum":
+            need(len(set(ends)) == 1, place, f"cannot add outputs of the shapes {listed}")
+            return ends[0]
+        need(len({end[1:] for end in ends}) == 1, place, f"cannot concatenate the shapes {listed}")
+        return (sum(end[0] for end in ends), *ends[0][1:])
+
+
+Layer: TypeAlias = Conv | Pool | Dense | BatchNorm | Dropout | Act | Branches
 KINDS: tuple[type[Layer], ...] = get_args(Layer)
 
 
-def default_activation(layer: Conv | Dense, after: Layer | None) -> Activation:
-    """The activation of a layer that needs no word, by the layer that follows (None: the last)."""
+def default_activation(
+    layer: Conv | Dense, after: Layer | None, *, inside: bool = False
+) -> Activation:
+    """The activation of a layer that needs no word, by the layer that follows (None: the last).
+
+    `inside` a bracket the last layer is not the end of the network.
+    """
     if isinstance(after, BatchNorm):
         return "linear"
-    return "softmax" if isinstance(layer, Dense) and after is None else "relu"
+    return "softmax" if isinstance(layer, Dense) and after is None and not inside else "relu"
+
+
+def units(layers: Sequence[Layer], *, inside: bool = False) -> list[str]:
+    """The text of each layer, with the word of its activation where it needs one."""
+    found = []
+    for layer, after in zip(layers, (*layers[1:], None), strict=False):
+        text = layer.word
+        # A free activation that follows would be taken for this layer's own.
+        if isinstance(layer, Conv | Dense) and (
+            isinstance(after, Act)
+            or layer.activation != default_activation(layer, after, inside=inside)
+        ):
+            text = f"{text} {layer.activation}"
+        found.append(text)
+    return found
+
+
+def every_layer(layers: Iterable[Layer]) -> Iterator[Layer]:
+    """All layers, those inside brackets in place of the brackets."""
+    for layer in layers:
+        if isinstance(layer, Branches):
+            for branch in layer.branches:
+                yield from every_layer(branch)
+        else:
+            yield layer
 
 
 # --- shapes ---------------------------------------------------------------------------------------

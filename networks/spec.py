@@ -16,12 +16,16 @@ The notation is one line of words, the input shape first::
 `softmax`                      softmax over the features
 `bn`                           batch normalisation
 `dropout0.5`                   dropout of half the values, while training
+`[fc64 | fc32 fc32]`           branches side by side, their outputs concatenated
+`[conv20k3same bn + ]`         branches whose outputs are added; an empty one is the input itself
+`5*[fc256 relu bn]`            five times the same layers
 `seed7`                        last: the seed of untrained weights (0 if not given)
 =============================  ===================================================================
 
 The activation word after a `conv` or `fc` belongs to that layer. Without the word the activation is
-linear before `bn`, softmax for an `fc` at the very end, else ReLU. So the line above is the network
-of Mattsson 2016 with two ConvLayers. `format_spec(parse(text))` is a text's shortest form.
+linear before `bn`, softmax for an `fc` at the very end, else ReLU. So `fc512 bn` has no activation
+at all, `fc512 bn relu` has it behind the norm, and `fc512 relu bn` before it. The line above is the
+network of Mattsson 2016 with two ConvLayers. `format_spec(parse(text))` is a text's usual form.
 
 What a layer's word and shape are, and where else a new layer goes, says `networks/layers.py`.
 """
@@ -41,6 +45,7 @@ from nnprof.networks.layers import (
     DIGITS,
     KINDS,
     Act,
+    Branches,
     Conv,
     Dense,
     Dropout,
@@ -50,6 +55,7 @@ from nnprof.networks.layers import (
     by,
     default_activation,
     need,
+    units,
 )
 
 
@@ -164,7 +170,15 @@ def _shapes_or_place(spec: NetworkSpec) -> tuple[Shape, ...]:
 
 _INPUT = re.compile(f"{N}(x{N}x{N})?")
 _SEED = re.compile(f"seed({N})")
-_STARTS = [start for kind in KINDS if kind is not Act for start in kind.FORMS or (kind.CALLED,)]
+_MARKS = ("|", "+", "]")
+# An opening bracket with how often, a mark, or a word up to the next of them.
+_WORDS = re.compile(r"([0-9]{1,6}\*)?\[|[\]|+]|[^\s\[\]|+]+?(?=[0-9]{1,6}\*\[|[\s\[\]|+]|$)")
+MOST_LAYERS = 10_000  # of a line: a slip of the finger must not fill the memory
+LONG_LINE = 100  # letters
+MOST_PERIOD = 50  # layers of what repeats
+_STARTS = [
+    start for kind in KINDS if kind not in (Act, Branches) for start in kind.FORMS or (kind.CALLED,)
+]
 _FORMS = {start: form for kind in KINDS for start, form in kind.FORMS.items()} | {"seed": "seed7"}
 
 
@@ -175,7 +189,7 @@ def parse(text: str) -> NetworkSpec:
         BadNotation: a word is not understood; says which, at which column.
         BadShape: the layers do not fit together; says which.
     """
-    words = [(match.group(), match.start() + 1) for match in re.finditer(r"\S+", text)]
+    words = [(match.group(), match.start() + 1) for match in _WORDS.finditer(text)]
     if not words:
         raise BadNotation(text, 1, "No network", "Start like this: 1x28x28 conv20k5 pool2 fc10.")
     first, column = words[0]
@@ -187,22 +201,72 @@ def parse(text: str) -> NetworkSpec:
             "Start with channels × height × width, such as 1x28x28, or a number of features.",
         )
     shape = tuple(int(side) for side in first.split("x"))
-    read = [_read(text, word, column) for word, column in words[1:]]
-    for part, (word, column) in zip(read[:-1], words[1:], strict=False):
-        if isinstance(part, int):
-            raise BadNotation(text, column, f"'{word}' is not the last word")
-    layers = [part for part in read if not isinstance(part, int)]
-    seed = next((part for part in read if isinstance(part, int)), 0)
+    reader = _Reader(text, words[1:])
+    layers = reader.sequence()
+    seed = reader.seed()
+    if reader.words:
+        word, column = reader.words[0]
+        sentence = f"'{word}' has no bracket" if word in _MARKS else f"'{word}' is behind the end"
+        raise BadNotation(text, column, sentence, "Brackets: [a | b], [a + b], 5*[a]; seed7 last.")
     return NetworkSpec(shape, _bind(layers), seed=seed)
 
 
-def _read(text: str, word: str, column: int) -> Layer | int:
-    """The layer of a word; the number of a seed's word."""
+class _Reader:
+    """Words that are still to be read, from the left."""
+
+    def __init__(self, text: str, words: list[tuple[str, int]]) -> None:
+        self.text, self.words = text, words
+
+    def sequence(self) -> list[Layer]:
+        """Layers up to a mark that ends them, to the word of a seed, or to the end."""
+        layers: list[Layer] = []
+        while self.words and self.words[0][0] not in _MARKS:
+            word, column = self.words[0]
+            if _SEED.fullmatch(word):
+                break
+            self.words = self.words[1:]
+            if word.endswith("["):
+                layers += self._bracket(word, column)
+            else:
+                layers.append(_read(self.text, word, column))
+        return layers
+
+    def seed(self) -> int:
+        """The seed, where the next word is one and the last."""
+        match = _SEED.fullmatch(self.words[0][0]) if self.words else None
+        if not match:
+            return 0
+        word, column = self.words.pop(0)
+        if self.words:
+            raise BadNotation(self.text, column, f"'{word}' is not the last word")
+        return int(match[1])
+
+    def _bracket(self, opening: str, column: int) -> list[Layer]:
+        branches, marks = [self.sequence()], set()
+        while self.words and self.words[0][0] in "|+":
+            marks.add(self.words.pop(0)[0])
+            branches.append(self.sequence())
+        if not self.words or self.words.pop(0)[0] != "]":
+            raise BadNotation(self.text, column, "This bracket has no end", "Close it with ].")
+        if len(marks) > 1:
+            raise BadNotation(
+                self.text, column, "This bracket has | and +", "Put one kind into the other."
+            )
+        times = int(opening[:-2] or 1)
+        inner: Sequence[Layer] = branches[0]
+        if marks:
+            bound = tuple(_bind(branch, inside=True) for branch in branches)
+            inner = [Branches(bound, "concat" if marks == {"|"} else "sum")]
+        if times * len(inner) > MOST_LAYERS:
+            raise BadNotation(self.text, column, f"More than {MOST_LAYERS} layers")
+        return list(inner) * times
+
+
+def _read(text: str, word: str, column: int) -> Layer:
+    """The layer of a word."""
     for kind in KINDS:
         if match := kind.WORD.fullmatch(word):
             return kind.read(match)
-    if match := _SEED.fullmatch(word):
-        return int(match[1])
     start = re.match("[a-z]*", word)
     form = _FORMS.get(start.group() if start else "")
     if form:
@@ -215,14 +279,15 @@ def _read(text: str, word: str, column: int) -> Layer | int:
     )
 
 
-def _bind(read: Sequence[Layer]) -> tuple[Layer, ...]:
+def _bind(read: Sequence[Layer], *, inside: bool = False) -> tuple[Layer, ...]:
     """Each conv and fc with its activation: the word that follows, else the default."""
     layers: list[Layer] = []
     words = zip(read, (*read[1:], None), strict=False)
     for layer, after in words:
         if isinstance(layer, Conv | Dense):
             bound = isinstance(after, Act)
-            own = after.activation if isinstance(after, Act) else default_activation(layer, after)
+            usual = default_activation(layer, after, inside=inside)
+            own = after.activation if isinstance(after, Act) else usual
             layers.append(msgspec.structs.replace(layer, activation=own))
             if bound:
                 next(words)
@@ -232,15 +297,31 @@ def _bind(read: Sequence[Layer]) -> tuple[Layer, ...]:
 
 
 def format_spec(spec: NetworkSpec) -> str:
-    """The shortest notation of the layers and the seed; `parse` turns it back."""
-    words = ["x".join(map(str, spec.input_shape))]
-    for layer, after in zip(spec.layers, (*spec.layers[1:], None), strict=True):
-        words.append(layer.word)
-        # A free activation that follows would be taken for this layer's own.
-        if isinstance(layer, Conv | Dense) and (
-            isinstance(after, Act) or layer.activation != default_activation(layer, after)
-        ):
-            words.append(layer.activation)
-    if spec.seed:
-        words.append(f"seed{spec.seed}")
-    return " ".join(words)
+    """The notation of the layers and the seed; `parse` turns it back.
+
+    Layers that repeat stand in a bracket, `5*[fc256 relu bn]`, only where the line would otherwise
+    have more than `LONG_LINE` letters: short lines stay as they have always been.
+    """
+    words = units(spec.layers)
+    if sum(map(len, words)) > LONG_LINE:
+        words = _repetitions(words)
+    first = "x".join(map(str, spec.input_shape))
+    return " ".join((first, *words, *([f"seed{spec.seed}"] if spec.seed else [])))
+
+
+def _repetitions(words: list[str]) -> list[str]:
+    """The words with runs of the same ones in brackets, each time the run that saves most."""
+    found, at = [], 0
+    while at < len(words):
+        best, taken, saved = words[at], 1, 0
+        for period in range(1, min(MOST_PERIOD, (len(words) - at) // 2) + 1):
+            unit, times = words[at : at + period], 1
+            while words[at + times * period : at + (times + 1) * period] == unit:
+                times += 1
+            text = f"{times}*[{' '.join(unit)}]"
+            saves = len(" ".join(unit * times)) - len(text)
+            if times > 1 and saves > saved:
+                best, taken, saved = text, times * period, saves
+        found.append(best)
+        at += taken
+    return found

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nnprof.errors import UsageError
-from nnprof.networks.layers import Act, BatchNorm, Conv, Dense, Layer, Pool, same_padding
+from nnprof.networks.layers import Act, BatchNorm, Branches, Conv, Dense, Layer, Pool, same_padding
 from nnprof.networks.spec import NetworkSpec, infer_shapes
 from nnprof.profiler.costmodel import kernels
 from nnprof.profiler.costmodel.kernels import BLOCKS, padded, plainly, stays_plain
@@ -199,6 +199,8 @@ def _step(lowering: str, layer: Layer, state: _State) -> _Step:
             return (plain("BatchNormalization", state.shape),), state
         case Act():
             return _act_step(lowering, layer.activation, state)
+        case Branches():
+            return _branches_step(lowering, layer, state)
     return (), state  # dropout does nothing at run time
 
 
@@ -278,6 +280,27 @@ def _pool_step(lowering: str, layer: Pool, state: _State) -> _Step:
     if block and not blocked:
         work = plainly(work)
     return (*works, work), _State(after, blocked=blocked)
+
+
+def _branches_step(lowering: str, layer: Branches, state: _State) -> _Step:
+    """The ops of each branch, then one that joins what they give.
+
+    Values that lie in blocks are copied out before a bracket and at the end of each branch; a
+    runtime that joins blocks as they are does less.
+    """
+    works, begin = _out(state)
+    for branch in layer.branches:
+        now = begin._replace(open=False)
+        for one in branch:
+            more, now = _step(lowering, one, now)
+            works += more
+        more, now = _out(now)
+        works += more
+    after = layer.after(begin.shape, layer.CALLED)
+    if layer.join == "concat":
+        return (*works, plain("Concat", after)), _State(after)
+    adds = tuple(plain("Add", (2, *after), after) for _ in layer.branches[1:])
+    return (*works, *adds), _State(after)
 
 
 def _own_activation(lowering: str, works: tuple[Work, ...], name: str, state: _State) -> _Step:

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from nnprof.errors import UsageError
 from nnprof.networks.checkpoint import RECORD, load_record
+from nnprof.networks.counts import counted
 from nnprof.networks.families import parameters, parse_network
-from nnprof.networks.layers import Conv, Dense
 from nnprof.networks.spaces import Space
 from nnprof.networks.spec import NetworkSpec
 from nnprof.profiler.costmodel import lowering, made_for, predict, standins
@@ -176,21 +176,9 @@ def _candidate(
         high_tiles_per_ms=rate * factor if sure else None,
         meets="surely" if surely else "probably" if rate >= tiles_per_ms else "no",
         extrapolates=bool(predicted.outside[index]),
-        weights=weights(spec),
+        weights=counted(spec).weights,
         known_error=predicted.known_error,
     )
-
-
-def weights(spec: NetworkSpec) -> int:
-    """Numbers that a network's convolutions and fully connected layers learn, biases included."""
-    count, shape = 0, spec.input_shape
-    for layer, after in zip(spec.layers, spec.shapes, strict=True):
-        if isinstance(layer, Conv):
-            count += layer.depth * (shape[0] * layer.kernel**2 + 1)
-        elif isinstance(layer, Dense):
-            count += layer.neurons * (math.prod(shape) + 1)
-        shape = after
-    return count
 
 
 # --- trained networks -----------------------------------------------------------------------------

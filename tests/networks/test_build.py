@@ -96,3 +96,22 @@ def test_a_network_larger_than_any_file(layers: str) -> None:
     """A network of more weights than an ONNX file holds is refused before it takes memory."""
     with pytest.raises(BadShape, match="which no ONNX file holds"):
         build.build(parse(f"1x28x28 {layers}"))
+
+
+def test_branches_are_joined() -> None:
+    """Outputs of branches are concatenated or added; names count on through brackets."""
+    values = torch.rand(3, 6)
+    network = build.build(parse("6 [fc4 relu | fc3 relu fc2 tanh] fc2 linear")).eval()
+    first, second, third, last = (
+        network.state_dict()[f"{name}.weight"]
+        for name in (
+            *("branches1.branch1.fc1", "branches1.branch2.fc2", "branches1.branch2.fc3"),
+            "fc4",
+        )
+    )
+    left = (values @ first.T).relu()
+    right = ((values @ second.T).relu() @ third.T).tanh()
+    assert torch.allclose(network(values), torch.cat([left, right], 1) @ last.T, atol=1e-6)
+    added = build.build(parse("6 [ + fc6 linear]")).eval()
+    weight = added.state_dict()["branches1.branch2.fc1.weight"]
+    assert torch.allclose(added(values), values + values @ weight.T, atol=1e-6)

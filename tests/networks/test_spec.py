@@ -11,6 +11,7 @@ from nnprof.networks.layers import (
     ACTIVATIONS,
     Act,
     BatchNorm,
+    Branches,
     Conv,
     Dense,
     Dropout,
@@ -45,6 +46,14 @@ def tile_layers(sides: tuple[int, ...]) -> st.SearchStrategy[Layer]:
     )
 
 
+def brackets() -> st.SearchStrategy[Layer]:
+    """Flat branches, each with an end that is as wide as the others'."""
+    end = st.builds(Dense, st.just(7), activations)
+    branch = st.builds(lambda layers, end: (*layers, end), st.lists(flat_layers(), max_size=2), end)
+    several = st.lists(branch, min_size=2, max_size=3).map(tuple)
+    return st.builds(Branches, several, st.sampled_from(["concat", "sum"]))
+
+
 @st.composite
 def specs(draw: st.DrawFn) -> NetworkSpec:
     """Any network that fits together, free activations and inner softmaxes among them."""
@@ -55,6 +64,7 @@ def specs(draw: st.DrawFn) -> NetworkSpec:
     now = shape
     for _ in range(draw(st.integers(1, 8))):
         choice = flat_layers() if len(now) == 1 else flat_layers() | tile_layers(now[1:])
+        choice = choice | brackets()
         layers.append(draw(choice))
         now = infer_shapes(NetworkSpec(shape, tuple(layers)))[-1]
     return NetworkSpec(shape, tuple(layers), seed=draw(st.integers(0, 10**18 - 1)))
@@ -224,3 +234,60 @@ def test_seeds_without_a_notation_are_refused(seed: int) -> None:
 def test_probabilities_are_told_from_scores(text: str, answer: bool) -> None:
     """What ends in softmax, dropout aside, gives probabilities."""
     assert ends_in_softmax(parse(text)) is answer
+
+
+# --- brackets -------------------------------------------------------------------------------------
+
+
+def test_branches_are_read_and_written() -> None:
+    """`|` concatenates, `+` adds, an empty branch is the input; activations as anywhere."""
+    spec = parse("784 [fc64 relu bn fc128 | fc32 tanh] fc10")
+    (both, _) = spec.layers
+    assert isinstance(both, Branches)
+    assert both.branches == (
+        (Dense(64, "relu"), BatchNorm(), Dense(128, "relu")),
+        (Dense(32, "tanh"),),
+    )
+    assert spec.shapes == ((160,), (10,))
+    assert spec.notation == "784 [fc64 relu bn fc128 | fc32 tanh] fc10"
+    added = parse("8x6x6[conv8k3same bn+]fc10")
+    assert added.shapes[0] == (8, 6, 6)
+    assert parse(added.notation) == added
+
+
+def test_repetitions_are_layers() -> None:
+    """A bracket with a number is so many times its layers; long lines are written so."""
+    short = parse("784 2*[fc64 relu bn] fc10")
+    assert short == parse("784 fc64 relu bn fc64 relu bn fc10")
+    assert "[" not in short.notation
+    long = parse("784 fc64 relu bn 5*[5*[fc512 relu bn] 3*[fc64 relu bn]] fc10")
+    assert len(long.layers) == 1 + 1 + 5 * 8 * 2 + 1
+    assert len(long.notation) < len(" ".join(["fc512 relu bn"] * 25))
+    assert parse(long.notation) == long
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("784 [fc64 | fc32 fc10", "This bracket has no end at column 5"),
+        ("784 fc64] fc10", r"'\]' has no bracket at column 9"),
+        ("784 fc64 | fc10", r"'\|' has no bracket at column 10"),
+        ("784 [fc6 | fc6 + fc6] fc10", "has | and +"),
+        ("784 999999*[fc1] fc10", "More than 10000 layers"),
+        ("784 [fc64 | fd32] fc10", "Unknown layer 'fd32' at column 13"),
+    ],
+)
+def test_slips_in_brackets_are_sentences(text: str, said: str) -> None:
+    """Each says what is wrong, and where."""
+    with pytest.raises(BadNotation, match=said):
+        parse(text)
+
+
+def test_branches_that_do_not_fit_are_refused() -> None:
+    """Shapes that cannot be joined are told, and the layer inside a branch that does not fit."""
+    with pytest.raises(BadShape, match="cannot add outputs of the shapes 3, 4"):
+        parse("784 [fc3 + fc4] fc10")
+    with pytest.raises(BadShape, match="cannot concatenate the shapes"):
+        parse("1x28x28 [conv3k3 | conv3k5] fc10")
+    with pytest.raises(BadShape, match="branch 2, layer 1"):
+        parse("1x4x4 [conv3k3 | conv3k5] fc10")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nnprof.errors import UsageError
+from nnprof.networks.counts import counted
 from nnprof.networks.families import mattsson, parse_network
 from nnprof.networks.spaces import parse_space
 from nnprof.profiler.costmodel import lowering, model, predict, search
@@ -109,7 +110,7 @@ def test_an_interval_of_ops_counts_where_networks_gave_none(published: CostModel
 
 def test_weights_are_those_that_are_learnt() -> None:
     """Against the sum by hand: 1·20·25+20, 2880·128+128, 128·10+10."""
-    assert search.weights(mattsson(conv=1, fc=1)) == 520 + 368_768 + 1290
+    assert counted(mattsson(conv=1, fc=1)).weights == 520 + 368_768 + 1290
 
 
 def save(folder: Path, network: str, accuracy: float | None, dataset: str = "mnist") -> Path:

@@ -1,0 +1,62 @@
+"""Weights and multiply-adds of a network, from its shapes alone; nothing is measured.
+
+They are counted as Li's tables have them (which are torchinfo's): weights of convolutions and fully
+connected layers with their biases, batch norm left out; multiply-adds are those weights, of a
+convolution once for each pixel that comes out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from nnprof.networks.layers import BatchNorm, Branches, Conv, Dense, Layer, Shape
+from nnprof.networks.spec import NetworkSpec
+
+
+class Counted(NamedTuple):
+    """What a network, or a part of one, has.
+
+    Attributes:
+        weights: numbers that convolutions and fully connected layers learn, biases included.
+        norm_weights: numbers that batch norms learn: a scale and a shift for each channel.
+        mult_adds: multiply-adds of one tile.
+    """
+
+    weights: int = 0
+    norm_weights: int = 0
+    mult_adds: int = 0
+
+
+def counted(spec: NetworkSpec) -> Counted:
+    """Weights and multiply-adds of one tile; those of a batch are so many times as much."""
+    return _of(spec.layers, spec.input_shape)
+
+
+def _of(layers: Iterable[Layer], shape: Shape) -> Counted:
+    total = Counted()
+    for layer in layers:
+        after = layer.after(shape, layer.CALLED)
+        total = _sum((total, _one(layer, shape, after)))
+        shape = after
+    return total
+
+
+def _one(layer: Layer, shape: Shape, after: Shape) -> Counted:
+    match layer:
+        case Conv():
+            weights = layer.depth * (shape[0] * layer.kernel**2 + 1)
+            return Counted(weights, 0, weights * math.prod(after[1:]))
+        case Dense():
+            weights = layer.neurons * (math.prod(shape) + 1)
+            return Counted(weights, 0, weights)
+        case BatchNorm():
+            return Counted(0, 2 * shape[0], 0)
+        case Branches():
+            return _sum(_of(branch, shape) for branch in layer.branches)
+    return Counted()
+
+
+def _sum(parts: Iterable[Counted]) -> Counted:
+    return Counted(*map(sum, zip(*parts, strict=True)))

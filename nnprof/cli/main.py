@@ -28,6 +28,7 @@ from nnprof.cli.export import export
 from nnprof.cli.fit_model import fit_model
 from nnprof.cli.import_ import import_
 from nnprof.cli.plan import plan
+from nnprof.cli.plot import plot
 from nnprof.cli.predict import predict
 from nnprof.cli.search import search
 from nnprof.cli.show import show
@@ -50,7 +51,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 for command in (
-    *(bench, show, compare, train, export, devices),
+    *(bench, show, compare, train, export, plot, devices),
     *(calibrate, fit_model, predict, search, plan),
 ):
     app.command()(command)

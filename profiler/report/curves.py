@@ -1,0 +1,224 @@
+"""Learning curves of trainings as a picture: mean and range over seeds, by epoch.
+
+Colours are those of Okabe and Ito (2008), which colour-blind readers tell apart; markers and line
+styles repeat what colours say, for print in grey. The same records give the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from nnprof.errors import BadFile, Unavailable, UsageError
+from nnprof.files import write_atomically
+from nnprof.networks.checkpoint import RECORD, load_record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from nnprof.types import TrainingRecord
+
+FORMATS = ("svg", "png", "pdf")
+# Okabe-Ito without its yellow, which is faint on white paper.
+_LOOKS = (
+    ("#0072B2", "o"),
+    ("#D55E00", "s"),
+    ("#009E73", "^"),
+    ("#CC79A7", "D"),
+    ("#000000", "v"),
+    ("#E69F00", "P"),
+    ("#56B4E9", "X"),
+)
+# Of each picture from top to bottom: its axis, what values are multiplied by, and fields of Epoch
+# with the set that they are of.
+_PANELS = (
+    (
+        "accuracy (%)",
+        100,
+        (("validation_accuracy", "validation"), ("training_accuracy", "training")),
+    ),
+    ("loss", 1, (("validation_loss", "validation"), ("loss", "training"))),
+)
+_STYLES = {"validation": "-", "training": "--"}
+_LETTERS = 70  # of a line of the legend
+_MARKS = 12  # on a curve, at most
+
+
+class _Group(NamedTuple):
+    """Trainings that only their seeds tell apart; `of` is what they share."""
+
+    of: Mapping[str, Any]
+    records: Sequence[TrainingRecord]
+
+    @property
+    def epochs(self) -> int:
+        return min(len(record.epochs) for record in self.records)
+
+
+def plot_trainings(folders: Iterable[Path | str], out: Path | str) -> tuple[str, ...]:
+    """Draw accuracy (%) and loss of trainings by epoch.
+
+    Trainings of the same network, data set and settings are one curve: the mean of their seeds,
+    with a band from the lowest to the highest of them.
+
+    Args:
+        folders: of trainings, or folders that hold such folders at any depth.
+        out: the picture to write; its ending says how: .svg, .png or .pdf.
+
+    Returns:
+        Sentences about what is not in the picture; none where it has everything.
+
+    Raises:
+        BadFile: a folder holds no training, or a record is corrupt.
+        Unavailable: matplotlib is not installed.
+        UsageError: the picture's ending is another, no epoch has ended, or the trainings are of
+            more kinds than colours can tell apart.
+    """
+    out = Path(out)
+    if out.suffix[1:].lower() not in FORMATS:
+        known = ", ".join(f".{word}" for word in FORMATS)
+        raise UsageError(f"'{out}' has no known ending.", f"End it with one of {known}.")
+    found = _records(folders)
+    groups, notes = _grouped(found)
+    write_atomically(out, _drawn(groups, out.suffix[1:].lower()))
+    return notes
+
+
+def _records(folders: Iterable[Path | str]) -> dict[Path, TrainingRecord]:
+    """The record of each training in or below the folders."""
+    found: dict[Path, TrainingRecord] = {}
+    for folder in map(Path, folders):
+        paths = sorted(path.parent for path in folder.rglob(RECORD))
+        if not paths:
+            raise BadFile(
+                f"'{folder}' holds no training.",
+                "Give a folder that 'nnprof train NETWORK --out FOLDER' wrote.",
+            )
+        found.update({path.resolve(): load_record(path) for path in paths})
+    return found
+
+
+def _grouped(found: Mapping[Path, TrainingRecord]) -> tuple[list[_Group], tuple[str, ...]]:
+    """The curves to draw, and what will not be seen."""
+    groups: dict[bytes, _Group] = {}
+    notes = []
+    for folder, record in found.items():
+        if not record.finished:
+            notes.append(f"'{folder.name}' was cut off after {len(record.epochs)} epochs.")
+        if not record.epochs:
+            continue
+        of = {"network": record.network, "dataset": record.dataset, **record.settings}
+        group = groups.setdefault(msgspec.json.encode(of, order="sorted"), _Group(of, []))
+        groups[msgspec.json.encode(of, order="sorted")] = _Group(of, [*group.records, record])
+    if not groups:
+        raise UsageError("No epoch of these trainings has ended.", "Train with --resume.")
+    if len(groups) > len(_LOOKS):
+        raise UsageError(
+            f"{len(groups)} kinds of trainings cannot be told apart in one picture.",
+            f"Give at most {len(_LOOKS)} at a time.",
+        )
+    for group in groups.values():
+        longest = max(len(record.epochs) for record in group.records)
+        if longest > group.epochs:
+            notes.append(
+                f"Seeds of '{group.of['network']}' ended after {group.epochs} to {longest} epochs: "
+                f"the curve ends after {group.epochs}, where each of them has a value."
+            )
+    return list(groups.values()), tuple(notes)
+
+
+def _labels(groups: Sequence[_Group]) -> list[str]:
+    """What tells each curve from the others, and how many seeds it has."""
+    keys = list(dict.fromkeys(key for group in groups for key in group.of))
+    differ = [key for key in keys if len({repr(group.of.get(key)) for group in groups}) > 1]
+    named = []
+    for group in groups:
+        words = [
+            str(group.of[key]) if key in ("network", "dataset") else f"{key} {group.of.get(key)}"
+            for key in differ or ("network", "dataset")
+        ]
+        seeds = len(group.records)
+        text = f"{', '.join(words)} ({seeds} seed{'s' if seeds > 1 else ''})"
+        named.append(textwrap.fill(text, _LETTERS))
+    return named
+
+
+def _drawn(groups: Sequence[_Group], form: str) -> bytes:
+    """The picture as bytes of this form."""
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise Unavailable(
+            "matplotlib is not installed.", "Try: pip install 'nnprof-embedded[plot]'."
+        ) from error
+    # Names are no formulas, and nothing in the file depends on chance or on the hour.
+    settings: dict[Any, Any] = {"text.parse_math": False, "svg.hashsalt": "nnprof"}
+    dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
+    output = io.BytesIO()
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=(6.3, 6.5), layout="constrained")
+        _draw(figure, groups)
+        figure.savefig(output, format=form, dpi=150, metadata=dates[form])
+    return output.getvalue()
+
+
+def _draw(figure: Figure, groups: Sequence[_Group]) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import MaxNLocator
+
+    panels = figure.subplots(len(_PANELS), 1, sharex=True)
+    styles = set()
+    for axes, (name, scale, fields) in zip(panels, _PANELS, strict=True):
+        axes.set_ylabel(name)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        for field, of in fields:
+            for group, look in zip(groups, _LOOKS, strict=False):
+                if _curve(axes, group, field, scale, (*look, _STYLES[of])):
+                    styles.add(of)
+    panels[-1].set_xlabel("epoch")
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    handles = [
+        Line2D([], [], color=colour, marker=mark, label=label)
+        for label, (colour, mark) in zip(_labels(groups), _LOOKS, strict=False)
+    ]
+    handles += [
+        Line2D([], [], color="0.4", linestyle=style, label=of)
+        for of, style in _STYLES.items()
+        if of in styles
+    ]
+    title = "mean of the seeds; band: lowest to highest"
+    several = any(len(group.records) > 1 for group in groups)
+    figure.legend(
+        handles=handles, title=title if several else None, loc="outside lower center", fontsize=8
+    )
+
+
+def _curve(axes: Axes, group: _Group, field: str, scale: float, look: tuple[str, str, str]) -> bool:
+    """Mean and band of one field by epoch; False where the records lack the field."""
+    told = [
+        [msgspec.structs.asdict(epoch).get(field) for epoch in record.epochs[: group.epochs]]
+        for record in group.records
+    ]
+    values = np.array(told, dtype=np.float64) * scale  # None becomes nan: a gap in the curve
+    if np.isnan(values).all():
+        return False
+    colour, mark, style = look
+    at = np.arange(1, group.epochs + 1)
+    every = -(-group.epochs // _MARKS)
+    axes.plot(
+        at, values.mean(axis=0), color=colour, linestyle=style, marker=mark,
+        markevery=every, markersize=4, linewidth=1.3,
+    )  # fmt: skip
+    axes.fill_between(
+        at, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.18, linewidth=0
+    )
+    return True

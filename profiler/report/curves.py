@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, Unavailable, UsageError
 from nnprof.files import write_atomically
@@ -46,7 +47,7 @@ _PANELS = (
     ),
     ("loss", 1, (("validation_loss", "validation"), ("loss", "training"))),
 )
-_STYLES = {"validation": "-", "training": "--"}
+_STYLES: Mapping[str, Any] = {"validation": "-", "training": "--"}
 _LETTERS = 70  # of a line of the legend
 _MARKS = 12  # on a curve, at most
 
@@ -114,6 +115,8 @@ def _grouped(found: Mapping[Path, TrainingRecord]) -> tuple[list[_Group], tuple[
             notes.append(f"'{folder.name}' was cut off after {len(record.epochs)} epochs.")
         if not record.epochs:
             continue
+        if any(epoch.loss is None for epoch in record.epochs):
+            notes.append(f"'{folder.name}' has epochs without a finite loss: gaps in its curve.")
         of = {"network": record.network, "dataset": record.dataset, **record.settings}
         group = groups.setdefault(msgspec.json.encode(of, order="sorted"), _Group(of, []))
         groups[msgspec.json.encode(of, order="sorted")] = _Group(of, [*group.records, record])
@@ -174,9 +177,12 @@ def _draw(figure: Figure, groups: Sequence[_Group]) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 
-    panels = figure.subplots(len(_PANELS), 1, sharex=True)
+    told = [panel for panel in _PANELS if _any(groups, panel[2])]
+    if not told:
+        raise UsageError("No epoch has a finite loss.", "Train with a smaller --learning-rate.")
+    panels = figure.subplots(len(told), 1, sharex=True, squeeze=False)[:, 0]
     styles = set()
-    for axes, (name, scale, fields) in zip(panels, _PANELS, strict=True):
+    for axes, (name, scale, fields) in zip(panels, told, strict=True):
         axes.set_ylabel(name)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
@@ -202,13 +208,23 @@ def _draw(figure: Figure, groups: Sequence[_Group]) -> None:
     )
 
 
-def _curve(axes: Axes, group: _Group, field: str, scale: float, look: tuple[str, str, str]) -> bool:
-    """Mean and band of one field by epoch; False where the records lack the field."""
+def _any(groups: Sequence[_Group], fields: Sequence[tuple[str, str]]) -> bool:
+    """Whether any training has any of the fields: networks whose targets are values lack some."""
+    return any(not np.isnan(_values(group, field)).all() for group in groups for field, _ in fields)
+
+
+def _values(group: _Group, field: str) -> NDArray[np.float64]:
+    """One field of Epoch by seed and epoch; nan, a gap in the curve, where a record lacks it."""
     told = [
-        [msgspec.structs.asdict(epoch).get(field) for epoch in record.epochs[: group.epochs]]
+        [msgspec.structs.asdict(epoch)[field] for epoch in record.epochs[: group.epochs]]
         for record in group.records
     ]
-    values = np.array(told, dtype=np.float64) * scale  # None becomes nan: a gap in the curve
+    return np.array(told, dtype=np.float64)
+
+
+def _curve(axes: Axes, group: _Group, field: str, scale: float, look: tuple[str, str, str]) -> bool:
+    """Mean and band of one field by epoch; False where the records lack the field."""
+    values = _values(group, field) * scale
     if np.isnan(values).all():
         return False
     colour, mark, style = look

@@ -24,13 +24,16 @@ needs_matplotlib = pytest.mark.skipif(
 )
 
 
-def save(folder: Path, *losses: float, network: str = DEEP, seed: int = 0, **settings: Any) -> None:
+def save(
+    folder: Path, *losses: float | None, network: str = DEEP, seed: int = 0, **settings: Any
+) -> None:
     """A record.json of a training with these losses."""
     record = TrainingRecord(
         network=network, dataset="digits", normalisation="channel", settings=settings,
         seed=seed, finished=True,
         epochs=tuple(
-            Epoch(loss=loss, validation_accuracy=1 - loss / 10, elapsed_s=1.0) for loss in losses
+            Epoch(loss=loss, validation_accuracy=loss and 1 - loss / 10, elapsed_s=1.0)
+            for loss in losses
         ),
     )  # fmt: skip
     folder.mkdir(parents=True)
@@ -74,6 +77,17 @@ def test_each_network_has_a_colour(tmp_path: Path) -> None:
     colours = set(re.findall("#[0-9a-f]{6}", text))
     assert {"#0072b2", "#d55e00"} <= colours
     assert "#009e73" not in colours
+
+
+@needs_matplotlib
+def test_a_loss_that_is_no_number_is_a_gap_that_is_told(tmp_path: Path) -> None:
+    """Where a training diverged the curve has a gap, which a sentence tells; no value: refused."""
+    save(tmp_path / "a", 2.0, None)
+    (note,) = nnprof.plot_trainings([tmp_path], tmp_path / "curves.png")
+    assert note == "'a' has epochs without a finite loss: gaps in its curve."
+    save(tmp_path / "b", None)
+    with pytest.raises(UsageError, match="No epoch has a finite loss"):
+        nnprof.plot_trainings([tmp_path / "b"], tmp_path / "curves.png")
 
 
 def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import nn
 
-from nnprof.exporters.check import check_against_torch, require_agreement
+from nnprof.exporters import export as exporter
+from nnprof.exporters.check import check_against_torch, generated_tiles, require_agreement
 from nnprof.exporters.export import _strip, _torch_to_onnx
 from nnprof.exporters.models import load_model
 from nnprof.exporters.torch import rebuild
@@ -56,3 +59,22 @@ def test_branches_agree_and_their_nodes_have_the_names_of_layers(
     require_agreement(model, check_against_torch(model, network, values.numpy()))
     (again,) = rebuild(tmp_path / "net.onnx").module(values)
     torch.testing.assert_close(again, network(values), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "op"),
+    [
+        ("6 [fc6 tanh + ] [fc4 | ] fc3", "Concat"),
+        ("3x8x8 conv8k3same bn relu [conv8k3same bn + ] relu pool2 fc10", "Add"),
+    ],
+)
+def test_a_network_with_brackets_runs_on_both_runtimes(tmp_path: Path, text: str, op: str) -> None:
+    """Exported from notation: its file agrees with torch, and torch runs the file alike."""
+    spec = parse(text)
+    model = exporter.export(spec, cache=tmp_path)
+    assert op in {node.op_type for node in onnx.load(model.path).graph.node}
+    tiles = generated_tiles(spec.input_shape, 4)
+    (made,) = onnxruntime.InferenceSession(model.path).run(None, {exporter.INPUT: tiles})
+    with torch.inference_mode():
+        (again,) = rebuild(Path(model.path)).module(torch.tensor(tiles))
+    np.testing.assert_allclose(again.numpy(), made, rtol=1e-4, atol=1e-5)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from nnprof.errors import BadFile, Unavailable, UsageError
 from nnprof.files import write_atomically
 from nnprof.networks.checkpoint import RECORD, load_record
+from nnprof.networks.families import parse_network
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,7 +118,7 @@ def _grouped(found: Mapping[Path, TrainingRecord]) -> tuple[list[_Group], tuple[
             continue
         if any(epoch.loss is None for epoch in record.epochs):
             notes.append(f"'{folder.name}' has epochs without a finite loss: gaps in its curve.")
-        of = {"network": record.network, "dataset": record.dataset, **record.settings}
+        of = {"network": _unseeded(record.network), "dataset": record.dataset, **record.settings}
         group = groups.setdefault(msgspec.json.encode(of, order="sorted"), _Group(of, []))
         groups[msgspec.json.encode(of, order="sorted")] = _Group(of, [*group.records, record])
     if not groups:
@@ -135,6 +136,11 @@ def _grouped(found: Mapping[Path, TrainingRecord]) -> tuple[list[_Group], tuple[
                 f"the curve ends after {group.epochs}, where each of them has a value."
             )
     return list(groups.values()), tuple(notes)
+
+
+def _unseeded(network: str) -> str:
+    """The notation without its seed, which is all that tells trainings of one curve apart."""
+    return msgspec.structs.replace(parse_network(network), seed=0).notation
 
 
 def _labels(groups: Sequence[_Group]) -> list[str]:

@@ -29,7 +29,8 @@ def save(
 ) -> None:
     """A record.json of a training with these losses."""
     record = TrainingRecord(
-        network=network, dataset="digits", normalisation="channel", settings=settings,
+        network=nnprof.parse_network(f"{network} seed{seed}").notation,
+        dataset="digits", normalisation="channel", settings=settings,
         seed=seed, finished=True,
         epochs=tuple(
             Epoch(loss=loss, validation_accuracy=loss and 1 - loss / 10, elapsed_s=1.0)

@@ -61,6 +61,7 @@ BACKEND_NAME_HOMES = (
     "exporters/check.py",
     "exporters/export.py",  # torch, the library, not the backend
     "exporters/precision.py",  # whose converters it calls
+    "nnprof/cli/train.py",  # the same choice
     "networks/settings.py",  # whose defaults an optimiser has
     "networks/hardware.py",  # the version of what trained
     "profiler/place/environment.py",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from nnprof.errors import UsageError
 from nnprof.types import MOST_BATCH, MOST_S
 
+_MOST_SEEDS = 1000
+
 
 def within(option: str, value: float, least: float, most: float, what: str) -> float:
     """The value of an option.
@@ -40,3 +42,24 @@ def batch_sizes(text: str | None) -> tuple[int, ...]:
     sizes = tuple(dict.fromkeys(map(int, words)))
     within("--batch", max(sizes), 1, MOST_BATCH, "a batch")
     return sizes
+
+
+def seeds(text: str) -> tuple[int, ...]:
+    """The seeds of `--seeds 0..3` or `--seeds 0,5,7`, each once.
+
+    Raises:
+        UsageError: it is neither, or names more than 1,000.
+    """
+    found: list[int] = []
+    for word in text.split(","):
+        first, dots, last = (part.strip() for part in word.partition(".."))
+        ends = (first, last if dots else first)
+        if not all(end.isdecimal() and len(end) < 19 for end in ends) or not (
+            0 <= int(ends[1]) - int(ends[0]) < _MOST_SEEDS
+        ):
+            raise UsageError(
+                f"--seeds {text} is no list of seeds.", "Write --seeds 0..3, or --seeds 0,5,7."
+            )
+        found += range(int(ends[0]), int(ends[1]) + 1)
+    within("--seeds", len(found), 1, _MOST_SEEDS, "a number of trainings")
+    return tuple(dict.fromkeys(found))

@@ -1,31 +1,21 @@
-"""`nnprof train`: a network and a data set → a folder with weights and a record."""
+"""`nnprof train`: a network and a data set → a folder with weights and a record for each seed."""
 
 from __future__ import annotations
 
 import sys
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 
 import nnprof
-from nnprof.cli import forms, progress
+from nnprof.cli import forms, numbers, progress
+from nnprof.errors import UsageError
 from nnprof.text import shown_json
 
 if TYPE_CHECKING:
-    from nnprof import NetworkSpec, TrainingRecord
-
-
-class _Optimizer(str, Enum):
-    sgd = "sgd"
-    adam = "adam"
-
-
-class _Normalisation(str, Enum):
-    channel = "channel"
-    pixel = "pixel"
+    from nnprof import NetworkSpec, TrainingRecord, TrainingSettings
 
 
 _Network = Annotated[
@@ -45,15 +35,43 @@ _Dataset = Annotated[
 _Epochs = Annotated[int, typer.Option(help="At most this many passes over the training tiles.")]
 _Batch = Annotated[int, typer.Option(help="Tiles per step.")]
 _Rate = Annotated[
-    float | None, typer.Option(help="Length of a step.", show_default="0.03; with adam 0.001")
+    float | None,
+    typer.Option(help="Length of a step.", show_default="the optimiser's; 0.03 for sgd"),
 ]
 _Momentum = Annotated[float, typer.Option(help="Of sgd.")]
-_Choice = Annotated[_Optimizer, typer.Option(help="Which optimiser.")]
+_Choice = Annotated[str, typer.Option(help="sgd, adam, rmsprop, adadelta, adagrad or adamax.")]
+_Defaults = Annotated[
+    str, typer.Option(help="Whose rate, decay and epsilon an optimiser has: torch or keras.")
+]
+_Loss = Annotated[
+    str,
+    typer.Option(
+        help="cross-entropy, kl, hinge, squared-hinge, mse, mae, rmse or huber; of values the last "
+        "four."
+    ),
+]
+_Init = Annotated[
+    str,
+    typer.Option(
+        help="Initial weights: default (He or LeCun, by activation), he, xavier, xavier-uniform, "
+        "lecun, 'normal(1,0.05)' or 'negative(0.05)'."
+    ),
+]
+_Steps = Annotated[int | None, typer.Option(help="End after so many steps, if not before.")]
+_Keep = Annotated[str, typer.Option(help="Weights of the best or the last epoch.")]
+_Validation = Annotated[
+    str, typer.Option(help="Share of the training set that validates, or 'test': the test set.")
+]
+_Device = Annotated[str, typer.Option(help="cpu, cuda, or both: one training on each.")]
+_Seeds = Annotated[
+    str | None,
+    typer.Option(help="One training for each, in its own folder: 0..3, or 0,5,7."),
+]
 _L2 = Annotated[float, typer.Option(help="Penalty on large weights: β of equation 11.")]
 _Patience = Annotated[
-    int, typer.Option(help="End after so many epochs without a better validation.")
+    str, typer.Option(help="End after so many epochs without a better validation, or 'none'.")
 ]
-_Norm = Annotated[_Normalisation, typer.Option(help="Mean and deviation per channel or per pixel.")]
+_Norm = Annotated[str, typer.Option(help="channel, pixel, unit (tiles / 255) or none.")]
 _Seed = Annotated[
     int | None,
     typer.Option(
@@ -73,14 +91,22 @@ def train(
     out: _Out,
     dataset: _Dataset = "mnist",
     epochs: _Epochs = 20,
+    steps: _Steps = None,
     batch: _Batch = 64,
     learning_rate: _Rate = None,
     momentum: _Momentum = 0.0,
-    optimizer: _Choice = _Optimizer.sgd,
+    optimizer: _Choice = "sgd",
+    defaults: _Defaults = "torch",
+    loss: _Loss = "cross-entropy",
+    init: _Init = "default",
     l2: _L2 = 0.0,
-    patience: _Patience = 5,
-    normalisation: _Norm = _Normalisation.channel,
+    patience: _Patience = "5",
+    keep: _Keep = "best",
+    validation: _Validation = "0.1",
+    normalisation: _Norm = "channel",
+    device: _Device = "cpu",
     seed: _Seed = None,
+    seeds: _Seeds = None,
     resume: _Resume = False,
     threads: _Threads = 1,
     format: _Output = forms.TABLE,
@@ -89,31 +115,59 @@ def train(
 
     The same arguments give the same weights. A folder that holds a training needs --resume.
     """
+    given = locals()
     spec = _seeded(nnprof.parse_network(network), seed)
     with progress.shown():
-        settings = nnprof.TrainingSettings(
-            epochs=epochs,
-            batch=batch,
-            learning_rate=learning_rate,
-            optimizer=optimizer.value,
-            momentum=momentum,
-            l2=l2,
-            patience=patience,
-            normalisation=normalisation.value,
-            threads=threads,
+        jobs = _jobs(spec, out, _settings(given), seeds, device)
+        records = [
+            nnprof.train(one, folder, dataset=dataset, settings=settings, resume=resume)
+            for one, folder, settings in jobs
+        ]
+    _say(records, out, format, several=len(jobs) > 1 or seeds is not None)
+
+
+def _settings(given: dict[str, Any]) -> TrainingSettings:
+    """The settings that the options name; the device is that of each training."""
+    names = set(nnprof.TrainingSettings.__struct_fields__) - {"device", "patience"}
+    patience = given["patience"]
+    if patience != "none" and not (patience.isdecimal() and len(patience) < 10):
+        raise UsageError(
+            f"--patience {patience} is no number of epochs.", "Give 1 or more, or 'none'."
         )
-        record = nnprof.train(spec, out, dataset=dataset, settings=settings, resume=resume)
-    if format == forms.JSON:
-        sys.stdout.write(shown_json(msgspec.json.encode(record).decode()) + "\n")
-    else:
-        _print(record, out)
+    return nnprof.TrainingSettings(
+        **{name: given[name] for name in names},
+        patience=None if patience == "none" else int(patience),
+    )
+
+
+def _jobs(
+    spec: NetworkSpec, out: Path, settings: TrainingSettings, seeds: str | None, device: str
+) -> list[tuple[NetworkSpec, Path, TrainingSettings]]:
+    """Each training with its folder: `out`, or one in it for each seed and device."""
+    # "cuda" before "cpu": a GPU that is not here is told before hours of training.
+    devices = sorted({word.strip() for word in device.split(",")}, reverse=True)
+    chosen = numbers.seeds(seeds) if seeds is not None else (spec.seed,)
+    placed = {one: msgspec.structs.replace(settings, device=one) for one in devices}
+    if seeds is None and len(devices) == 1:
+        return [(spec, out, placed[devices[0]])]
+    return [
+        (_seeded(spec, seed), out / f"seed{seed}{'' if one == 'cpu' else f'-{one}'}", placed[one])
+        for one in devices
+        for seed in chosen
+    ]
 
 
 def _seeded(spec: NetworkSpec, seed: int | None) -> NetworkSpec:
     return spec if seed is None else msgspec.structs.replace(spec, seed=seed)
 
 
-def _print(record: TrainingRecord, out: Path) -> None:
+def _say(records: list[TrainingRecord], out: Path, format: str, *, several: bool) -> None:
     from nnprof.profiler.report import shown_network
 
-    shown_network.print_trained(record, out)
+    if format == forms.JSON:
+        said = msgspec.json.encode(records if several else records[0])
+        sys.stdout.write(shown_json(said.decode()) + "\n")
+    elif several:
+        shown_network.print_trainings(records, out)
+    else:
+        shown_network.print_trained(records[0], out)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 from nnprof.terminal import Console, Table
@@ -31,6 +33,39 @@ def print_trained(record: TrainingRecord, folder: Path) -> None:
         table.add_row(f"to {goal} %", text)
     table.add_row("folder", str(folder))
     Console().print(table)
+
+
+def print_trainings(records: Sequence[TrainingRecord], out: Path) -> None:
+    """Several trainings in `out`: for each device mean, deviation and range over the seeds."""
+    table = Table("device", "seeds", "of", "mean", "sd", "range", title_justify="left")
+    for device in dict.fromkeys(_device(record) for record in records):
+        of_device = [record for record in records if _device(record) == device]
+        for name, values, form in (
+            ("test accuracy", [one.test_accuracy for one in of_device], ".2%"),
+            ("test loss", [one.test_loss for one in of_device], ".4g"),
+            ("s per epoch", [_epoch_s(one) for one in of_device], ".3g"),
+        ):
+            known = [value for value in values if value is not None]
+            if known:
+                table.add_row(device, str(len(known)), name, *_spread(known, form))
+    console = Console()
+    console.print(table)
+    console.print(f"Each in a folder of its own in {plain(str(out))}", markup=False)
+
+
+def _device(record: TrainingRecord) -> str:
+    return record.device.get("device", "cpu")
+
+
+def _epoch_s(record: TrainingRecord) -> float | None:
+    known = [epoch.seconds for epoch in record.epochs if epoch.seconds is not None]
+    return mean(known) if known else None
+
+
+def _spread(values: list[float], form: str) -> tuple[str, str, str]:
+    """Mean, standard deviation (of one seed none) and range."""
+    deviation = format(stdev(values), form) if len(values) > 1 else "one seed"
+    return format(mean(values), form), deviation, f"{min(values):{form}} … {max(values):{form}}"
 
 
 def _validation(epoch: Epoch) -> str:

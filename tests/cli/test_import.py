@@ -43,7 +43,7 @@ def test_a_table_becomes_a_run_that_can_be_shown(tmp_path: Path) -> None:
         (("search", "none.json", "--min-tiles-per-ms", "1"), "There is no file none.json"),
         (
             ("search", "gtx960-mattsson2016", "--min-tiles-per-ms", "1", "--family", "vgg"),
-            "Unknown family 'vgg'. Known: mattsson.",
+            "Unknown family 'vgg'. Known: lenet, mattsson.",
         ),
         (("bench", "--study", "none.json"), "Cannot read none.json"),
     ],

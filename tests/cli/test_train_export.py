@@ -121,7 +121,7 @@ def test_export_for_a_runtime_is_in_its_form(tmp_path: Path) -> None:
         (["export", "1x28x28 covn3"], "Unknown layer"),
         (["train", "1x28x28 fc9", "--dataset", "digits"], "end it with fc10"),
         (["train", "1x28x28 fc10", "--dataset", "digits", "--epochs", "0"], "epochs must be"),
-        (["train", "1x28x28 fc10", "--dataset", "dogs"], "Known: digits"),
+        (["train", "1x28x28 fc10", "--dataset", "dogs"], "Known: aapl, cifar10, digits"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(

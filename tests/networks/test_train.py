@@ -12,7 +12,7 @@ import pytest
 import torch
 from processes import ended, until
 
-from nnprof.errors import BadFile, BadShape, UsageError
+from nnprof.errors import BadFile, BadShape, Unavailable, UsageError
 from nnprof.networks import build, datasets
 from nnprof.networks import train as training
 from nnprof.networks.checkpoint import load_checkpoint
@@ -173,6 +173,86 @@ def test_l2_makes_weights_smaller(digits: Dataset, trained: Path, tmp_path: Path
     train(SPEC, tmp_path, dataset=digits, settings=settings)
     free, held = (load_checkpoint(folder).weights["fc1.weight"] for folder in (trained, tmp_path))
     assert (held**2).sum() < (free**2).sum() / 2
+
+
+TINY = parse("784 fc8 bn relu dropout0.2 fc10")
+
+
+@pytest.mark.parametrize("name", ["rmsprop", "adadelta", "adagrad", "adamax"])
+@pytest.mark.parametrize("defaults", ["torch", "keras"])
+def test_every_optimiser_resumes_to_the_same_weights(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, defaults: str
+) -> None:
+    """Cut off after an epoch, then resumed: the same bytes, with either framework's defaults."""
+    settings = TrainingSettings(epochs=2, optimizer=name, defaults=defaults)  # type: ignore[arg-type]
+    train(TINY, tmp_path / "whole", dataset=digits, settings=settings)
+
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("nnprof.networks.checkpoint.save_weights", cut)
+        with pytest.raises(KeyboardInterrupt):
+            train(TINY, tmp_path / "cut", dataset=digits, settings=settings)
+    assert not (tmp_path / "cut" / "record.json").exists()
+    train(TINY, tmp_path / "cut", dataset=digits, settings=settings, resume=True)
+    assert weights_of(tmp_path / "cut") == weights_of(tmp_path / "whole")
+
+
+def test_kl_is_cross_entropy_and_steps_end_a_training(digits: Dataset, tmp_path: Path) -> None:
+    """With one right class both give the same weights; 30 steps are one epoch and a part."""
+    records = []
+    for loss in ("cross-entropy", "kl"):
+        settings = TrainingSettings(loss=loss, steps=30, keep="last", validation="test")  # type: ignore[arg-type]
+        records.append(train(TINY, tmp_path / loss, dataset=digits, settings=settings))
+    first = load_checkpoint(tmp_path / "kl").weights["fc1.weight"]
+    assert (
+        first.tobytes()
+        == load_checkpoint(tmp_path / "cross-entropy").weights["fc1.weight"].tobytes()
+    )
+    assert len(records[0].epochs) == 2
+    assert records[0].best_epoch == 1
+    assert records[0].test_accuracy == records[0].epochs[-1].validation_accuracy
+
+
+@pytest.mark.parametrize("loss", ["mse", "mae", "rmse", "huber"])
+def test_values_have_losses_and_no_accuracies(tmp_path: Path, loss: str) -> None:
+    """A line is learned from its values; accuracies are None, and the record loads again."""
+    inputs = np.linspace(-1, 1, 200, dtype=np.float32).reshape(-1, 2, 1)
+    targets = inputs.sum(axis=1)
+    line = Dataset("line", inputs, targets, inputs, targets, task="values")
+    settings = TrainingSettings(loss=loss, optimizer="adam", learning_rate=0.03)  # type: ignore[arg-type]
+    record = train(parse("2 fc1 linear"), tmp_path, dataset=line, settings=settings)
+    assert record.test_accuracy is None
+    assert {epoch.training_accuracy for epoch in record.epochs} == {None}
+    assert record.test_loss is not None
+    assert record.test_loss < 0.2
+    assert load_checkpoint(tmp_path).record == record
+    with pytest.raises(UsageError, match="no classes"):
+        train(parse("2 fc1 linear"), tmp_path / "other", dataset=line)
+
+
+def test_initial_weights_are_those_asked_for(digits: Dataset, tmp_path: Path) -> None:
+    """Negative weights are negative after a step too short to change that; others differ."""
+    for init in ("default", "he", "xavier", "xavier-uniform", "lecun", "negative(0.05)"):
+        settings = TrainingSettings(init=init, steps=1, learning_rate=1e-12, keep="last")
+        train(TINY, tmp_path / init, dataset=digits, settings=settings)
+    drawn = {path.name: load_checkpoint(path).weights["fc1.weight"] for path in tmp_path.iterdir()}
+    assert drawn["negative(0.05)"].max() <= 0
+    assert drawn["he"].std() == pytest.approx((2 / 784) ** 0.5, rel=0.05)
+    assert drawn["lecun"].std() == pytest.approx((1 / 784) ** 0.5, rel=0.05)
+    assert drawn["xavier"].std() == pytest.approx((2 / 792) ** 0.5, rel=0.05)
+    assert np.abs(drawn["xavier-uniform"]).max() <= (6 / 792) ** 0.5
+
+
+def test_a_missing_gpu_is_a_sentence(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for a GPU that is not there, training says so and writes nothing."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(Unavailable, match="no GPU"):
+        train(TINY, tmp_path / "out", dataset=digits, settings=TrainingSettings(device="cuda"))
+    assert not (tmp_path / "out").exists()
 
 
 # --- normalisation --------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from nnprof.networks import build, checkpoint, datasets, preconditions
 from nnprof.networks.datasets import Dataset
 from nnprof.networks.families import parse_network
 from nnprof.networks.normalisation import statistics
+from nnprof.networks.pace import Pace
 from nnprof.networks.preconditions import GOALS_PERCENT
 from nnprof.networks.settings import DEFAULTS, TrainingSettings, parse_init
 from nnprof.networks.spec import NetworkSpec
@@ -159,11 +160,11 @@ class _Training:
         self.per_epoch = -(-len(inputs) // settings.batch)
         all_steps = self.per_epoch * settings.epochs
         self.all_steps = min(all_steps, settings.steps or all_steps)
-        self.begin_s, self.begin_steps, self.news_s = time.perf_counter(), 0, 0.0
+        self.pace: Pace | None = None
+        self.news_s = 0.0
 
     def run(self) -> TrainingRecord:
         """The epochs that are left, then the test."""
-        self.begin_s, self.begin_steps = time.perf_counter(), self._steps_done()
         while not self._ended():
             self._epoch()
             self._save()
@@ -286,11 +287,12 @@ class _Training:
     def _tell(self, done: int) -> None:
         """Say where the training is, and how long it takes at most."""
         now_s = time.perf_counter()
+        self.pace = self.pace or Pace(now_s, done)
         if now_s < self.news_s:
             return
         self.news_s = now_s + _NEWS_S
-        left_s = (now_s - self.begin_s) / (done - self.begin_steps) * (self.all_steps - done)
-        text = f"at most {left_s:.0f} s left; epoch {len(self.record.epochs) + 1}"
+        left = self.pace.told(now_s, done, self.all_steps)
+        text = f"{left}; epoch {len(self.record.epochs) + 1}"
         if self.record.epochs:
             last = self.record.epochs[-1]
             if last.validation_accuracy is not None:

@@ -35,7 +35,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
           "--format", "json"), ("predicting 4 networks",)),
         (("plan", "--family", SPACE, "--budget", "4", "--batch", "1"), ("choosing ops of ",)),
         (("train", "1x28x28 fc10", "--dataset", "digits", "--epochs", "2", "--out", "net"),
-         ("training: step 1 of ", "left; epoch 1")),
+         ("training: step 1 of ", "timing the first steps; epoch 1")),
         (("export", "24 fc4 seed7", "-o", "net.onnx"), ("exporting 24 fc4",)),
     ],
 )  # fmt: skip

@@ -78,6 +78,14 @@ def test_commands_in_readme_exist() -> None:
     assert not [word for call in found for word in unknown(call)]
 
 
+@pytest.mark.parametrize("document", ["docs/training.md", "docs/data.md", "docs/mattsson-2016.md"])
+def test_commands_in_pages_exist(document: str) -> None:
+    """Every nnprof call in the shell blocks of a page is one that `nnprof --help` knows."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    found = [call for block in _BASH.findall(text) for call in calls(block)]
+    assert not [word for call in found for word in unknown(call)]
+
+
 @pytest.mark.parametrize("name", ["first", "test"])
 def test_ci_runs_what_readme_says(name: str) -> None:
     """.ci/run takes the command out of README.md, so the two cannot differ."""

@@ -3,16 +3,19 @@
 import gzip
 import hashlib
 import json
+import re
 import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import commands
 import msgspec
 import numpy as np
 import onnx
 import pytest
+import typer.main
 
 from nnprof.types import TrainingRecord
 
@@ -167,3 +170,23 @@ def test_train_reads_idx_files(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "arning" not in done.stderr
+
+
+def test_the_page_on_training_has_every_option() -> None:
+    """docs/training.md lists each option of `train` once, with the default that it has."""
+    from nnprof.cli.main import app
+
+    command: Any = typer.main.get_command(app)
+    wanted = {}
+    for one in command.commands["train"].params:
+        if one.param_type_name == "option":
+            usual = "none" if one.default is None else "off" if one.is_flag else str(one.default)
+            wanted[max(one.opts, key=len)] = {
+                "--out": "–",
+                "--learning-rate": "the optimiser's",
+                "--seed": "the network's, or 0",
+            }.get(max(one.opts, key=len), usual)
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    page = page.partition("## Options")[2].partition("\n## ")[0]
+    found = re.findall(r"^\| `(--[a-z0-9-]+)` \| ([^|]+) \|", page, re.MULTILINE)
+    assert {name: text.strip("`") for name, text in found} == wanted

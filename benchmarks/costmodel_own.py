@@ -16,7 +16,8 @@ from costmodel_models import MODELS, Array, Predict, whole_flops
 from nnprof.profiler.costmodel import assemble, fit, lowering
 from nnprof.profiler.costmodel import model as models
 from nnprof.profiler.costmodel.model import CostModel
-from nnprof.profiler.costmodel.predict import Prediction, predict, predict_specs
+from nnprof.profiler.costmodel.predict import predict, predict_specs
+from nnprof.profiler.costmodel.prediction import Prediction
 
 RESULTS = Path(__file__).parent / "results"
 FROZEN = RESULTS / "costmodel-own-frozen.json"

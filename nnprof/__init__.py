@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from nnprof.profiler.costmodel.model import CostModel, Peaks
     from nnprof.profiler.costmodel.model import load as load_cost_model
     from nnprof.profiler.costmodel.model import save as save_cost_model
-    from nnprof.profiler.costmodel.predict import Prediction
+    from nnprof.profiler.costmodel.prediction import Prediction
     from nnprof.profiler.costmodel.search import Candidate, Found
     from nnprof.profiler.importers.importer import Told
     from nnprof.profiler.importers.runs import import_run
@@ -85,7 +85,7 @@ _HOMES = {
     "Peaks": "nnprof.profiler.costmodel.model",
     "Plan": "nnprof.types",
     "Planned": "nnprof.profiler.costmodel.ask",
-    "Prediction": "nnprof.profiler.costmodel.predict",
+    "Prediction": "nnprof.profiler.costmodel.prediction",
     "Request": "nnprof.profiler.costmodel.calibrate",
     "Run": "nnprof.types",
     "Sides": "nnprof.profiler.studies",

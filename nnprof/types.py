@@ -22,6 +22,7 @@ SCHEMA = 2
 # Bounds that no honest value reaches; beyond them arithmetic and waiting fail in other ways.
 MOST_BATCH = 2**40
 MOST_THREADS = 2**16
+MOST_SIDE = 2**16  # pixels of an image
 LOCAL = "local"  # the host of a Target that is here
 MOST_TIME_S = 1e9  # that a measurement states: thirty years
 MOST_S = 1e6  # eleven days; a wait of 2^31 ms or more overflows in the kernel's interface
@@ -155,6 +156,30 @@ class Model(_Value, frozen=True, kw_only=True):
         axes = self.axes
         sides = (t.shape[axes[t.name]] for t in self.inputs if t.name in axes)
         return next((side for side in sides if isinstance(side, int)), None)
+
+
+class Image(_Value, frozen=True, kw_only=True):
+    """An image that is cut into tiles: its pixels, and how far apart tiles begin.
+
+    Attributes:
+        height, width: pixels.
+        stride: pixels from one tile to the next, down and across; None: the tile's own sides, so
+            that tiles lie side by side.
+    """
+
+    height: int
+    width: int
+    stride: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse sides that no image has."""
+        for side in (self.height, self.width, *([] if self.stride is None else [self.stride])):
+            _require(1 <= side <= MOST_SIDE, f"a side must be from 1 to {MOST_SIDE}, not {side}")
+
+    def __str__(self) -> str:
+        """As it is written: 784x784, or 784x784/14."""
+        apart = "" if self.stride is None else f"/{self.stride}"
+        return f"{self.height}x{self.width}{apart}"
 
 
 class Workload(_Value, frozen=True, kw_only=True):

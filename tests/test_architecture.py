@@ -20,6 +20,7 @@ ORDER = (
     ("nnprof.exporters",),
     ("nnprof.profiler.ports", "nnprof.profiler.pairs", "nnprof.profiler.stats"),
     ("nnprof.profiler.arrays", "nnprof.profiler.inputs", "nnprof.profiler.waits"),
+    ("nnprof.profiler.frames",),
     ("nnprof.profiler.graph",),
     ("nnprof.profiler.importers",),
     ("nnprof.profiler.devices",),

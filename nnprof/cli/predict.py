@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import nnprof
-from nnprof.cli import forms
+from nnprof.cli import forms, images
 from nnprof.cli.sides import BatchAxis, Dim, sides
 from nnprof.text import json_lines, plain
 
@@ -29,7 +29,8 @@ Batches = Annotated[
     str | None,
     typer.Option(
         help="Batch sizes, such as 1,16,1024.",
-        show_default="1,16,1024, or the one that a file is bound to",
+        show_default="1,16,1024; with --image some that divide its tiles; or the one that a file "
+        "is bound to",
     ),
 ]
 Partial = Annotated[
@@ -46,6 +47,7 @@ def predict(
     batch_axis: BatchAxis = None,
     dim: Dim = None,
     partial: Partial = False,
+    image: images.Image = None,
     ops: Detail = False,
     output: Form = forms.TABLE,
 ) -> None:
@@ -53,8 +55,9 @@ def predict(
     from nnprof.cli.numbers import batch_sizes
 
     loaded, told = nnprof.load_cost_model(model), sides(batch_axis, dim)
+    asked = batch_sizes(batch)
     found = nnprof.predict(
-        loaded, networks, batches=batch_sizes(batch), sides=told, partial=partial
+        loaded, networks, batches=asked, sides=told, partial=partial, image=image or ""
     )
     if output == forms.JSON:
         from nnprof.profiler.report import costmodel

@@ -5,7 +5,7 @@ These four functions stand behind the commands of the same names, and are public
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from nnprof.errors import UsageError
 from nnprof.files import AnyPath
+from nnprof.networks import images
 from nnprof.networks.spaces import parse_space
 from nnprof.profiler import results
 from nnprof.profiler.costmodel import assemble, design, gather, graphs, here, work
@@ -20,9 +21,10 @@ from nnprof.profiler.costmodel import predict as predicting
 from nnprof.profiler.costmodel import search as searching
 from nnprof.profiler.costmodel.design import Choice, Measured
 from nnprof.profiler.costmodel.model import CostModel, Peaks, load
-from nnprof.profiler.costmodel.predict import Prediction
+from nnprof.profiler.costmodel.prediction import Prediction
 from nnprof.profiler.costmodel.search import Found
 from nnprof.profiler.studies import AS_DECLARED, Asked, Sides, StudyFile
+from nnprof.types import Image
 
 BATCHES = (1, 16, 64, 256, 1024)  # that matter where a plan is not told
 
@@ -73,6 +75,7 @@ def predict(
     batches: Sequence[int] = (),
     sides: Sides = AS_DECLARED,
     partial: bool = False,
+    image: str = "",
 ) -> tuple[Prediction, ...]:
     """What each network costs at each batch, without running it.
 
@@ -82,26 +85,45 @@ def predict(
         batches: 1, 16 and 1024 where not given, or the batch that a file is bound to.
         sides: what the files do not tell of their inputs.
         partial: predict the known ops where others are unknown.
+        image: that is cut into tiles, such as "784x784" or "784x784/14" (`networks.images`): the
+            batches, up to four where not given, divide its tiles, and `Prediction.frame` is of all.
 
     Raises:
         BadFile, BadNotation, BadShape: as a file or a text deserves.
-        UsageError: an op is unknown, and `partial` is not set; or a batch does not fit a file.
+        UsageError: an op is unknown, and `partial` is not set; or a batch does not fit a file, or
+            does not divide the tiles of the image; or the image cannot be cut for a network.
     """
-    found, machine = [], here.elsewhere(model)
-    known = {"known_error": model.network.error, "doubt": model.doubt, "elsewhere": machine}
-    for network in networks:
-        name, lowered = graphs.of_text(str(network), model, batches, sides)
-        for size, works in lowered.works.items():
-            one = predicting.predict(model, works, size, name)
-            outside = (*one.extrapolates, *lowered.unlike)
-            found.append(replace(one, ops_from=lowered.source, extrapolates=outside, **known))
+    whole = images.parse(image) if image else None
+    found = tuple(
+        one
+        for network in networks
+        for one in _of_network(model, str(network), batches, sides, whole)
+    )
     for one in found:
         if one.unknown and not partial:
             raise UsageError(
                 f"The model has not seen {', '.join(one.unknown)} of {one.network}.",
                 "Measure networks with it and fit again, or ask for the known part with --partial.",
             )
-    return tuple(found)
+    return found
+
+
+def _of_network(
+    model: CostModel, network: str, batches: Sequence[int], sides: Sides, image: Image | None
+) -> Iterator[Prediction]:
+    """What one network costs at each batch."""
+    name, lowered = graphs.of_text(network, model, batches, sides, image)
+    for size, works in lowered.works.items():
+        one = predicting.predict(model, works, size, name)
+        yield replace(
+            one,
+            extrapolates=(*one.extrapolates, *lowered.unlike),
+            known_error=model.network.error,
+            doubt=model.doubt,
+            ops_from=lowered.source,
+            elsewhere=here.elsewhere(model),
+            tiles_per_frame=lowered.tiles,
+        )
 
 
 def search(

@@ -19,55 +19,74 @@ from nnprof.errors import Unavailable, UnknownName, UsageError
 from nnprof.exporters.models import load_model
 from nnprof.networks.families import parse_network
 from nnprof.networks.spec import NetworkSpec
-from nnprof.profiler import inputs
+from nnprof.profiler import frames, inputs
 from nnprof.profiler.costmodel import kernels, lowering, made_for, onnx_rules, ran
 from nnprof.profiler.costmodel.model import CostModel
 from nnprof.profiler.costmodel.work import Work
 from nnprof.profiler.ports import OpNode
 from nnprof.profiler.studies import AS_DECLARED, Sides
-from nnprof.types import Model, Target, Workload
+from nnprof.types import Image, Model, Target, Workload
 
 BATCHES = (1, 16, 1024)
 NO_DIMS: Mapping[str, int] = MappingProxyType({})
 
 
 class Lowered(NamedTuple):
-    """Ops by batch, where they came from ("rules" or "runtime"), and what the model is not for."""
+    """Ops by batch, where they came from ("rules" or "runtime"), and what the model is not for.
+
+    `tiles` of an image, where one is cut for the network.
+    """
 
     works: dict[int, tuple[Work, ...]]
     source: str
     unlike: tuple[str, ...] = ()
+    tiles: int | None = None
 
 
 def of_text(
-    text: str, made: CostModel, batches: Sequence[int], sides: Sides = AS_DECLARED
+    text: str,
+    made: CostModel,
+    batches: Sequence[int],
+    sides: Sides = AS_DECLARED,
+    image: Image | None = None,
 ) -> tuple[str, Lowered]:
     """Name and ops of a network in notation, an ONNX file or a checkpoint's folder.
 
-    Without batches those of `BATCHES`, or the one that a file is bound to.
+    Without batches those of `BATCHES`, or the one that a file is bound to; with an image those that
+    divide its tiles.
 
     Raises:
         BadFile, BadNotation, BadShape: as the file or the text deserves.
-        UsageError: a batch that the file is not made for, or that it does not tell of.
+        UsageError: a batch that the file is not made for, or that it does not tell of; or the image
+            cannot be cut for the network, or the batch does not divide its tiles.
     """
     path = Path(text)
-    own = batches or BATCHES
     if path.is_dir():
         from nnprof.networks.checkpoint import load_checkpoint
 
-        return text, of_spec(load_checkpoint(path).spec, made, own)
+        return text, _of_spec(load_checkpoint(path).spec, text, made, batches, image)
     if path.is_file() or path.suffix == ".onnx":
         (model,) = sides.of([load_model(path)])
-        if not (model.axes or batches):
+        if not (model.axes or batches or image):
             raise UsageError(
                 f"No input of {model.name} has a batch axis that can be told, so its tiles cannot "
                 "be counted.",
                 "Say which with --batch-axis, or with --batch 1 that an inference is one tile.",
             )
-        bound = (model.fixed_batch,) if model.fixed_batch and not batches else own
-        return model.name, of_file(model, made, bound, sides.dims)
+        bound = (model.fixed_batch,) if model.fixed_batch and not batches else batches
+        tiles = frames.tiles_of(model, image, sides.dims) if image else None
+        own = frames.batches(tiles, bound) if tiles else bound or BATCHES
+        return model.name, of_file(model, made, own, sides.dims)._replace(tiles=tiles)
     spec = parse_network(text)
-    return spec.name, of_spec(spec, made, own)
+    return spec.name, _of_spec(spec, spec.name, made, batches, image)
+
+
+def _of_spec(
+    spec: NetworkSpec, name: str, made: CostModel, batches: Sequence[int], image: Image | None
+) -> Lowered:
+    tiles = frames.tiles(spec.input_shape, name, image) if image else None
+    own = frames.batches(tiles, batches) if tiles else batches or BATCHES
+    return of_spec(spec, made, own)._replace(tiles=tiles)
 
 
 def of_spec(spec: NetworkSpec, made: CostModel, batches: Sequence[int]) -> Lowered:

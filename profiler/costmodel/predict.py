@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from nnprof.networks.spec import NetworkSpec
 from nnprof.profiler.costmodel import features, lowering, nearby, standins, work
 from nnprof.profiler.costmodel.model import NETWORK, CostModel, Group, Term
+from nnprof.profiler.costmodel.prediction import Part, Prediction
 from nnprof.profiler.costmodel.work import Table, Work
 
 Array = NDArray[np.float64]
@@ -20,55 +20,6 @@ Array = NDArray[np.float64]
 _BEYOND = 2.0  # times the largest amount in training at which a term is said to extrapolate
 _SHARE = 0.10  # of the network's time; ops of a group with less in all cannot move it much
 _LEVER = 1.01  # over the largest leverage in training
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """The share of one term, or of one op, in a prediction.
-
-    `name` is the group or the op, `term` the feature or the group, `words` what people read.
-    """
-
-    name: str
-    term: str
-    seconds: float
-    words: str = ""
-
-
-class Prediction(msgspec.Struct, frozen=True, kw_only=True):
-    """What one network costs at one batch.
-
-    Attributes:
-        seconds: per inference (all tiles of the batch) of the known part.
-        low_s, high_s: 90 % interval; None where the model has none, or a part is unknown.
-        terms: every term, network terms first; `layers`: every op, in order, NaN where unknown.
-        extrapolates: one sentence per group that leaves the model's domain; names the term.
-        unknown: types of op that the model has not seen; where there are any, `seconds` is not
-            the whole.
-        ops_from: who told the ops: the model's "rules", the "runtime", or "" where they were given.
-        known_error: mean |predicted/measured - 1| of whole networks that the model was not fitted
-            on; None where none was held against it.
-        doubt: where the model is known to be far off, "" where that is not known.
-        elsewhere: a sentence where this machine is of another kind than the model's, else "".
-    """
-
-    network: str
-    batch: int
-    seconds: float
-    low_s: float | None
-    high_s: float | None
-    terms: tuple[Part, ...]
-    layers: tuple[Part, ...]
-    extrapolates: tuple[str, ...] = ()
-    unknown: tuple[str, ...] = ()
-    ops_from: str = ""
-    known_error: float | None = None
-    doubt: str = ""
-    elsewhere: str = ""
-
-    @property
-    def ms_per_tile(self) -> float:
-        """Milliseconds per tile."""
-        return self.seconds * 1e3 / self.batch
 
 
 def op_seconds(model: CostModel, ops: Table) -> Array:

@@ -45,7 +45,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         largest: no parameter has a next choice in the space that still meets the budget.
         accuracy: of the trained one, percent of the test tiles, None where not trained.
         front: no trained network is both faster and more accurate.
-        known_error: of the model; `predict.Prediction` says what that is.
+        known_error: of the model; `prediction.Prediction` says what that is.
     """
 
     network: str
@@ -73,7 +73,7 @@ class Found(NamedTuple):
         fastest: of all, None where none can be predicted.
         notes: a sentence for each training that tells no accuracy, and one where this machine is
             of another kind than the model's.
-        known_error, doubt: of the model; `predict.Prediction` says what they are.
+        known_error, doubt: of the model; `prediction.Prediction` says what they are.
     """
 
     candidates: tuple[Candidate, ...]

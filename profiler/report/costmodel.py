@@ -12,7 +12,7 @@ from nnprof.profiler.costmodel import features
 from nnprof.profiler.costmodel.model import NETWORK, CostModel, Peaks, Term
 
 if TYPE_CHECKING:
-    from nnprof.profiler.costmodel.predict import Prediction
+    from nnprof.profiler.costmodel.prediction import Prediction
 
 _ASSUMED = "assumed"  # a term that no measured op has any of
 # What a call is, which is no feature of an op.
@@ -181,6 +181,21 @@ def _by_network(
     return lines
 
 
+def frame_record(one: Prediction) -> dict[str, float | None]:
+    """Of an image that is cut into tiles; nothing where none was asked about."""
+    frame = one.frame
+    if frame is None:
+        return {}
+    low, high = frame.rates
+    return {
+        "tiles_per_frame": one.tiles_per_frame,
+        "ms_per_frame": frame.seconds * 1e3,
+        "frames_per_s": frame.per_s,
+        "low_frames_per_s": low,
+        "high_frames_per_s": high,
+    }
+
+
 def records(found: Sequence[Prediction]) -> list[dict[str, Any]]:
     """The predictions as plain values, for JSON."""
     return [
@@ -198,6 +213,7 @@ def records(found: Sequence[Prediction]) -> list[dict[str, Any]]:
             "known_error": one.known_error,
             "doubt": one.doubt,
             "elsewhere": one.elsewhere,
+            **frame_record(one),
             "terms": [
                 {"op": part.name, "term": part.term, "ms_per_tile": part.seconds * 1e3 / one.batch}
                 for part in one.terms

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nnprof.profiler.report import costmodel
+from nnprof.profiler.report import costmodel, shown_frames
 from nnprof.profiler.report.shown import print_notes
 from nnprof.terminal import Console, Table
 
 if TYPE_CHECKING:
     from nnprof.profiler.costmodel.model import CostModel
-    from nnprof.profiler.costmodel.predict import Prediction
+    from nnprof.profiler.costmodel.prediction import Prediction
 
 
 def print_model(made: CostModel) -> None:
@@ -35,6 +35,10 @@ def print_predictions(made: CostModel, found: Sequence[Prediction], *, ops: bool
     console = Console()
     console.say(costmodel.heading(made), "bold")
     console.print(_predictions(found))
+    if any(one.frame for one in found):
+        console.print()
+        console.print(shown_frames.predicted_table(found))
+        console.say(shown_frames.NO_CUTTING)
     for one in found if ops else ():
         console.print()
         console.say(f"{one.network}, batch {one.batch}", "bold")

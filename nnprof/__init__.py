@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from nnprof.profiler.costmodel.model import save as save_cost_model
     from nnprof.profiler.costmodel.prediction import Prediction
     from nnprof.profiler.costmodel.search import Candidate, Found
+    from nnprof.profiler.grids import Grid
+    from nnprof.profiler.grids import of_run as grid_of_run
     from nnprof.profiler.importers.importer import Told
     from nnprof.profiler.importers.runs import import_run
     from nnprof.profiler.report.curves import plot_trainings
@@ -78,6 +80,7 @@ _HOMES = {
     "Exported": "nnprof.profiler.run.exported",
     "Failure": "nnprof.types",
     "Found": "nnprof.profiler.costmodel.search",
+    "Grid": "nnprof.profiler.grids",
     "Measurement": "nnprof.types",
     "Model": "nnprof.types",
     "NetworkSpec": "nnprof.networks.spec",
@@ -105,6 +108,7 @@ _HOMES = {
     "export": "nnprof.exporters.export",
     "export_file": "nnprof.profiler.run.exported",
     "fit_model": "nnprof.profiler.costmodel.ask",
+    "grid_of_run": "nnprof.profiler.grids:of_run",
     "import_run": "nnprof.profiler.importers.runs",
     "interval_s": "nnprof.profiler.stats",
     "is_complete": "nnprof.profiler.run.session",
@@ -148,6 +152,7 @@ __all__ = [
     "Exported",
     "Failure",
     "Found",
+    "Grid",
     "Measurement",
     "Model",
     "NetworkSpec",
@@ -176,6 +181,7 @@ __all__ = [
     "export",
     "export_file",
     "fit_model",
+    "grid_of_run",
     "import_run",
     "interval_s",
     "is_complete",

@@ -136,7 +136,7 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
     processes order statistics cannot reach 95 % and the bootstrap is too narrow; t is exact for
     log-normal values and known to be mild about others.
     """
-    return _bounds(_level(values), values)
+    return _bounds(level_among(values), values)
 
 
 class Level(NamedTuple):
@@ -158,19 +158,19 @@ def level(measurement: Measurement) -> Level | None:
     whose power is independent of the variance"; `benchmarks/stopping.py`).
     """
     values = process_medians_s(measurement)
-    return level_of(values, measurement.plan) if measurement.processes else _level(values)
+    return level_of(values, measurement.plan) if measurement.processes else level_among(values)
 
 
 def level_of(values: Sequence[float], plan: Plan) -> Level | None:
     """The level of a cell from the medians of its processes, in order."""
     decided = decided_after(values, plan)
     if decided is None or len(values) < decided + FEWEST_FRESH:
-        return _level(values)
-    return _level(values, values[decided:])
+        return level_among(values)
+    return level_among(values, values[decided:])
 
 
-def _level(values: Sequence[float], fresh: Sequence[float] = ()) -> Level | None:
-    """The level of values whose spread is that of `fresh`, or of all."""
+def level_among(values: Sequence[float], fresh: Sequence[float] = ()) -> Level | None:
+    """The level of values whose spread is that of `fresh`, or of all; None for fewer than 2."""
     telling = fresh or values
     if len(telling) < 2:
         return None

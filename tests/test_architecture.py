@@ -31,7 +31,7 @@ ORDER = (
     ("nnprof.profiler.checks", "nnprof.profiler.conditions"),
     ("nnprof.profiler.changes",),
     ("nnprof.profiler.compare",),
-    ("nnprof.profiler.results", "nnprof.profiler.studies"),
+    ("nnprof.profiler.results", "nnprof.profiler.studies", "nnprof.profiler.grids"),
     ("nnprof.profiler.run",),
     ("nnprof.profiler.costmodel",),
     ("nnprof.profiler.report",),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import nnprof
-from nnprof.cli import forms
+from nnprof.cli import forms, grids
 
 if TYPE_CHECKING:
     from nnprof.types import Run
@@ -21,10 +21,17 @@ def show(
     batch: Annotated[
         list[int] | None, typer.Option(help="Only cells of this batch; may be repeated.")
     ] = None,
+    grid: grids.Axes = None,
+    kind: grids.Kind = None,
+    where: grids.Where = None,
     output: Annotated[str, forms.of_rows("How to print it.")] = forms.TABLE,
 ) -> None:
     """Show a Run."""
+    grids.require_grid(grid, kind, where, batch)
     whole = nnprof.load(run)
+    if grid:
+        grids.show(whole, grids.axes(grid), kind or "", grids.chosen(where), output)
+        return
     chosen = select(whole, batch or [])
     if output == forms.TABLE:
         from nnprof.profiler.report import shown

@@ -1,0 +1,163 @@
+"""Grids: a Run over two parameters of a family."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from nnprof.errors import UnknownName, UsageError
+from nnprof.networks.families import parse_network
+from nnprof.profiler import grids, results, stats
+from nnprof.types import Cell, Failure, Measurement, OpPass, Run
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests" / "data" / "run-v1.json"
+(GROUP3,) = (ROOT / "bench_results").glob("group3-cpu-*.json")
+
+
+def measured(pattern: Measurement, network: str, batch: int, *levels_ms: float) -> Measurement:
+    """The pattern as if it were that network, each process at a level of its own."""
+    name = parse_network(network).name
+    model = replace(pattern.workload.model, name=name, network=name, sha256=name)
+    return replace(
+        pattern,
+        workload=replace(pattern.workload, model=model, batch=batch),
+        samples_s=tuple((level * 1e-3,) for level in levels_ms),
+        warmups_s=tuple((1.0,) for _ in levels_ms),
+        processes=tuple(pattern.processes[0] for _ in levels_ms),
+    )
+
+
+def run_of(*cells: tuple[str, int] | tuple[str, int, Sequence[float]]) -> Run:
+    """A Run of these networks and batches; levels in ms where they are told."""
+    run = results.load(GOLDEN)
+    found = [
+        measured(run.measurements[1], network, batch, *(more[0] if more else (1.0, 1.1, 1.05)))
+        for network, batch, *more in cells
+    ]
+    asked = tuple(Cell(workload=one.workload, target=one.target) for one in found)
+    return replace(
+        run, study=replace(run.study, cells=asked), measurements=tuple(found), failures=()
+    )
+
+
+def test_a_committed_run() -> None:
+    """Each cell of group 3 is the tiles/ms of its measurement, with that one's interval."""
+    run = results.load(GROUP3)
+    grid = grids.of_run(run, "neurons", "fc")
+    assert (grid.rows, grid.columns) == ((128, 256, 512, 1024, 2048), (1, 2, 3, 4, 5))
+    name = "mattsson(conv=1, fc=3, depth=20, neurons=512)"
+    (one,) = (m for m in run.measurements if m.workload.model.name == name)
+    low_s, high_s = stats.interval_s(one) or (0.0, 0.0)
+    told = [table[2][2] for table in (grid.low, grid.values, grid.high)]
+    assert told == pytest.approx([1.024 / s for s in (high_s, stats.latency_s(one), low_s)])
+    assert grid.fixed["batch"] == 1024
+    assert grid.unit == "tiles/ms"
+
+
+def test_time_of_a_kind() -> None:
+    """With a kind, a cell is the sum of such ops' times per tile."""
+    run = results.load(GROUP3)
+    grid = grids.of_run(run, "neurons", "fc", "gemm")
+    ops = run.measurements[0].ops
+    assert ops
+    seconds = sum(op.seconds for op in ops.ops if op.kind == "gemm")
+    assert grid.values[0][0] == pytest.approx(seconds * 1e3 / 1024)
+    assert grid.low[0][0] is None  # this Run kept one estimate for each op, without interval
+
+
+def test_interval_of_a_kind_is_over_processes() -> None:
+    """Where several processes timed the ops, the interval of a kind is that over their sums."""
+    run = run_of(("mattsson(fc=1)", 8))
+    (one,) = run.measurements
+    assert one.ops
+    kind = one.ops.ops[0].kind
+    passes = tuple(
+        OpPass(
+            method="runtime", latency_s=1.0, process=at,
+            ops=tuple(replace(op, seconds=op.seconds * part) for op in one.ops.ops),
+        )
+        for at, part in enumerate((0.9, 1.0, 1.1))
+    )  # fmt: skip
+    one = replace(one, ops=replace(passes[1], method="runtime"), op_passes=passes)
+    grid = grids.of_run(replace(run, measurements=(one,)), "conv", "fc", kind)
+    low, value, high = grid.low[0][0], grid.values[0][0], grid.high[0][0]
+    assert None not in (low, value, high)
+    assert low < 0.9 * value < 1.1 * value < high  # t with 2 degrees of freedom is wide
+    ops = tuple(replace(op, low_s=op.seconds / 2, high_s=op.seconds * 2) for op in passes[1].ops)
+    alone = replace(one, ops=replace(passes[1], ops=ops), op_passes=())
+    grid = grids.of_run(replace(run, measurements=(alone,)), "conv", "fc", kind)
+    assert (grid.low[0][0], grid.high[0][0]) == pytest.approx((value / 2, value * 2))
+
+
+def test_what_varies_besides_must_be_chosen() -> None:
+    """A third parameter that varies is named with its values, and with the words that choose."""
+    run = run_of(("mattsson(fc=1)", 4), ("mattsson(fc=2)", 4), ("mattsson(fc=2)", 8))
+    with pytest.raises(UsageError, match=r"batch: 4, 8.*--where batch=4"):
+        grids.of_run(run, "conv", "fc")
+    assert grids.of_run(run, "conv", "fc", where={"batch": "4"}).columns == (1, 2)
+    with pytest.raises(UsageError, match=r"No cell has batch=5. Its values: 4, 8"):
+        grids.of_run(run, "conv", "fc", where={"batch": 5})
+    for wrong in (("layers", "fc"), ("conv", "depths")):
+        with pytest.raises(UnknownName, match="Known: batch, conv, depth"):
+            grids.of_run(run, *wrong)
+    with pytest.raises(UsageError, match="both row and column"):
+        grids.of_run(run, "fc", "fc")
+
+
+def test_a_parameter_that_changes_nothing() -> None:
+    """One ConvLayer is the same network with and without 1×1 pools, so it goes with either."""
+    run = run_of(
+        ("mattsson(conv=1)", 4), ("mattsson(conv=2, pool1=1)", 4), ("mattsson(conv=3, pool1=1)", 4)
+    )
+    grid = grids.of_run(run, "conv", "batch")
+    assert grid.rows == (1, 2, 3)
+    assert grid.fixed["pool1"] == 1
+    assert grids.of_run(run, "conv", "batch", where={"pool1": 1}).rows == (1, 2, 3)
+    mixed = run_of(("mattsson(conv=2)", 4), ("mattsson(conv=3, pool1=1)", 4))
+    with pytest.raises(UsageError, match="pool1: 0, 1"):
+        grids.of_run(mixed, "conv", "batch")
+
+
+def test_what_has_no_number() -> None:
+    """Missing, failed and doubled cells each have a state and no number; the others are there."""
+    run = run_of(
+        ("mattsson(fc=1)", 4), ("mattsson(fc=2)", 4), ("mattsson(fc=1)", 8),
+        ("mattsson(fc=2, conv=2)", 8),
+    )  # fmt: skip
+    first, second, third, other = run.measurements
+    failure = Failure(
+        workload=second.workload, target=second.target, error="OutOfMemory", reason="no memory"
+    )
+    twin = replace(third, workload=replace(third.workload, seed=1))
+    run = replace(run, measurements=(first, second, third, twin, other), failures=(failure,))
+    grid = grids.of_run(run, "fc", "batch", where={"conv": 1})
+    assert grid.states == (("measured", "several"), ("failed", "missing"))
+    assert grid.values[0][0]
+    assert [grid.values[0][1], *grid.values[1]] == [None] * 3
+    assert any("2 measurements of fc=1, batch=8" in note for note in grid.notes)
+
+
+def test_networks_of_no_family_are_left_out_and_told() -> None:
+    """A network in notation has no parameters: it is counted in a note; without others, refused."""
+    run = run_of(("mattsson(fc=1)", 4), ("1x28x28 fc10", 4))
+    assert grids.of_run(run, "conv", "fc").notes == (
+        "1 cell left out: of no family, so without parameters.",
+    )
+    with pytest.raises(UsageError, match="No network of this Run is of a family"):
+        grids.of_run(run_of(("1x28x28 fc10", 4)), "conv", "fc")
+
+
+def test_a_kind_that_did_not_run() -> None:
+    """A kind that the runtime fuses away is no zero: a sentence names the option that keeps it."""
+    run = results.load(GROUP3)
+    with pytest.raises(UsageError, match="--option optimise=0"):
+        grids.of_run(run, "neurons", "fc", "elementwise")
+    with pytest.raises(UnknownName, match="Known: conv, elementwise"):
+        grids.of_run(run, "neurons", "fc", "dot")
+    bare = replace(run, measurements=tuple(replace(one, ops=None) for one in run.measurements))
+    with pytest.raises(UsageError, match="--ops runtime"):
+        grids.of_run(bare, "neurons", "fc", "gemm")

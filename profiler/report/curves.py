@@ -1,12 +1,7 @@
-"""Learning curves of trainings as a picture: mean and range over seeds, by epoch.
-
-Colours are those of Okabe and Ito (2008), which colour-blind readers tell apart; markers and line
-styles repeat what colours say, for print in grey. The same records give the same bytes.
-"""
+"""Learning curves of trainings as a picture: mean and range over seeds, by epoch."""
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,10 +11,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from nnprof.errors import BadFile, Unavailable, UsageError
-from nnprof.files import write_atomically
+from nnprof.errors import BadFile, UsageError
 from nnprof.networks.checkpoint import RECORD, load_record
 from nnprof.networks.families import parse_network
+from nnprof.profiler.report.pictures import LOOKS, plain_axes, require_ending, write_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,17 +22,6 @@ if TYPE_CHECKING:
 
     from nnprof.types import TrainingRecord
 
-FORMATS = ("svg", "png", "pdf")
-# Okabe-Ito without its yellow, which is faint on white paper.
-_LOOKS = (
-    ("#0072B2", "o"),
-    ("#D55E00", "s"),
-    ("#009E73", "^"),
-    ("#CC79A7", "D"),
-    ("#000000", "v"),
-    ("#E69F00", "P"),
-    ("#56B4E9", "X"),
-)
 # Of each picture from top to bottom: its axis, what values are multiplied by, and fields of Epoch
 # with the set that they are of.
 _PANELS = (
@@ -84,12 +68,10 @@ def plot_trainings(folders: Iterable[Path | str], out: Path | str) -> tuple[str,
             more kinds than colours can tell apart.
     """
     out = Path(out)
-    if out.suffix[1:].lower() not in FORMATS:
-        known = ", ".join(f".{word}" for word in FORMATS)
-        raise UsageError(f"'{out}' has no known ending.", f"End it with one of {known}.")
+    require_ending(out)
     found = _records(folders)
     groups, notes = _grouped(found)
-    write_atomically(out, _drawn(groups, out.suffix[1:].lower()))
+    write_picture(out, lambda figure: _draw(figure, groups))
     return notes
 
 
@@ -123,10 +105,10 @@ def _grouped(found: Mapping[Path, TrainingRecord]) -> tuple[list[_Group], tuple[
         groups[msgspec.json.encode(of, order="sorted")] = _Group(of, [*group.records, record])
     if not groups:
         raise UsageError("No epoch of these trainings has ended.", "Train with --resume.")
-    if len(groups) > len(_LOOKS):
+    if len(groups) > len(LOOKS):
         raise UsageError(
             f"{len(groups)} kinds of trainings cannot be told apart in one picture.",
-            f"Give at most {len(_LOOKS)} at a time.",
+            f"Give at most {len(LOOKS)} at a time.",
         )
     for group in groups.values():
         longest = max(len(record.epochs) for record in group.records)
@@ -159,26 +141,6 @@ def _labels(groups: Sequence[_Group]) -> list[str]:
     return named
 
 
-def _drawn(groups: Sequence[_Group], form: str) -> bytes:
-    """The picture as bytes of this form."""
-    try:
-        import matplotlib
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise Unavailable(
-            "matplotlib is not installed.", "Try: pip install 'nnprof-embedded[plot]'."
-        ) from error
-    # Names are no formulas, and nothing in the file depends on chance or on the hour.
-    settings: dict[Any, Any] = {"text.parse_math": False, "svg.hashsalt": "nnprof"}
-    dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
-    output = io.BytesIO()
-    with matplotlib.rc_context(settings):
-        figure = Figure(figsize=(6.3, 6.5), layout="constrained")
-        _draw(figure, groups)
-        figure.savefig(output, format=form, dpi=150, metadata=dates[form])
-    return output.getvalue()
-
-
 def _draw(figure: Figure, groups: Sequence[_Group]) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
@@ -190,17 +152,16 @@ def _draw(figure: Figure, groups: Sequence[_Group]) -> None:
     styles = set()
     for axes, (name, scale, fields) in zip(panels, told, strict=True):
         axes.set_ylabel(name)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain_axes(axes)
         for field, of in fields:
-            for group, look in zip(groups, _LOOKS, strict=False):
+            for group, look in zip(groups, LOOKS, strict=False):
                 if _curve(axes, group, field, scale, (*look, _STYLES[of])):
                     styles.add(of)
     panels[-1].set_xlabel("epoch")
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     handles = [
         Line2D([], [], color=colour, marker=mark, label=label)
-        for label, (colour, mark) in zip(_labels(groups), _LOOKS, strict=False)
+        for label, (colour, mark) in zip(_labels(groups), LOOKS, strict=False)
     ]
     handles += [
         Line2D([], [], color="0.4", linestyle=style, label=of)

@@ -54,6 +54,11 @@ FASHION_MIRRORS = (
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
 )
+# In the order of the numbers, as its README has them.
+FASHION_LABELS = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
 
 Tiles = NDArray[np.uint8]
 
@@ -218,7 +223,7 @@ def mnist() -> Dataset:
 
 def fashion_mnist() -> Dataset:
     """Fashion-MNIST: 60,000 + 10,000 articles of clothing, 28×28, as IDX files."""
-    return _idx_dataset("fashion-mnist", FASHION_FILES, FASHION_MIRRORS)
+    return _idx_dataset("fashion-mnist", FASHION_FILES, FASHION_MIRRORS, FASHION_LABELS)
 
 
 def digits() -> Dataset:
@@ -251,13 +256,15 @@ def digits() -> Dataset:
 # --- IDX files ------------------------------------------------------------------------------------
 
 
-def _idx_dataset(name: str, files: Mapping[str, str], mirrors: Sequence[str]) -> Dataset:
+def _idx_dataset(
+    name: str, files: Mapping[str, str], mirrors: Sequence[str], labels: tuple[str, ...] = ()
+) -> Dataset:
     folder = _local_folder(name, files) or download(name, files, cache_folder(name), mirrors)
     train, test = (
-        read_labelled(_present(folder, tiles), _present(folder, labels))
-        for tiles, labels in ((_TRAIN_TILES, _TRAIN_LABELS), (_TEST_TILES, _TEST_LABELS))
+        read_labelled(_present(folder, tiles), _present(folder, numbers))
+        for tiles, numbers in ((_TRAIN_TILES, _TRAIN_LABELS), (_TEST_TILES, _TEST_LABELS))
     )
-    return Dataset(name, *train, *test)
+    return Dataset(name, *train, *test, labels=labels)
 
 
 def cache_folder(name: str) -> Path:

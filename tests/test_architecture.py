@@ -50,6 +50,7 @@ RUNTIME_HOMES = (
     "networks/build.py",
     "networks/train.py",
     "networks/losses.py",
+    "networks/maps.py",
     "networks/optimisers.py",
     "networks/initialisers.py",
     "networks/hardware.py",

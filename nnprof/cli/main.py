@@ -27,6 +27,7 @@ from nnprof.cli.devices import devices
 from nnprof.cli.export import export
 from nnprof.cli.fit_model import fit_model
 from nnprof.cli.import_ import import_
+from nnprof.cli.maps import maps
 from nnprof.cli.plan import plan
 from nnprof.cli.plot import plot
 from nnprof.cli.predict import predict
@@ -51,7 +52,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 for command in (
-    *(bench, show, compare, train, export, plot, devices),
+    *(bench, show, compare, train, export, plot, maps, devices),
     *(calibrate, fit_model, predict, search, plan),
 ):
     app.command()(command)

@@ -63,3 +63,15 @@ def seeds(text: str) -> tuple[int, ...]:
         found += range(int(ends[0]), int(ends[1]) + 1)
     within("--seeds", len(found), 1, _MOST_SEEDS, "a number of trainings")
     return tuple(dict.fromkeys(found))
+
+
+def tiles(text: str) -> tuple[int, ...]:
+    """The indices of `--tile 1,4,7`.
+
+    Raises:
+        UsageError: one of them is no number.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and len(word) < 19 for word in words):
+        raise UsageError(f"--tile {text} is no list of tiles.", "Write it like this: --tile 1,4,7")
+    return tuple(map(int, words))

@@ -37,6 +37,7 @@ EXPORTER = 1  # raised when the same network comes out as other bytes
 INPUT = "tiles"
 _RECURRENT = ("LSTM", "GRU")
 _BRACKET = "branches"  # begins the name of a module of branches
+_INNER = ".layer"  # ends the name of torch's layer in a recurrent one
 _INSTALL = "Try: pip install 'nnprof-embedded[train]'."
 
 
@@ -57,8 +58,10 @@ def export(
     Raises:
         BadFile: the checkpoint is missing, corrupt or of another network.
         Unavailable: torch or onnxscript is not installed.
+        UsageError: ONNX has no op for a recurrent layer with this activation.
         Disagreement: the file would not compute what the network computes.
     """
+    recurrent.require_ops(spec)
     source = source_of(spec, Path(checkpoint) if checkpoint else None)
     place = Path(cache) if cache else None
     key = _key(source)
@@ -110,6 +113,7 @@ def _serialise(source: Source) -> tuple[bytes, nn.Sequential]:
     explicit = build.explicit(source)
     folded = build.folds(source)
     proto = _torch_to_onnx(build.folded(source) if folded else explicit, source.spec)
+    recurrent.drop_unread(proto.graph)
     _strip(proto)
     own = {
         "name": source.spec.name,
@@ -204,4 +208,5 @@ def _layer_name(node: onnx.NodeProto) -> str:
     if not names:
         return ""
     # Inside brackets the layer is the innermost module; else it is the outermost.
-    return str(names[-1] if names[0].startswith(_BRACKET) else names[0])
+    name = str(names[-1] if names[0].startswith(_BRACKET) else names[0])
+    return name.removesuffix(_INNER)

@@ -1,8 +1,8 @@
 """ONNX's recurrent ops (LSTM, GRU, RNN) in torch.
 
 torch's own layer where it computes the same: its gates stand in another order. Else the steps one
-by one, as the equations of the operator say (onnx/docs/Operators.md): activations that torch's
-layers do not have, and the GRU that resets the state before it is multiplied.
+by one (`networks/recurrent.py` has the equations): activations that torch's layers do not have, and
+the GRU that resets the state before it is multiplied.
 """
 
 from __future__ import annotations
@@ -24,8 +24,11 @@ OPS = ("LSTM", "GRU", "RNN")
 # Gates in ONNX's order → where torch wants each: input output forget cell → i f g o; z r h → r z n.
 _ORDER = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
 _DEFAULTS = {"LSTM": ["sigmoid", "tanh", "tanh"], "GRU": ["sigmoid", "tanh"], "RNN": ["tanh"]}
-_KNOWN = ("tanh", "sigmoid", "relu", "softsign", "softplus")
-_PLAIN = ("direction", "hidden_size", "activations", "layout", "linear_before_reset")
+_KNOWN = ("tanh", "sigmoid", "relu", "softsign", "softplus", "linear")
+_PLAIN = (
+    *("direction", "hidden_size", "activations", "layout", "linear_before_reset"),
+    *("activation_alpha", "activation_beta"),
+)
 
 
 def module(
@@ -74,11 +77,16 @@ def _checked(op: str, attributes: Mapping[str, Any], constants: Constants) -> li
     strange = sorted(set(attributes) - set(_PLAIN))
     if strange:
         raise Refused(f"a {op} of it has '{strange[0]}'")
+    if {*attributes.get("activation_alpha", [])} - {1} or any(
+        attributes.get("activation_beta", [])
+    ):
+        raise Refused(f"a {op} of it has factors in its activations")
     if any(np.any(constants[at]) for at in constants if at > 4) or 4 in constants:
         raise Refused(f"a {op} of it has lengths, an initial state or peepholes")
     if attributes.get("direction", b"forward") == b"reverse":
         raise Refused(f"a {op} of it runs backwards")
     names = [name.decode().lower() for name in attributes.get("activations", [])]
+    names = ["linear" if name == "affine" else name for name in names]
     directions = len(constants[1])
     names = names or _DEFAULTS[op] * directions
     one = len(names) // directions
@@ -109,9 +117,8 @@ def _set(layer: torch.nn.Module, weights: Arrays, end: str) -> None:
 def _stepping(op: str, weights: Arrays, activations: list[str], late: bool) -> torch.nn.Module:
     """A layer that gives what torch's gives, step by step. `late`: the GRU's reset is behind."""
     import torch
-    from torch.nn import functional
 
-    act = [getattr(functional if name.startswith("soft") else torch, name) for name in activations]
+    from nnprof.networks.recurrent import stepped
 
     class Stepping(torch.nn.Module):
         w0: torch.Tensor  # of the features, of the state; and the biases of both
@@ -125,38 +132,10 @@ def _stepping(op: str, weights: Arrays, activations: list[str], late: bool) -> t
                 self.register_buffer(f"w{at}", torch.tensor(one))
 
         def forward(self, steps: torch.Tensor) -> tuple[torch.Tensor, Any]:
-            ready = functional.linear(steps, self.w0, self.w2)
-            hidden = steps.new_zeros(steps.shape[1], self.w1.shape[1])
-            cell, made = hidden, []
-            for one in ready.unbind(0):
-                hidden, cell = _after(op, late, act, one, hidden, cell, self.w1, self.w3)
-                made.append(hidden)
-            last = hidden.unsqueeze(0)
-            return torch.stack(made), (last, cell.unsqueeze(0)) if op == "LSTM" else last
+            every = (self.w0, self.w1, self.w2, self.w3)
+            return stepped(op, activations, steps, every, late=late)
 
     return Stepping()
-
-
-def _after(
-    op: str, late: bool, act: Sequence[Any], x: Any, hidden: Any, cell: Any, w: Any, b: Any
-) -> tuple[Any, Any]:
-    """State and cell after a step, from those before it and the products `x` of its features."""
-    from torch.nn import functional
-
-    if op == "RNN":
-        return act[0](x + functional.linear(hidden, w, b)), cell
-    if op == "LSTM":
-        i, f, g, o = (x + functional.linear(hidden, w, b)).chunk(4, 1)
-        cell = act[0](f) * cell + act[0](i) * act[1](g)
-        return act[0](o) * act[2](cell), cell
-    units = w.shape[1]
-    gates = functional.linear(hidden, w[: 2 * units], b[: 2 * units])
-    r, z = act[0](x[:, : 2 * units] + gates).chunk(2, 1)
-    if late:
-        inner = r * functional.linear(hidden, w[2 * units :], b[2 * units :])
-    else:
-        inner = functional.linear(r * hidden, w[2 * units :], b[2 * units :])
-    return (1 - z) * act[1](x[:, 2 * units :] + inner) + z * hidden, cell
 
 
 def _as_onnx(

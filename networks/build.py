@@ -21,11 +21,13 @@ from nnprof.networks.layers import (
     Conv,
     Dense,
     Dropout,
+    Gru,
     Layer,
+    Lstm,
     Pool,
-    Shape,
-    same_padding,
+    Recurrent,
 )
+from nnprof.networks.shapes import Shape, channel_axis, same_padding
 from nnprof.networks.spec import NetworkSpec
 
 try:
@@ -35,6 +37,8 @@ except ImportError as error:
     raise Unavailable(
         "torch is not installed.", "Try: pip install 'nnprof-embedded[train]'."
     ) from error
+
+from nnprof.networks import recurrent  # isort: skip  # it needs torch, too
 
 MOST_WEIGHTS = (1 << 29) - 1  # of four bytes: an ONNX file ends at 2 GB
 
@@ -49,8 +53,8 @@ ACTIVATION_MODULES: dict[str, type[nn.Module]] = {
 def build(spec: NetworkSpec) -> nn.Sequential:
     """The network as a module: float32 (N, *input_shape) → (N, *output shape), in training mode.
 
-    Weights are drawn from a normal distribution by `spec.seed`, biases are zero; torch's global
-    random state is left as it was.
+    Weights are drawn by `spec.seed`: from a normal distribution, of recurrent layers as `recurrent`
+    says. Biases are zero; torch's global random state is left as it was.
 
     Raises:
         BadShape: it has more weights than `MOST_WEIGHTS`.
@@ -139,11 +143,14 @@ def explicit(source: Source) -> nn.Sequential:
 def folds(source: Source) -> bool:
     """Whether the first layer can take the normalisation in, exactly.
 
-    A convolution that pads cannot: its zeros would stand for raw 0, not for the mean.
+    A convolution that pads cannot: its zeros would stand for raw 0, not for the mean. Of tiles and
+    sequences one mean per channel or feature can be taken in, not one per place.
     """
     first = source.spec.layers[0]
     if isinstance(first, Dense):
         return True
+    if isinstance(first, Recurrent):
+        return len(source.mean) == 1
     return (
         isinstance(first, Conv)
         and _pads_nothing(first, source.spec.input_shape)
@@ -160,13 +167,20 @@ def _pads_nothing(layer: Conv, shape: Shape) -> bool:
 def folded(source: Source) -> nn.Sequential:
     """The network for raw x: W/σ and b - Σ W·µ/σ in its first layer give W·((x - µ)/σ) + b."""
     network = _network(source)
-    first: Any = next(part for part in network if hasattr(part, "weight"))
-    weight = first.weight.detach().double().numpy()
+    first: Any = next(part for part in network if list(part.parameters()))
+    weights, bias = (
+        (first.layer.weight_ih_l0, first.layer.bias_ih_l0)
+        if isinstance(first, recurrent.Steps)
+        else (first.weight, first.bias)
+    )
+    weight = weights.detach().double().numpy()
     # µ and σ in the first layer's shape: one per channel, or one per value after flattening.
     shape: Shape = source.spec.input_shape
     wanted: Shape = (-1,)
     if isinstance(source.spec.layers[0], Conv):
         shape = wanted = (shape[0], 1, 1)
+    elif isinstance(source.spec.layers[0], Recurrent):
+        shape = (1, shape[1])
     mean, std = (
         np.broadcast_to(value.astype(np.float64), shape).reshape(wanted)
         for value in (source.mean, source.std)
@@ -174,8 +188,8 @@ def folded(source: Source) -> nn.Sequential:
     scaled = weight / std
     shift = (scaled * mean).reshape(len(scaled), -1).sum(axis=1)
     with torch.no_grad():
-        first.bias.sub_(torch.from_numpy(shift).float())
-        first.weight.copy_(torch.from_numpy(scaled).float())
+        bias.sub_(torch.from_numpy(shift).float())
+        weights.copy_(torch.from_numpy(scaled).float())
     return network
 
 
@@ -202,17 +216,18 @@ def _sequence(
         if isinstance(layer, Conv | Dense):
             yield from _activation(f"{name}_{layer.activation}", layer.activation)
         elif isinstance(layer, Act):
-            yield from _activation(name, layer.activation)
+            yield from _activation(name, layer.activation, 1 + channel_axis(shape))
         shape = layer.after(shape, name)
 
 
 def _joined(layer: Branches, shape: Shape, count: Counter[str]) -> nn.Module:
     """The branches as `branch1`, `branch2` …, and their outputs joined."""
+    axis = 1 + channel_axis(layer.after(shape, layer.CALLED))
 
     class Joined(nn.Module):
         def forward(self, values: torch.Tensor) -> torch.Tensor:
             ends = [branch(values) for branch in self.children()]
-            return torch.cat(ends, dim=1) if layer.join == "concat" else sum(ends[1:], ends[0])
+            return torch.cat(ends, dim=axis) if layer.join == "concat" else sum(ends[1:], ends[0])
 
     module = Joined()
     for number, branch in enumerate(layer.branches, start=1):
@@ -233,6 +248,10 @@ def _layer(name: str, layer: Layer, shape: Shape) -> Iterator[tuple[str, nn.Modu
             yield name, nn.MaxPool2d(layer.size, layer.stride)
         case Pool():
             yield name, nn.AvgPool2d(layer.size, layer.stride)
+        case Lstm() | Gru():
+            yield name, recurrent.Steps(shape[1], layer)
+        case BatchNorm() if len(shape) == 2:
+            yield name, _SequenceNorm(shape[1])
         case BatchNorm():
             norm = nn.BatchNorm2d if len(shape) == 3 else nn.BatchNorm1d
             yield name, norm(shape[0])
@@ -262,8 +281,15 @@ def _drawn(module: nn.Conv2d | nn.Linear, inputs: int, activation: str) -> nn.Mo
     return module
 
 
-def _activation(name: str, activation: str) -> Iterator[tuple[str, nn.Module]]:
+class _SequenceNorm(nn.BatchNorm1d):
+    """Over the features of (N, steps, features); torch has them before the steps."""
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return super().forward(values.transpose(1, 2)).transpose(1, 2)
+
+
+def _activation(name: str, activation: str, axis: int = 1) -> Iterator[tuple[str, nn.Module]]:
     if activation == "softmax":
-        yield name, nn.Softmax(dim=1)
+        yield name, nn.Softmax(dim=axis)
     elif activation != "linear":
         yield name, ACTIVATION_MODULES[activation]()

@@ -2,7 +2,8 @@
 
 They are counted as Li's tables have them (which are torchinfo's): weights of convolutions and fully
 connected layers with their biases, batch norm left out; multiply-adds are those weights, of a
-convolution once for each pixel that comes out.
+convolution once for each pixel that comes out, and of a recurrent layer once for each step. Biases
+of recurrent layers are those that `networks/recurrent.py` trains.
 """
 
 from __future__ import annotations
@@ -11,7 +12,19 @@ import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from nnprof.networks.layers import BatchNorm, Branches, Conv, Dense, Layer, Shape
+from nnprof.networks.layers import (
+    Act,
+    BatchNorm,
+    Branches,
+    Conv,
+    Dense,
+    Dropout,
+    Gru,
+    Layer,
+    Lstm,
+    Pool,
+)
+from nnprof.networks.shapes import Shape, channel_axis
 from nnprof.networks.spec import NetworkSpec
 
 
@@ -19,7 +32,8 @@ class Counted(NamedTuple):
     """What a network, or a part of one, has.
 
     Attributes:
-        weights: numbers that convolutions and fully connected layers learn, biases included.
+        weights: numbers that convolutions, fully connected and recurrent layers learn, biases
+            included.
         norm_weights: numbers that batch norms learn: a scale and a shift for each channel.
         mult_adds: multiply-adds of one tile.
     """
@@ -51,11 +65,18 @@ def _one(layer: Layer, shape: Shape, after: Shape) -> Counted:
         case Dense():
             weights = layer.neurons * (math.prod(shape) + 1)
             return Counted(weights, 0, weights)
+        case Lstm() | Gru():
+            biases = 1 if isinstance(layer, Lstm) else 2
+            weights = layer.GATES * layer.units * (shape[1] + layer.units + biases)
+            return Counted(weights, 0, weights * shape[0])
         case BatchNorm():
-            return Counted(0, 2 * shape[0], 0)
+            return Counted(0, 2 * shape[channel_axis(shape)], 0)
         case Branches():
             return _sum(_of(branch, shape) for branch in layer.branches)
-    return Counted()
+        case Pool() | Dropout() | Act():
+            return Counted()
+        case _:
+            raise TypeError(f"nobody counts a layer of the kind {type(layer).__name__}")
 
 
 def _sum(parts: Iterable[Counted]) -> Counted:

@@ -3,6 +3,7 @@
 A new layer is a class here, its name in `Layer`, and an entry in each of:
 
 * `networks/build.py`, `_layer`: its torch module;
+* `networks/counts.py`, `_one`: its weights and multiply-adds;
 * `profiler/costmodel/lowering.py`: its ops;
 * the table in the docstring of `networks/spec.py`: its word;
 
@@ -11,17 +12,20 @@ and, where its ONNX op is new, in `exporters/torch_ops.py` and `profiler/graph/c
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import ClassVar, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, get_args
 
 import msgspec
 
-from nnprof.errors import BadShape
+from nnprof.networks.shapes import Shape, by, channel_axis, described, need, slid
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Activation: TypeAlias = Literal["relu", "tanh", "sigmoid", "softsign", "linear", "softmax"]
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
-Shape: TypeAlias = tuple[int, ...]
 
 DIGITS = 18  # of the longest number: it fits 64 bits
 N = rf"[0-9]{{1,{DIGITS}}}"  # a number, in patterns
@@ -73,7 +77,7 @@ class Conv(_Layer, frozen=True, tag="conv"):
         need(min(self.depth, self.kernel, self.stride) >= 1, place, "needs sizes of at least 1")
         known = self.padding in ("valid", "same")
         need(known, place, f"has an unknown padding, '{self.padding}'")
-        return (self.depth, *_slide(self.kernel, self.stride, self.padding, shape, place))
+        return (self.depth, *slid(self.kernel, self.stride, self.padding, shape, place))
 
 
 class Pool(_Layer, frozen=True, tag="pool"):
@@ -103,11 +107,15 @@ class Pool(_Layer, frozen=True, tag="pool"):
         """Output shape for an input of `shape`; BadShape names the layer as `place`."""
         need(min(self.size, self.stride) >= 1, place, "needs sizes of at least 1")
         need(self.mode in ("max", "avg"), place, f"has an unknown mode, '{self.mode}'")
-        return (shape[0], *_slide(self.size, self.stride, "valid", shape, place))
+        return (shape[0], *slid(self.size, self.stride, "valid", shape, place))
 
 
 class Dense(_Layer, frozen=True, tag="fc"):
-    """Fully connected layer with bias, and the activation after it. Flattens its input."""
+    """Fully connected layer with bias, and the activation after it. Flattens its input.
+
+    A sequence it does not take: Keras would give one output a step, flattening would give one of
+    all, and nobody who writes it says which.
+    """
 
     CALLED = "fc"
     WORD = re.compile(f"fc(?P<neurons>{N})")
@@ -126,15 +134,74 @@ class Dense(_Layer, frozen=True, tag="fc"):
         """The layer as a word; its activation is a word of its own."""
         return f"fc{self.neurons}"
 
-    def after(self, shape: Shape, place: str) -> Shape:  # noqa: ARG002  as all layers have it
-        """Output shape for any input; BadShape names the layer as `place`."""
+    def after(self, shape: Shape, place: str) -> Shape:
+        """Output shape for any input but a sequence; BadShape names the layer as `place`."""
         _need_activation(self.activation, place)
         need(self.neurons >= 1, place, "needs at least 1 neuron")
+        need(
+            len(shape) != 2,
+            place,
+            f"takes no sequence of {by(shape)} (steps × features): put an lstm or gru before it, "
+            f"or begin with {math.prod(shape)} flat features",
+        )
         return (self.neurons,)
 
 
+class _Recurrent(_Layer, frozen=True):
+    """A recurrent layer; gates are sigmoid, candidate and output have the cell's activation.
+
+    Attributes:
+        GATES: products of features and state in each step, the candidate's among them.
+        units: values of the state.
+        activation: of the cell: tanh, if nothing else is said, also before `bn`.
+        steps: whether it gives the state of every step, or of the last one only. `spec.parse` knows
+            it by what follows.
+    """
+
+    GATES: ClassVar[int]
+
+    units: int
+    activation: Activation = "tanh"
+    steps: bool = False
+
+    @classmethod
+    def read(cls, word: re.Match[str]) -> Self:
+        """The layer of a word, with tanh."""
+        return cls(int(word["units"]))
+
+    @property
+    def word(self) -> str:
+        """The layer as a word; its activation is a word of its own."""
+        return f"{self.CALLED}{self.units}"
+
+    def after(self, shape: Shape, place: str) -> Shape:
+        """Output shape for a sequence of `shape`; BadShape names the layer as `place`."""
+        _need_activation(self.activation, place)
+        need(self.units >= 1, place, "needs at least 1 unit")
+        need(len(shape) == 2, place, f"needs steps × features, but gets {described(shape)}")
+        return (shape[0], self.units) if self.steps else (self.units,)
+
+
+class Lstm(_Recurrent, frozen=True, tag="lstm"):
+    """Long short-term memory (Hochreiter 1997), with the forget gate of Gers 2000; no peepholes."""
+
+    CALLED = "lstm"
+    WORD = re.compile(f"lstm(?P<units>{N})")
+    FORMS = {"lstm": "lstm50"}
+    GATES = 4
+
+
+class Gru(_Recurrent, frozen=True, tag="gru"):
+    """Gated recurrent unit (Cho 2014) that resets behind the product, as cuDNN, torch and Keras."""
+
+    CALLED = "gru"
+    WORD = re.compile(f"gru(?P<units>{N})")
+    FORMS = {"gru": "gru50"}
+    GATES = 3
+
+
 class BatchNorm(_Layer, frozen=True, tag="bn"):
-    """Batch normalisation over channels, or over features after a flat layer."""
+    """Batch normalisation over channels, or over features of flat layers and sequences."""
 
     CALLED = "bn"
     WORD = re.compile("bn")
@@ -206,7 +273,7 @@ class Act(_Layer, frozen=True, tag="act"):
 class Branches(_Layer, frozen=True, tag="branches"):
     """Several sequences of layers beside each other, whose outputs are joined.
 
-    Each gets the same input; a sequence without layers hands it on. "concat" puts channels, or flat
+    Each gets the same input; a sequence without layers hands it on. "concat" puts channels, or
     features, behind each other; "sum" adds outputs of one shape.
     """
 
@@ -241,21 +308,26 @@ class Branches(_Layer, frozen=True, tag="branches"):
         if self.join == "sum":
             need(len(set(ends)) == 1, place, f"cannot add outputs of the shapes {listed}")
             return ends[0]
-        need(len({end[1:] for end in ends}) == 1, place, f"cannot concatenate the shapes {listed}")
-        return (sum(end[0] for end in ends), *ends[0][1:])
+        axis = channel_axis(ends[0])
+        rests = {(*end[:axis], 0, *end[axis + 1 :]) for end in ends if len(end) == len(ends[0])}
+        alike = len(rests) == 1 and len({len(end) for end in ends}) == 1
+        need(alike, place, f"cannot concatenate the shapes {listed}")
+        return (*ends[0][:axis], sum(end[axis] for end in ends), *ends[0][axis + 1 :])
 
 
-Layer: TypeAlias = Conv | Pool | Dense | BatchNorm | Dropout | Act | Branches
+Recurrent: TypeAlias = Lstm | Gru
+Active: TypeAlias = Conv | Dense | Recurrent  # layers that own the activation behind them
+Layer: TypeAlias = Conv | Pool | Dense | Lstm | Gru | BatchNorm | Dropout | Act | Branches
 KINDS: tuple[type[Layer], ...] = get_args(Layer)
 
 
-def default_activation(
-    layer: Conv | Dense, after: Layer | None, *, inside: bool = False
-) -> Activation:
+def default_activation(layer: Active, after: Layer | None, *, inside: bool = False) -> Activation:
     """The activation of a layer that needs no word, by the layer that follows (None: the last).
 
     `inside` a bracket the last layer is not the end of the network.
     """
+    if isinstance(layer, Recurrent):
+        return "tanh"
     if isinstance(after, BatchNorm):
         return "linear"
     return "softmax" if isinstance(layer, Dense) and after is None and not inside else "relu"
@@ -267,13 +339,34 @@ def units(layers: Sequence[Layer], *, inside: bool = False) -> list[str]:
     for layer, after in zip(layers, (*layers[1:], None), strict=False):
         text = layer.word
         # A free activation that follows would be taken for this layer's own.
-        if isinstance(layer, Conv | Dense) and (
+        if isinstance(layer, Active) and (
             isinstance(after, Act)
             or layer.activation != default_activation(layer, after, inside=inside)
         ):
             text = f"{text} {layer.activation}"
         found.append(text)
     return found
+
+
+def reads_sequence(layers: Sequence[Layer], *, beyond: bool = False) -> bool:
+    """Whether these layers give what they get to a recurrent one before they change its shape.
+
+    Args:
+        layers: of a network, or of a branch.
+        beyond: the answer for what stands behind them.
+    """
+    for at, layer in enumerate(layers):
+        match layer:
+            case Lstm() | Gru():
+                return True
+            case Branches():
+                behind = reads_sequence(layers[at + 1 :], beyond=beyond)
+                return any(reads_sequence(branch, beyond=behind) for branch in layer.branches)
+            case BatchNorm() | Dropout() | Act():
+                pass
+            case _:
+                return False
+    return beyond
 
 
 def every_layer(layers: Iterable[Layer]) -> Iterator[Layer]:
@@ -286,42 +379,5 @@ def every_layer(layers: Iterable[Layer]) -> Iterator[Layer]:
             yield layer
 
 
-# --- shapes ---------------------------------------------------------------------------------------
-
-
-def need(condition: bool, place: str, sentence: str, joint: str = "") -> None:
-    """Refuse a shape.
-
-    Raises:
-        BadShape: `condition` is false; says what is wrong with the layer at `place`.
-    """
-    if not condition:
-        raise BadShape(f"{place}{joint} {sentence}.")
-
-
-def by(shape: Shape) -> str:
-    """A shape as text: 1×28×28."""
-    return "×".join(map(str, shape))
-
-
-def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Zeros before and after a side of length `size`, an odd zero after (ONNX SAME_UPPER)."""
-    total = max((_ceil_div(size, stride) - 1) * stride + kernel - size, 0)
-    return total // 2, total - total // 2
-
-
 def _need_activation(activation: str, place: str) -> None:
     need(activation in ACTIVATIONS, place, f"has an unknown activation, '{activation}'")
-
-
-def _slide(size: int, stride: int, padding: str, shape: Shape, place: str) -> Shape:
-    """Height and width after a size×size window has moved over an input of `shape`."""
-    need(len(shape) == 3, place, f"needs C×H×W, but gets {shape[0]} flat features")
-    if padding == "same":
-        return tuple(_ceil_div(side, stride) for side in shape[1:])
-    need(min(shape[1:]) >= size, place, f"{size}×{size} does not fit {by(shape[1:])}", ":")
-    return tuple((side - size) // stride + 1 for side in shape[1:])
-
-
-def _ceil_div(whole: int, part: int) -> int:
-    return -(-whole // part)

@@ -1,16 +1,18 @@
-"""`NetworkSpec`: a feed-forward network as a value, and the text that stands for it.
+"""`NetworkSpec`: a network as a value, and the text that stands for it.
 
 The notation is one line of words, the input shape first::
 
     1x28x28 conv20k5 conv20k5 pool2 fc128 fc10
 
 =============================  ===================================================================
-`1x28x28` or `784`             input: channels × height × width, or a flat number of features
+`1x28x28`, `60x1` or `784`     input: channels × height × width, steps × features of a sequence, or
+                               a flat number of features
 `conv20k5`                     convolution of depth 20, kernel 5×5, stride 1, valid padding
 `conv20k5s2same`               the same with stride 2 and padding to ceil(size / stride)
 `pool2`, `pool3s1`             max-pool 2×2 with stride 2; 3×3 with stride 1
 `avgpool2`                     average pool
 `fc128`                        fully connected; flattens what comes in
+`lstm50`, `gru50`              recurrent layer of 50 units over the steps of a sequence
 `relu tanh sigmoid softsign`   activation
 `linear`                       no activation
 `softmax`                      softmax over the features
@@ -27,6 +29,12 @@ linear before `bn`, softmax for an `fc` at the very end, else ReLU. So `fc512 bn
 at all, `fc512 bn relu` has it behind the norm, and `fc512 relu bn` before it. The line above is the
 network of Mattsson 2016 with two ConvLayers. `format_spec(parse(text))` is a text's usual form.
 
+A recurrent layer's activation is that of its cell, in place of tanh; its gates stay sigmoid. The
+layer gives the state of every step where another recurrent layer follows, past `bn`, `dropout` and
+activations of their own, and else the state of the last step only. So `60x1 lstm50 lstm50 fc1
+linear` reads 60 steps of one feature, the second layer all states of the first, and `fc1` the last
+state of the second. A sequence has to end in a recurrent layer: `fc`, `conv` and `pool` take none.
+
 What a layer's word and shape are, and where else a new layer goes, says `networks/layers.py`.
 """
 
@@ -36,6 +44,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Literal
 
 import msgspec
 
@@ -45,25 +54,26 @@ from nnprof.networks.layers import (
     DIGITS,
     KINDS,
     Act,
+    Active,
     Branches,
     Conv,
     Dense,
     Dropout,
     Layer,
     N,
-    Shape,
-    by,
+    Recurrent,
     default_activation,
-    need,
+    reads_sequence,
     units,
 )
+from nnprof.networks.shapes import Shape, by, need
 
 
 class NetworkSpec(msgspec.Struct, frozen=True):
     """A network: input shape and layers; where it came from; the seed of untrained weights.
 
     Attributes:
-        input_shape: (channels, height, width) or (features,).
+        input_shape: (channels, height, width), (steps, features) or (features,).
         layers: in order.
         family: name of the family that made it ("mattsson"), or "".
         parameters: of the family, by name.
@@ -124,17 +134,24 @@ def infer_shapes(spec: NetworkSpec) -> tuple[Shape, ...]:
     Raises:
         BadShape: a layer that does not fit, by its kind and its place among that kind.
     """
-    if len(spec.input_shape) not in (1, 3):
+    if len(spec.input_shape) not in (1, 2, 3):
         raise BadShape(
-            f"The input shape {by(spec.input_shape)} is neither C×H×W nor a number of features."
+            f"The input shape {by(spec.input_shape)} is neither C×H×W, nor steps × features, nor a "
+            "number of features."
         )
     need(min(spec.input_shape) >= 1, f"input {by(spec.input_shape)}", "needs sizes of at least 1")
     if not spec.layers:
         raise BadShape("A network needs at least one layer.")
     try:
-        return _shapes(spec)
+        shapes = _shapes(spec)
     except BadShape:
-        return _shapes_or_place(spec)
+        shapes = _shapes_or_place(spec)
+    if len(shapes[-1]) == 2:
+        raise BadShape(
+            f"The network ends with a sequence of {by(shapes[-1])} (steps × features).",
+            "Put an lstm or gru into it: the last one gives its last step only.",
+        )
+    return shapes
 
 
 def _shapes(spec: NetworkSpec) -> tuple[Shape, ...]:
@@ -168,7 +185,7 @@ def _shapes_or_place(spec: NetworkSpec) -> tuple[Shape, ...]:
 
 # --- text -----------------------------------------------------------------------------------------
 
-_INPUT = re.compile(f"{N}(x{N}x{N})?")
+_INPUT = re.compile(f"{N}(x{N}){{0,2}}")
 _SEED = re.compile(f"seed({N})")
 _MARKS = ("|", "+", "]")
 # An opening bracket with how often, a mark, or a word up to the next of them.
@@ -198,7 +215,8 @@ def parse(text: str) -> NetworkSpec:
             text,
             column,
             f"'{first}' is not an input shape",
-            "Start with channels × height × width, such as 1x28x28, or a number of features.",
+            "Start with channels × height × width, such as 1x28x28, with steps × features, such as "
+            "60x1, or with a number of features.",
         )
     shape = tuple(int(side) for side in first.split("x"))
     reader = _Reader(text, words[1:])
@@ -255,8 +273,8 @@ class _Reader:
         times = int(opening[:-2] or 1)
         inner: Sequence[Layer] = branches[0]
         if marks:
-            bound = tuple(_bind(branch, inside=True) for branch in branches)
-            inner = [Branches(bound, "concat" if marks == {"|"} else "sum")]
+            join: Literal["concat", "sum"] = "concat" if marks == {"|"} else "sum"
+            inner = [Branches(tuple(map(tuple, branches)), join)]
         if times * len(inner) > MOST_LAYERS:
             raise BadNotation(self.text, column, f"More than {MOST_LAYERS} layers")
         return list(inner) * times
@@ -279,17 +297,29 @@ def _read(text: str, word: str, column: int) -> Layer:
     )
 
 
-def _bind(read: Sequence[Layer], *, inside: bool = False) -> tuple[Layer, ...]:
-    """Each conv and fc with its activation: the word that follows, else the default."""
+def _bind(
+    read: Sequence[Layer], *, inside: bool = False, beyond: bool = False
+) -> tuple[Layer, ...]:
+    """Each layer with its activation, the word that follows or the default; and with its steps.
+
+    `inside`: these are a branch; `beyond`: what stands behind it reads a sequence.
+    """
     layers: list[Layer] = []
-    words = zip(read, (*read[1:], None), strict=False)
-    for layer, after in words:
-        if isinstance(layer, Conv | Dense):
-            bound = isinstance(after, Act)
+    words = zip(range(1, len(read) + 1), read, (*read[1:], None), strict=False)
+    for behind, layer, after in words:
+        if isinstance(layer, Branches):
+            reads = reads_sequence(read[behind:], beyond=beyond)
+            parts = tuple(_bind(part, inside=True, beyond=reads) for part in layer.branches)
+            layers.append(msgspec.structs.replace(layer, branches=parts))
+        elif isinstance(layer, Active):
             usual = default_activation(layer, after, inside=inside)
             own = after.activation if isinstance(after, Act) else usual
-            layers.append(msgspec.structs.replace(layer, activation=own))
-            if bound:
+            bound = msgspec.structs.replace(layer, activation=own)
+            if isinstance(bound, Recurrent):
+                reads = reads_sequence(read[behind:], beyond=beyond)
+                bound = msgspec.structs.replace(bound, steps=reads)
+            layers.append(bound)
+            if isinstance(after, Act):
                 next(words)
         else:
             layers.append(layer)

@@ -53,6 +53,7 @@ RUNTIME_HOMES = (
     "networks/maps.py",
     "networks/optimisers.py",
     "networks/initialisers.py",
+    "networks/recurrent.py",
     "networks/hardware.py",
     "networks/datasets.py",
     "exporters/",

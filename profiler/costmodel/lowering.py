@@ -23,7 +23,21 @@ from typing import NamedTuple
 import numpy as np
 
 from nnprof.errors import UsageError
-from nnprof.networks.layers import Act, BatchNorm, Branches, Conv, Dense, Layer, Pool, same_padding
+from nnprof.exporters.recurrent import activations_of
+from nnprof.networks.layers import (
+    Act,
+    BatchNorm,
+    Branches,
+    Conv,
+    Dense,
+    Dropout,
+    Gru,
+    Layer,
+    Lstm,
+    Pool,
+    Recurrent,
+)
+from nnprof.networks.shapes import same_padding
 from nnprof.networks.spec import NetworkSpec, infer_shapes
 from nnprof.profiler.costmodel import kernels
 from nnprof.profiler.costmodel.kernels import BLOCKS, padded, plainly, stays_plain
@@ -40,6 +54,7 @@ from nnprof.profiler.costmodel.work import (
     of_rows,
     placed,
     plain,
+    recurrent,
     reorder,
     reshape,
     sliding,
@@ -58,11 +73,14 @@ class _State(NamedTuple):
         shape: of a tile here.
         blocked: channels of a block where the values lie in blocks; 0 where they do not.
         open: whether the op before still takes a batch norm or an activation into itself.
+        order: what lies next to each other in a sequence: the values of a "tile", those of a "step"
+            of all tiles, or those of a "feature" in a tile.
     """
 
     shape: Shape
     blocked: int = 0
     open: bool = False
+    order: str = "tile"
 
 
 _Step = tuple[tuple[Work, ...], _State]
@@ -175,7 +193,7 @@ def _start(shape: Shape, first: Layer, lowering: str) -> _Step:
         and first.padding == "same"
         and any(same_padding(side, first.kernel, first.stride) != (0, 0) for side in shape[1:])
     )
-    if lowering == "layers" or (isinstance(first, Conv | Dense) and not zeros):
+    if lowering == "layers" or (isinstance(first, Conv | Dense | Recurrent) and not zeros):
         return (), _State(shape)
     return (plain("Sub", shape), plain("Div", shape)), _State(shape)
 
@@ -190,18 +208,28 @@ def _step(lowering: str, layer: Layer, state: _State) -> _Step:
             return _dense_step(lowering, layer, state)
         case Pool():
             return _pool_step(lowering, layer, state)
+        case Lstm() | Gru():
+            return _recurrent_step(lowering, layer, state)
         case BatchNorm():
-            if state.open or lowering == "layers":
-                return (), state
-            if state.blocked:
-                one = normalised(blocks_of(state.shape, state.blocked))
-                return (one,), state._replace(open=True)
-            return (plain("BatchNormalization", state.shape),), state
+            return _norm_step(lowering, state)
         case Act():
             return _act_step(lowering, layer.activation, state)
         case Branches():
             return _branches_step(lowering, layer, state)
-    return (), state  # dropout does nothing at run time
+        case Dropout():
+            return (), state  # it does nothing at run time
+        case _:
+            raise TypeError(f"no rule for a layer of the kind {type(layer).__name__}")
+
+
+def _norm_step(lowering: str, state: _State) -> _Step:
+    if state.open or lowering == "layers":
+        return (), state
+    if state.blocked:
+        one = normalised(blocks_of(state.shape, state.blocked))
+        return (one,), state._replace(open=True)
+    copies, state = _ordered(state, "feature")
+    return (*copies, plain("BatchNormalization", state.shape)), state
 
 
 def _conv_step(lowering: str, layer: Conv, state: _State) -> _Step:
@@ -282,25 +310,55 @@ def _pool_step(lowering: str, layer: Pool, state: _State) -> _Step:
     return (*works, work), _State(after, blocked=blocked)
 
 
+def _recurrent_step(lowering: str, layer: Recurrent, state: _State) -> _Step:
+    """The one op of the layer, for steps in order, and the views and copies around it."""
+    after, op = layer.after(state.shape, layer.CALLED), layer.CALLED.upper()
+    used = activations_of(op, layer.activation)
+    work = recurrent(op, used, state.shape, layer.units, after)
+    if lowering == "layers":
+        return (work,), _State(after)
+    copies, _ = _ordered(state, "step")
+    return (*copies, work, plain("Squeeze", after)), _State(after, order="step")
+
+
+def _ordered(state: _State, order: str) -> _Step:
+    """The copy of a sequence into another order, where it lies in another one."""
+    if len(state.shape) != 2 or state.order == order:
+        return (), state
+    return (plain("Transpose", state.shape),), state._replace(order=order)
+
+
 def _branches_step(lowering: str, layer: Branches, state: _State) -> _Step:
     """The ops of each branch, then one that joins what they give.
 
-    Values that lie in blocks are copied out before a bracket and at the end of each branch; a
-    runtime that joins blocks as they are does less.
+    Values that lie in blocks are copied out before a bracket and at the end of each branch, and
+    sequences that come in several orders are put tile by tile; a runtime may do less.
     """
     works, begin = _out(state)
-    for branch in layer.branches:
-        now = begin._replace(open=False)
-        for one in branch:
-            more, now = _step(lowering, one, now)
-            works += more
+    ends = [_sequence(lowering, one, begin._replace(open=False)) for one in layer.branches]
+    orders = {now.order for _, now in ends}
+    order = orders.pop() if len(orders) == 1 else "tile"
+    starts: set[Work] = set()
+    for made, now in ends:
         more, now = _out(now)
-        works += more
+        last, _ = _ordered(now, order)
+        # Branches that begin with the same copy share it.
+        shared = [one for one in made[:1] if one.op == "Transpose" and one in starts]
+        starts.update(made[:1])
+        works += (*made[len(shared) :], *more, *last)
     after = layer.after(begin.shape, layer.CALLED)
     if layer.join == "concat":
-        return (*works, plain("Concat", after)), _State(after)
+        return (*works, plain("Concat", after)), _State(after, order=order)
     adds = tuple(plain("Add", (2, *after), after) for _ in layer.branches[1:])
-    return (*works, *adds), _State(after)
+    return (*works, *adds), _State(after, order=order)
+
+
+def _sequence(lowering: str, layers: Iterable[Layer], state: _State) -> _Step:
+    works: tuple[Work, ...] = ()
+    for layer in layers:
+        more, state = _step(lowering, layer, state)
+        works += more
+    return works, state
 
 
 def _own_activation(lowering: str, works: tuple[Work, ...], name: str, state: _State) -> _Step:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nnprof.profiler.graph import opgraph
+from nnprof.profiler.graph import counts, opgraph
 
 Shape = tuple[int, ...]
 
@@ -229,6 +229,17 @@ def gemm(inner: int, neurons: int, label: str = "") -> Work:
         group="gemm", op="Gemm", label=label, m=1, n=neurons, k=inner, flops=2 * neurons * inner,
         bytes_in=4 * inner, bytes_out=4 * neurons, bytes_weights=4 * neurons * inner,
         elements_out=neurons,
+    )  # fmt: skip
+
+
+def recurrent(op: str, activations: Sequence[str], shape: Shape, units: int, after: Shape) -> Work:
+    """An LSTM or GRU over the steps of one tile; `after` is what of its states is read."""
+    rows = {"LSTM": 4, "GRU": 3}[op] * units
+    weights = (1, rows, shape[1]), (1, rows, units)
+    asked = counts.flops(op, ((shape[0], 1, shape[1]), *weights), (), {"activations": activations})
+    return plain(op, shape, after)._replace(
+        m=1.0, k=float(shape[0]), flops=float(asked or 0),
+        bytes_weights=4.0 * sum(map(math.prod, weights)),
     )  # fmt: skip
 
 

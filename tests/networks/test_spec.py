@@ -15,10 +15,12 @@ from nnprof.networks.layers import (
     Conv,
     Dense,
     Dropout,
+    Gru,
     Layer,
+    Lstm,
     Pool,
-    same_padding,
 )
+from nnprof.networks.shapes import same_padding
 from nnprof.networks.spec import NetworkSpec, ends_in_softmax, format_spec, infer_shapes, parse
 
 activations = st.sampled_from(ACTIVATIONS)
@@ -26,9 +28,13 @@ small = st.integers(1, 7)
 
 
 def flat_layers() -> st.SearchStrategy[Layer]:
-    """Layers that take any shape."""
+    """Layers that take any shape but a sequence."""
+    return st.builds(Dense, st.integers(1, 4096), activations) | keeping()
+
+
+def keeping() -> st.SearchStrategy[Layer]:
+    """Layers that take any shape and keep it."""
     return st.one_of(
-        st.builds(Dense, st.integers(1, 4096), activations),
         st.just(BatchNorm()),
         st.builds(Dropout, st.floats(0, 1, exclude_max=True)),
         st.builds(Act, activations),
@@ -54,14 +60,39 @@ def brackets() -> st.SearchStrategy[Layer]:
     return st.builds(Branches, several, st.sampled_from(["concat", "sum"]))
 
 
+def recurrents(units: st.SearchStrategy[int], steps: bool) -> st.SearchStrategy[Layer]:
+    """LSTMs and GRUs with any cell."""
+    return st.sampled_from([Lstm, Gru]).flatmap(
+        lambda kind: st.builds(kind, units, activations, st.just(steps))
+    )
+
+
+@st.composite
+def ways(draw: st.DrawFn, *, steps: bool, deep: int = 1) -> tuple[Layer, ...]:
+    """Layers from a sequence to 7 units: of the last step, or of all `steps`."""
+    keepers = st.lists(keeping(), max_size=2)
+    layers: list[Layer] = draw(keepers)
+    for last in (False,) * draw(st.integers(0, 2)) + (True,):
+        every = steps or not last
+        ends = recurrents(st.just(7) if last else st.integers(1, 99), every)
+        if deep:
+            several = st.lists(ways(steps=every, deep=0), min_size=2, max_size=2)
+            kinds = st.sampled_from(["concat", "sum"] if not last else ["sum"])
+            ends = ends | st.builds(Branches, several.map(tuple), kinds)
+        layers += [draw(ends), *draw(keepers)]
+    return tuple(layers)
+
+
 @st.composite
 def specs(draw: st.DrawFn) -> NetworkSpec:
     """Any network that fits together, free activations and inner softmaxes among them."""
-    flat = draw(st.booleans())
     side = st.integers(1, 40)
-    shape = (draw(side),) if flat else (draw(side), draw(side), draw(side))
+    shape = tuple(draw(side) for _ in range(draw(st.sampled_from([1, 2, 3]))))
     layers: list[Layer] = []
     now = shape
+    if len(shape) == 2:
+        layers += draw(ways(steps=False))
+        now = (7,)
     for _ in range(draw(st.integers(1, 8))):
         choice = flat_layers() if len(now) == 1 else flat_layers() | tile_layers(now[1:])
         choice = choice | brackets()
@@ -136,16 +167,21 @@ def test_shapes_of_both_sides_are_kept_apart() -> None:
 
 
 LAYERS = (
-    "Known: conv, pool, avgpool, fc, bn, dropout, relu, tanh, sigmoid, softsign, linear, softmax."
+    "Known: conv, pool, avgpool, fc, lstm, gru, bn, dropout, relu, tanh, sigmoid, softsign, "
+    "linear, softmax."
 )
-START = "Start with channels × height × width, such as 1x28x28, or a number of features."
+START = (
+    "Start with channels × height × width, such as 1x28x28, with steps × features, such as 60x1, "
+    "or with a number of features."
+)
 
 
 @pytest.mark.parametrize(
     ("text", "column", "sentence"),
     [
         ("", 1, "No network at column 1 of ''. Start like this: 1x28x28 conv20k5 pool2 fc10."),
-        ("28x28 fc10", 1, f"'28x28' is not an input shape at column 1 of {{}}. {START}"),
+        ("2x1x8x8 fc10", 1, f"'2x1x8x8' is not an input shape at column 1 of {{}}. {START}"),
+        ("60x1 gru fc1", 6, "'gru' is incomplete or too long at column 6 of {}. Write gru50."),
         ("  conv20k5", 3, f"'conv20k5' is not an input shape at column 3 of {{}}. {START}"),
         ("1x28x28 cnv20k5", 9, f"Unknown layer 'cnv20k5' at column 9 of {{}}. {LAYERS}"),
         ("1x28x28 fc10 relu6", 14, f"Unknown layer 'relu6' at column 14 of {{}}. {LAYERS}"),
@@ -187,6 +223,27 @@ def test_bad_notation_says_where(text: str, column: int, sentence: str) -> None:
         ("784 fc0", "fc 1 of 1 needs at least 1 neuron."),
         ("784 fc9 dropout1.0", "dropout 1 of 1 has rate 1.0, not one from 0 to below 1."),
         ("0x28x28 fc10", "input 0×28×28 needs sizes of at least 1."),
+        (
+            "28x28 fc10",
+            "fc 1 of 1 takes no sequence of 28×28 (steps × features): put an lstm or gru before "
+            "it, or begin with 784 flat features.",
+        ),
+        (
+            "60x1 bn conv8k3",
+            "conv 1 of 1 needs C×H×W, but gets a sequence of 60×1 (steps × features).",
+        ),
+        (
+            "60x1 pool2",
+            "pool 1 of 1 needs C×H×W, but gets a sequence of 60×1 (steps × features).",
+        ),
+        ("60 gru9 fc1", "gru 1 of 1 needs steps × features, but gets 60 flat features."),
+        ("1x28x28 lstm9", "lstm 1 of 1 needs steps × features, but gets 1×28×28."),
+        ("60x1 lstm9 gru0", "gru 1 of 1 needs at least 1 unit."),
+        (
+            "60x1 bn",
+            "The network ends with a sequence of 60×1 (steps × features). Put an lstm or gru into "
+            "it: the last one gives its last step only.",
+        ),
         ("784", "A network needs at least one layer."),
         ("784 seed1", "A network needs at least one layer."),
     ],
@@ -214,10 +271,10 @@ def test_layers_without_a_notation_are_refused(layer: Layer, sentence: str) -> N
     assert str(caught.value) == sentence
 
 
-def test_input_shapes_are_flat_or_tiles() -> None:
-    """Two sizes are neither features nor C×H×W."""
-    with pytest.raises(BadShape, match="28×28 is neither C×H×W nor a number of features"):
-        NetworkSpec((28, 28), (Dense(10),))
+def test_input_shapes_have_one_to_three_sides() -> None:
+    """Four sizes are neither features, nor a sequence, nor C×H×W."""
+    with pytest.raises(BadShape, match="1×1×28×28 is neither C×H×W, nor steps × features, nor a"):
+        NetworkSpec((1, 1, 28, 28), (Dense(10),))
 
 
 @pytest.mark.parametrize("seed", [-1, 10**18])
@@ -234,6 +291,50 @@ def test_seeds_without_a_notation_are_refused(seed: int) -> None:
 def test_probabilities_are_told_from_scores(text: str, answer: bool) -> None:
     """What ends in softmax, dropout aside, gives probabilities."""
     assert ends_in_softmax(parse(text)) is answer
+
+
+# --- sequences ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "layers"),
+    [
+        (
+            "60x1 lstm50 lstm50 fc1 linear",
+            (Lstm(50, steps=True), Lstm(50), Dense(1, "linear")),
+        ),
+        (
+            "60x1 gru50 dropout0.2 bn gru50 fc1",
+            (Gru(50, steps=True), Dropout(0.2), BatchNorm(), Gru(50), Dense(1, "softmax")),
+        ),
+        (
+            "60x1 lstm50 relu lstm5 tanh relu bn",
+            (Lstm(50, "relu", True), Lstm(5), Act("relu"), BatchNorm()),
+        ),
+    ],
+)
+def test_recurrent_layers_give_all_steps_to_the_next(text: str, layers: tuple[Layer, ...]) -> None:
+    """Past norms, dropout and activations, and the last step else; the cell's word is behind."""
+    spec = parse(text)
+    assert spec.layers == layers
+    assert spec.notation == text
+
+
+def test_steps_go_through_brackets() -> None:
+    """A branch gives all steps where a recurrent layer stands behind the bracket, or in it."""
+    spec = parse("60x1 lstm3 [lstm5 | gru4 bn] gru6 fc1")
+    assert spec.shapes == ((60, 3), (60, 9), (6,), (1,))
+    assert parse("60x1 lstm3 [lstm5 | gru4 bn] fc1").shapes == ((60, 3), (9,), (1,))
+    with pytest.raises(BadShape, match="cannot concatenate the shapes 5, 60×3"):
+        parse("60x1 lstm3 [lstm5 | ] fc1")
+
+
+def test_steps_that_the_notation_does_not_say_are_refused() -> None:
+    """All steps with nothing behind them that reads them could not be written down."""
+    with pytest.raises(BadShape, match="ends with a sequence of 60×5"):
+        NetworkSpec((60, 1), (Lstm(5, steps=True), BatchNorm()))
+    with pytest.raises(BadShape, match="lstm 2 of 2 needs steps × features"):
+        NetworkSpec((60, 1), (Lstm(5), Lstm(5)))
 
 
 # --- brackets -------------------------------------------------------------------------------------

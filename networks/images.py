@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from nnprof.errors import UsageError
-from nnprof.networks.layers import Shape, by
+from nnprof.networks.shapes import Shape, by
 from nnprof.types import MOST_SIDE, Image
 
 _IMAGE = re.compile(r"([0-9]{1,9})x([0-9]{1,9})(?:/([0-9]{1,9}))?")

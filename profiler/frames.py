@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from nnprof.errors import UsageError
 from nnprof.networks import images
-from nnprof.networks.layers import Shape
+from nnprof.networks.shapes import Shape
 from nnprof.profiler import inputs
 from nnprof.types import Image, Model, Workload
 

@@ -33,12 +33,15 @@ if TYPE_CHECKING:
     from nnprof.profiler.costmodel.model import save as save_cost_model
     from nnprof.profiler.costmodel.prediction import Prediction
     from nnprof.profiler.costmodel.search import Candidate, Found
+    from nnprof.profiler.figures import figure_grid
     from nnprof.profiler.grids import Grid
+    from nnprof.profiler.grids import across as grid_across
     from nnprof.profiler.grids import of_run as grid_of_run
     from nnprof.profiler.importers.importer import Told
     from nnprof.profiler.importers.runs import import_run
     from nnprof.profiler.report.curves import plot_trainings
     from nnprof.profiler.report.maps import plot_maps
+    from nnprof.profiler.report.drawn_grid import plot_grid
     from nnprof.profiler.report.rows import rows
     from nnprof.profiler.results import load, load_sides, save, save_new
     from nnprof.profiler.run.accuracy import parse as parse_precisions
@@ -108,7 +111,9 @@ _HOMES = {
     "compare": "nnprof.profiler.compare",
     "export": "nnprof.exporters.export",
     "export_file": "nnprof.profiler.run.exported",
+    "figure_grid": "nnprof.profiler.figures",
     "fit_model": "nnprof.profiler.costmodel.ask",
+    "grid_across": "nnprof.profiler.grids:across",
     "grid_of_run": "nnprof.profiler.grids:of_run",
     "import_run": "nnprof.profiler.importers.runs",
     "interval_s": "nnprof.profiler.stats",
@@ -124,6 +129,7 @@ _HOMES = {
     "parse_precisions": "nnprof.profiler.run.accuracy:parse",
     "plan": "nnprof.profiler.costmodel.ask",
     "plot_maps": "nnprof.profiler.report.maps",
+    "plot_grid": "nnprof.profiler.report.drawn_grid",
     "plot_trainings": "nnprof.profiler.report.curves",
     "powered": "nnprof.profiler.run.session",
     "predict": "nnprof.profiler.costmodel.ask",
@@ -182,7 +188,9 @@ __all__ = [
     "compare",
     "export",
     "export_file",
+    "figure_grid",
     "fit_model",
+    "grid_across",
     "grid_of_run",
     "import_run",
     "interval_s",
@@ -198,6 +206,7 @@ __all__ = [
     "parse_precisions",
     "plan",
     "plot_maps",
+    "plot_grid",
     "plot_trainings",
     "powered",
     "predict",

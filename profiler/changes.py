@@ -73,8 +73,11 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 def apart(before: Measurement, after: Measurement) -> Change | None:
     """Of two cells measured one after the other; None where a side has a single process."""
     old, new = stats.level(before), stats.level(after)
-    if old is None or new is None:
-        return None
+    return between(old, new) if old and new else None
+
+
+def between(old: stats.Level, new: stats.Level) -> Change:
+    """Of two levels, measured one after the other."""
     # Welch-Satterthwaite; sides without any spread (a fake clock) leave no doubt at all.
     parts = [(side.error**2, side.freedom) for side in (old, new)]
     total = sum(part for part, _ in parts)

@@ -12,8 +12,18 @@ from typing import NamedTuple, get_args
 import msgspec
 
 from nnprof.errors import UnknownName, UsageError
-from nnprof.profiler import stats
-from nnprof.profiler.placed import Entry, Place, Placed, Value, Where, ordered, placed_by
+from nnprof.profiler import changes, pairs, stats
+from nnprof.profiler.conditions import conditions, differences
+from nnprof.profiler.placed import (
+    CONDITIONS,
+    Entry,
+    Place,
+    Placed,
+    Value,
+    Where,
+    ordered,
+    placed_by,
+)
 from nnprof.profiler.stats import Level
 from nnprof.types import Failure, Kind, Measurement, Run
 
@@ -38,6 +48,7 @@ class Grid(msgspec.Struct, frozen=True, kw_only=True):
         kind: of op, whose times alone count; empty for the whole network.
         fixed: what all cells share.
         notes: sentences about what is not in the grid, and of two Runs what differs.
+        title: of a figure; empty where none was asked for.
     """
 
     row_name: str
@@ -52,11 +63,13 @@ class Grid(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = ""
     fixed: dict[str, Value] = {}
     notes: tuple[str, ...] = ()
+    title: str = ""
 
 
 class _Time(NamedTuple):
     """Seconds of an inference, or of its ops of one kind."""
 
+    of: Measurement
     seconds: float
     bounds: tuple[float, float] | None
     level: Level | None
@@ -87,12 +100,95 @@ def of_run(run: Run, rows: str, columns: str, kind: str = "", where: Where | Non
     """
     placed = placed_by(run, rows, columns, where or {})
     numbers = {
-        place: _settled(entries, lambda one: _shown(one, kind))
-        for place, entries in placed.places.items()
+        place: _Number(time) if isinstance(time, str) else _shown(time, kind)
+        for place, time in _times(placed, kind).items()
     }
-    _require_kind(kind, placed, numbers)
     notes = (*placed.notes, *_several_notes(placed, rows, columns))
     return _grid((rows, columns), numbers, TIME if kind else TILES, kind, placed.fixed, notes)
+
+
+def across(
+    a: Run, b: Run, rows: str, columns: str, kind: str = "", where: Where | None = None
+) -> Grid:
+    """How many times faster the first Run is: the second one's time over the first one's.
+
+    The networks and batches are the same; all else may differ (device, runtime, precision), and is
+    told in the notes. Intervals are those of `compare`: Welch's t on the logarithms of processes,
+    or by pairs where the two alternated. For other arguments and errors see `of_run`.
+
+    Raises:
+        UsageError: the two differ in a parameter, or have no measured cell in common.
+    """
+    sides = [_side(word, run, rows, columns, where or {}) for word, run in (("a", a), ("b", b))]
+    _require_alike(*(one.fixed for one in sides))
+    old, new = (_times(one, kind) for one in sides)
+    paired = not kind and pairs.are_sides(a, b)
+    numbers, measured = {}, []
+    for place in {**old, **new}:
+        one, other = old.get(place, "missing"), new.get(place, "missing")
+        if isinstance(one, _Time) and isinstance(other, _Time):
+            numbers[place] = _ratio(one, other, paired=paired)
+            measured.append((one.of, other.of))
+        else:
+            numbers[place] = _Number(_lacking(one, other))
+    if not measured:
+        raise UsageError(
+            "The two Runs have no measured cell of this grid in common.",
+            "Measure the same networks and batches.",
+        )
+    _, unlike = differences(
+        a, b, [one for one, _ in measured], [one for _, one in measured], {*conditions(a)}
+    )
+    notes = [f"Differs: {name}: {was} in a, {now} in b." for name, was, now in unlike]
+    for word, side in zip("ab", sides, strict=True):
+        own = (*side.notes, *_several_notes(side, rows, columns))
+        notes += [f"In {word}: {note}" for note in own]
+    return _grid((rows, columns), numbers, RATIO, kind, sides[0].fixed, tuple(notes))
+
+
+def _side(word: str, run: Run, rows: str, columns: str, where: Where) -> Placed:
+    """The cells of one of two Runs, whose errors say which of them it is.
+
+    Raises:
+        UsageError: as `placed_by`.
+    """
+    try:
+        return placed_by(run, rows, columns, where)
+    except UsageError as error:
+        raise UsageError(f"Run {word}: {error.reason}", error.remedy) from error
+
+
+def _require_alike(a: Mapping[str, Value], b: Mapping[str, Value]) -> None:
+    """Refuse what is not the same question.
+
+    Raises:
+        UsageError: the two differ in what all cells of each share.
+    """
+    unlike = [name for name in a if name not in CONDITIONS and a[name] != b.get(name)]
+    if unlike:
+        told = "; ".join(f"{name}: {a[name]} and {b.get(name, 'none')}" for name in unlike)
+        raise UsageError(
+            f"The two Runs are not of the same networks and batches ({told}).",
+            "Measure the same study on both, or choose with --where what both have.",
+        )
+
+
+def _lacking(one: _Time | str, other: _Time | str) -> str:
+    """The state of a cell that a side has no time of."""
+    if one == other:
+        return str(one)
+    return f"{one} in a" if isinstance(one, str) else f"{other} in b"
+
+
+def _ratio(one: _Time, other: _Time, *, paired: bool) -> _Number:
+    if paired:
+        change = changes.by_pairs(one.of, other.of)
+    else:
+        levels = one.level, other.level
+        change = changes.between(levels[0], levels[1]) if levels[0] and levels[1] else None
+    if change is None:
+        return _Number(MEASURED, other.seconds / one.seconds)
+    return _Number(MEASURED, change.ratio, changes.bounds(change, 0.95))
 
 
 def _grid(
@@ -136,57 +232,70 @@ def _grid(
 # --- their numbers --------------------------------------------------------------------------------
 
 
-def _settled(entries: Sequence[Entry], number: Callable[[Measurement], _Number]) -> _Number:
-    """The number of a place; none where several measurements claim it."""
-    if len(entries) > 1:
-        return _Number("several")
-    found = entries[0].found
-    if isinstance(found, str):
-        return _Number(found)
-    return _Number("failed") if isinstance(found, Failure) else number(found)
+def _times(placed: Placed, kind: str) -> dict[Place, _Time | str]:
+    """The time of each place, or the state of one that has none.
+
+    Raises:
+        UnknownName: no such kind.
+        UsageError: no op was timed, or none of that kind.
+    """
+    if kind and kind not in _KINDS:
+        raise UnknownName("kind of op", kind, _KINDS)
+    found = {place: _settled(entries) for place, entries in placed.places.items()}
+    measured = [one for one in found.values() if not isinstance(one, str)]
+    times = {
+        place: one if isinstance(one, str) else _time(one, kind) for place, one in found.items()
+    }
+    if measured and all(isinstance(times[place], str) for place in times):
+        _refuse(kind, measured)
+    return times
 
 
-def _shown(measurement: Measurement, kind: str) -> _Number:
+def _settled(entries: Sequence[Entry]) -> Measurement | str:
+    """The measurement of a place, or its state; none is picked where several claim it."""
+    told = [one for one in entries if not isinstance(one.found, str)] or entries
+    if len(told) > 1:
+        return "several"
+    found = told[0].found
+    return "failed" if isinstance(found, Failure) else found
+
+
+def _shown(time: _Time, kind: str) -> _Number:
     """Tiles/ms, or ms/tile of a kind."""
-    time, tiles = _time(measurement, kind), measurement.workload.tiles
-    if isinstance(time, str):
-        return _Number(time)
+    tiles, ends = time.of.workload.tiles, time.bounds
     if not tiles:
         return _Number("no tiles")
     if kind:
-        bounds = time.bounds and (time.bounds[0] * 1e3 / tiles, time.bounds[1] * 1e3 / tiles)
-        return _Number(MEASURED, time.seconds * 1e3 / tiles, bounds)
-    bounds = time.bounds and (tiles / (time.bounds[1] * 1e3), tiles / (time.bounds[0] * 1e3))
+        per = 1e3 / tiles
+        return _Number(MEASURED, time.seconds * per, ends and (ends[0] * per, ends[1] * per))
+    bounds = ends and (tiles / (ends[1] * 1e3), tiles / (ends[0] * 1e3))
     return _Number(MEASURED, tiles / (time.seconds * 1e3), bounds)
 
 
-def _time(measurement: Measurement, kind: str) -> _Time | str:
+def _time(one: Measurement, kind: str) -> _Time | str:
     """Seconds of the network, or of its ops of a kind; a state where they are not known."""
     if not kind:
-        return _Time(
-            stats.latency_s(measurement), stats.interval_s(measurement), stats.level(measurement)
-        )
-    if measurement.ops is None:
+        return _Time(one, stats.latency_s(one), stats.interval_s(one), stats.level(one))
+    if one.ops is None:
         return "no ops"
-    own = [op for op in measurement.ops.ops if op.kind == kind]
+    own = [op for op in one.ops.ops if op.kind == kind]
     seconds = sum(op.seconds for op in own)
-    if not own or seconds <= 0:
+    if seconds <= 0:
         return "none"
     by_process = [
-        sum(op.seconds for op in one.ops if op.kind == kind)
-        for one in measurement.op_passes
-        if one.method == measurement.ops.method
+        sum(op.seconds for op in each.ops if op.kind == kind)
+        for each in one.op_passes
+        if each.method == one.ops.method
     ]
-    if len(by_process) > 1 and min(by_process) > 0:
+    if len(set(by_process)) > 1 and min(by_process) > 0:  # equal ones: the clock is too coarse
         low, high = stats.interval(by_process) or (seconds, seconds)
-        return _Time(
-            seconds, (min(low, seconds), max(high, seconds)), stats.level_among(by_process)
-        )
+        ends = min(low, seconds), max(high, seconds)
+        return _Time(one, seconds, ends, stats.level_among(by_process))
     bounds = [(op.low_s, op.high_s) for op in own if op.low_s is not None and op.high_s is not None]
     if len(bounds) < len(own):
-        return _Time(seconds, None, None)
-    low, high = (sum(one[end] for one in bounds) for end in (0, 1))
-    return _Time(seconds, (low, high), _given(seconds, low, high))
+        return _Time(one, seconds, None, None)
+    low, high = (sum(each[end] for each in bounds) for end in (0, 1))
+    return _Time(one, seconds, (low, high), _given(seconds, low, high))
 
 
 def _given(seconds: float, low: float, high: float) -> Level | None:
@@ -197,29 +306,15 @@ def _given(seconds: float, low: float, high: float) -> Level | None:
     return Level(math.log(seconds), error, _CERTAIN)
 
 
-def _require_kind(kind: str, placed: Placed, numbers: Mapping[Place, _Number]) -> None:
-    """Refuse a kind that is none, or whose time no cell has.
+def _refuse(kind: str, measured: Sequence[Measurement]) -> None:
+    """Say why no measured cell has the time of a kind.
 
     Raises:
-        UnknownName: no such kind.
         UsageError: no op was timed, or none of that kind.
     """
-    if not kind:
-        return
-    if kind not in _KINDS:
-        raise UnknownName("kind of op", kind, _KINDS)
-    states = {one.state for one in numbers.values()}
-    if MEASURED in states or not states & {"none", "no ops"}:
-        return
-    if "none" not in states:
+    found = dict.fromkeys(op.kind for one in measured if one.ops for op in one.ops.ops)
+    if not found:
         raise UsageError("No op of these cells was timed.", "Measure with --ops runtime.")
-    found = dict.fromkeys(
-        op.kind
-        for entries in placed.places.values()
-        for one in entries
-        if isinstance(one.found, Measurement) and one.found.ops
-        for op in one.found.ops.ops
-    )
     raise UsageError(
         f"No op of kind '{kind}' ran in these cells: there are {', '.join(found)}. "
         "A runtime may have made it a part of other ops.",
@@ -232,5 +327,5 @@ def _several_notes(placed: Placed, rows: str, columns: str) -> tuple[str, ...]:
         f"{len(entries)} measurements of {rows}={row}, {columns}={column}: "
         "no parameter tells them apart, so none is shown."
         for (row, column), entries in placed.places.items()
-        if len(entries) > 1
+        if sum(not isinstance(one.found, str) for one in entries) > 1
     )

@@ -33,6 +33,7 @@ ORDER = (
     ("nnprof.profiler.compare",),
     ("nnprof.profiler.results", "nnprof.profiler.studies", "nnprof.profiler.placed"),
     ("nnprof.profiler.grids",),
+    ("nnprof.profiler.figures",),
     ("nnprof.profiler.run",),
     ("nnprof.profiler.costmodel",),
     ("nnprof.profiler.report",),

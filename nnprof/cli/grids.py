@@ -1,15 +1,16 @@
-"""`--grid`, `--kind` and `--where`: what commands ask of a grid, and how they print it."""
+"""`--grid`, `--figure`, `--kind`, `--where`: how commands are asked for a grid, and print it."""
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 import nnprof
 from nnprof.cli import forms
 from nnprof.errors import UsageError
+from nnprof.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,14 @@ Where = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME=VALUE,…",
-        help="With --grid: the value of another parameter that varies; repeatable.",
+        help="With --grid or --figure: the value of another parameter that varies; repeatable.",
+    ),
+]
+Figure = Annotated[
+    int | None,
+    typer.Option(
+        help="The grid of a figure of Mattsson 2016: 10 to 36; docs/figures.md lists them.",
+        show_default=False,
     ),
 ]
 
@@ -72,43 +80,70 @@ def chosen(where: Sequence[str] | None) -> dict[str, str]:
     return found
 
 
-def require_grid(
-    grid: str | None,
-    kind: str | None,
-    where: Sequence[str] | None,
-    batch: Sequence[int] | None = None,
-) -> None:
-    """Refuse options that only a grid has, and one that a grid has under another name.
+class Asked(NamedTuple):
+    """A grid that was asked for, by its parameters or by a figure's number."""
+
+    axes: tuple[str, str]
+    kind: str
+    where: dict[str, str]
+    figure: int | None
+
+    def of(self, *runs: Run) -> Grid:
+        """That grid of one Run, or of two against each other."""
+        if self.figure is not None:
+            return nnprof.figure_grid(self.figure, runs, self.where)
+        if len(runs) == 1:
+            return nnprof.grid_of_run(*runs, *self.axes, self.kind, self.where)
+        return nnprof.grid_across(runs[0], runs[1], *self.axes, self.kind, self.where)
+
+
+def asked(
+    grid: str | None, figure: int | None, kind: str | None, where: Sequence[str] | None
+) -> Asked | None:
+    """The grid that the options mean; None where they mean none.
 
     Raises:
-        UsageError: one of them is given without `--grid`, or `--batch` with it.
+        UsageError: they do not go together, or one is not written as it should be.
     """
+    if grid and figure is not None:
+        raise UsageError("--figure is a grid already.", "Leave --grid or --figure out.")
+    if kind and figure is not None:
+        raise UsageError("--figure says which kind of op it shows.", "Leave --kind out.")
+    if grid:
+        return Asked(axes(grid), kind or "", chosen(where), None)
+    if figure is not None:
+        return Asked(("", ""), "", chosen(where), figure)
     for option, given in (("--kind", kind), ("--where", where)):
-        if given and not grid:
+        if given:
             raise UsageError(
                 f"{option} is about a grid, and there is none.",
                 "Add --grid ROWS,COLUMNS, such as --grid neurons,fc.",
             )
-    if grid and batch:
+    return None
+
+
+def refuse_batch(batch: Sequence[int] | None) -> None:
+    """Refuse an option of `show` that a grid has under another name.
+
+    Raises:
+        UsageError: it is given.
+    """
+    if batch:
         raise UsageError(
             "--batch chooses lines of a table, not cells of a grid.",
             f"Write --where batch={batch[0]} instead.",
         )
 
 
-def show(run: Run, names: tuple[str, str], kind: str, where: dict[str, str], output: str) -> None:
-    """Print the grid of a Run."""
-    from nnprof.profiler.report.terminal import heading
-
-    write(nnprof.grid_of_run(run, *names, kind, where), output, heading(run)[:1])
-
-
-def write(grid: Grid, output: str, heading: Sequence[str]) -> None:
-    """Print a grid in the form that was asked for; `heading` is for the table."""
+def write(wanted: Asked, output: str, *runs: Run) -> None:
+    """Print a grid of one Run, or of two, in the form that was asked for."""
     from nnprof.profiler.report import shown_grid
     from nnprof.profiler.report.forms import written
 
+    grid = wanted.of(*runs)
     if output == forms.TABLE:
-        shown_grid.print_grid(grid, heading)
+        shown_grid.print_grid(grid, runs)
     else:
         sys.stdout.write(written(output, shown_grid.grid_rows(grid), shown_grid.COLUMNS))
+        for note in grid.notes:
+            sys.stderr.write(f"nnprof: {plain(note)}\n")

@@ -22,16 +22,18 @@ def show(
         list[int] | None, typer.Option(help="Only cells of this batch; may be repeated.")
     ] = None,
     grid: grids.Axes = None,
+    figure: grids.Figure = None,
     kind: grids.Kind = None,
     where: grids.Where = None,
     output: Annotated[str, forms.of_rows("How to print it.")] = forms.TABLE,
 ) -> None:
     """Show a Run."""
-    grids.require_grid(grid, kind, where, batch)
-    whole = nnprof.load(run)
-    if grid:
-        grids.show(whole, grids.axes(grid), kind or "", grids.chosen(where), output)
+    wanted = grids.asked(grid, figure, kind, where)
+    if wanted:
+        grids.refuse_batch(batch)
+        grids.write(wanted, output, nnprof.load(run))
         return
+    whole = nnprof.load(run)
     chosen = select(whole, batch or [])
     if output == forms.TABLE:
         from nnprof.profiler.report import shown

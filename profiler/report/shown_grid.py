@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING
 
 from nnprof.profiler.report.digits import digits
 from nnprof.profiler.report.rows import Row
+from nnprof.profiler.report.terminal import heading
 from nnprof.terminal import Console, Table, styled
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from nnprof.profiler.grids import Grid
+    from nnprof.types import Run
 
 COLUMNS = (
     *("row_name", "row", "column_name", "column"),
     *("value", "low", "high", "unit", "kind", "state"),
 )
+UNITS = {"b / a": "b's time / a's time (how many times faster a is)"}
 _GAP = 2  # between columns of a table
 
 
@@ -43,7 +46,7 @@ def grid_rows(grid: Grid) -> list[Row]:
 
 def grid_heading(grid: Grid) -> str:
     """What the numbers are, and what all cells share."""
-    what = f"{grid.unit} of {grid.kind}" if grid.kind else grid.unit
+    what = f"{UNITS.get(grid.unit, grid.unit)}{f' of {grid.kind}' if grid.kind else ''}"
     return f"{what} by {grid.row_name} and {grid.column_name}; {shared(grid)}"
 
 
@@ -59,10 +62,23 @@ def shared(grid: Grid) -> str:
     return ", ".join([f"{family}({own})" if family else own, *asked])
 
 
-def print_grid(grid: Grid, heading: Sequence[str]) -> None:
-    """Lines of heading, the grid in as many tables as the terminal needs, and its notes."""
+def run_lines(runs: Sequence[Run]) -> list[str]:
+    """What was measured and where; of two Runs with "a" and "b" in front."""
+    lines = []
+    for run in runs:
+        device = run.environment.get("device", {})
+        name = device.get("board") or device.get("model")
+        lines.append(heading(run)[0] + (f" ({name})" if name else ""))
+    if len(lines) < 2:
+        return lines
+    return [f"{word}: {line}" for word, line in zip("ab", lines, strict=True)]
+
+
+def print_grid(grid: Grid, runs: Sequence[Run]) -> None:
+    """What it is, the grid in as many tables as the terminal needs, and its notes."""
     console = Console()
-    for line in (*heading, grid_heading(grid)):
+    title = [grid.title] if grid.title else []
+    for line in (*title, *run_lines(runs), grid_heading(grid)):
         console.say(line, "bold")
     for number, table in enumerate(grid_tables(grid, console.width)):
         if number:

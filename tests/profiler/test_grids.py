@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from nnprof.errors import UnknownName, UsageError
 from nnprof.networks.families import parse_network
-from nnprof.profiler import grids, results, stats
+from nnprof.profiler import compare, grids, results, stats
 from nnprof.types import Cell, Failure, Measurement, OpPass, Run
 
 ROOT = Path(__file__).parents[2]
@@ -161,3 +161,71 @@ def test_a_kind_that_did_not_run() -> None:
     bare = replace(run, measurements=tuple(replace(one, ops=None) for one in run.measurements))
     with pytest.raises(UsageError, match="--ops runtime"):
         grids.of_run(bare, "neurons", "fc", "gemm")
+
+
+def faster(run: Run, factor: float, **target: str) -> Run:
+    """The Run as if another place had measured it so many times faster."""
+    return replace(
+        run,
+        measurements=tuple(
+            replace(
+                one,
+                target=replace(one.target, **target),
+                samples_s=tuple(tuple(s / factor for s in samples) for samples in one.samples_s),
+            )
+            for one in run.measurements
+        ),
+    )
+
+
+def test_across_two_runs() -> None:
+    """A ratio is the second Run's time over the first one's; what differs is listed."""
+    slow = run_of(("mattsson(fc=1)", 4), ("mattsson(fc=2)", 4))
+    fast = faster(slow, 6, backend="other")
+    grid = grids.across(fast, slow, "conv", "fc")
+    assert grid.values[0] == pytest.approx((6, 6))
+    low, high = grid.low[0][0], grid.high[0][0]
+    assert low is not None
+    assert high is not None
+    assert low < 6 < high
+    assert grid.unit == "b / a"
+    assert "Differs: backend: other in a, fake in b." in grid.notes
+    found = compare.compare(fast, slow, allow=["backend"]).cells[0]
+    assert (low, high) == pytest.approx((found.low, found.high))
+
+
+def test_across_what_one_side_lacks() -> None:
+    """A cell that one side has not is named with that side; other networks are refused."""
+    both = run_of(("mattsson(fc=1)", 4), ("mattsson(fc=2)", 4))
+    one = run_of(("mattsson(fc=1)", 4))
+    assert grids.across(one, both, "conv", "fc").states == (("measured", "missing in a"),)
+    assert grids.across(both, one, "conv", "fc").states == (("measured", "missing in b"),)
+    with pytest.raises(UsageError, match="batch: 4 and 8"):
+        grids.across(one, run_of(("mattsson(fc=1)", 8)), "conv", "fc")
+    with pytest.raises(UsageError, match="no measured cell of this grid in common"):
+        grids.across(one, run_of(("mattsson(fc=2)", 4)), "conv", "fc")
+
+
+def test_across_a_kind() -> None:
+    """With a kind the ratio is that of its ops' times, whatever the whole network does."""
+    run = results.load(GROUP3)
+    slow = replace(
+        run,
+        measurements=tuple(
+            replace(
+                one,
+                ops=replace(
+                    one.ops,
+                    ops=tuple(
+                        replace(op, seconds=op.seconds * (105 if op.kind == "gemm" else 2))
+                        for op in one.ops.ops
+                    ),
+                ),
+            )
+            for one in run.measurements
+            if one.ops
+        ),
+    )
+    for kind, ratio in (("gemm", 105), ("conv", 2), ("", 1)):
+        grid = grids.across(run, slow, "neurons", "fc", kind)
+        assert grid.values[1][3] == pytest.approx(ratio), kind

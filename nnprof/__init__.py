@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from nnprof.profiler.importers.importer import Told
     from nnprof.profiler.importers.runs import import_run
     from nnprof.profiler.report.curves import plot_trainings
-    from nnprof.profiler.report.maps import plot_maps
     from nnprof.profiler.report.drawn_grid import plot_grid
+    from nnprof.profiler.report.maps import plot_maps
     from nnprof.profiler.report.rows import rows
     from nnprof.profiler.results import load, load_sides, save, save_new
     from nnprof.profiler.run.accuracy import parse as parse_precisions
@@ -128,8 +128,8 @@ _HOMES = {
     "parse_network": "nnprof.networks.families",
     "parse_precisions": "nnprof.profiler.run.accuracy:parse",
     "plan": "nnprof.profiler.costmodel.ask",
-    "plot_maps": "nnprof.profiler.report.maps",
     "plot_grid": "nnprof.profiler.report.drawn_grid",
+    "plot_maps": "nnprof.profiler.report.maps",
     "plot_trainings": "nnprof.profiler.report.curves",
     "powered": "nnprof.profiler.run.session",
     "predict": "nnprof.profiler.costmodel.ask",
@@ -205,8 +205,8 @@ __all__ = [
     "parse_network",
     "parse_precisions",
     "plan",
-    "plot_maps",
     "plot_grid",
+    "plot_maps",
     "plot_trainings",
     "powered",
     "predict",

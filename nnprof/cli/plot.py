@@ -29,11 +29,7 @@ def plot(
     kind: grids.Kind = None,
     where: grids.Where = None,
 ) -> None:
-    """Draw accuracy and loss of trainings by epoch, or a grid of Runs.
-
-    Curves are the mean and range over seeds; a grid has a line for each value of its second
-    parameter.
-    """
+    """Draw trainings by epoch (mean and range over seeds), or a grid of Runs."""
     wanted = grids.asked(grid, figure, kind, where)
     _require_alike(sources, wanted)
     if wanted:

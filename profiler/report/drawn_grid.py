@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nnprof.errors import UsageError
 from nnprof.profiler.report.pictures import LOOKS, plain_axes, require_ending, write_picture
 from nnprof.profiler.report.shown_grid import grid_heading, run_lines, shared
+from nnprof.text import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -180,5 +181,5 @@ def _titles(figure: Figure, grid: Grid, runs: Sequence[Run], gaps: str) -> None:
         *([f"{'Bars' if len(grid.rows) <= _MOST_BARS else 'Bands'}: 95 % intervals."] * told),
         *([f"No number: {gaps}."] if gaps else []),
     ]
-    text = "\n".join(textwrap.fill(line, _LETTERS) for line in lines)
+    text = "\n".join(textwrap.fill(plain(line), _LETTERS) for line in lines)
     figure.supxlabel(text, fontsize=7, x=0.02, ha="left", color="0.3")

@@ -59,7 +59,8 @@ def shared(grid: Grid) -> str:
         if name not in ("family", "batch", "precision", "threads") and (name, value) != ("seed", 0)
     )
     asked = [f"{name} {grid.fixed[name]}" for name in ("batch",) if name in grid.fixed]
-    return ", ".join([f"{family}({own})" if family else own, *asked])
+    networks = f"{family}({own})" if family else own
+    return ", ".join([*([networks] if networks else []), *asked])
 
 
 def run_lines(runs: Sequence[Run]) -> list[str]:

@@ -141,6 +141,34 @@ def test_what_has_no_number() -> None:
     assert any("2 measurements of fc=1, batch=8" in note for note in grid.notes)
 
 
+def test_the_groups_in_one_run() -> None:
+    """Four sub-studies in one Run, each network once: each is a grid of its own, whole."""
+    numbers, depths, layers = (128, 256), (10, 20), (1, 2, 3)
+    asked = [(f"mattsson(fc={fc})", batch) for fc in layers for batch in (4, 8)]
+    asked += [(f"mattsson(conv={conv}, pool1=1)", batch) for conv in (2, 3) for batch in (4, 8)]
+    asked += [(f"mattsson(fc={fc}, neurons={n})", 8) for fc in layers for n in numbers if n > 128]
+    asked += [
+        (f"mattsson(conv={c}, depth={d}, pool1=1)", 8) for c in layers for d in depths if d < 20
+    ]
+    run = run_of(*asked)
+    for rows, columns, where in (
+        ("fc", "batch", {"conv": 1, "depth": 20, "neurons": 128}),
+        ("conv", "batch", {"fc": 1, "depth": 20, "neurons": 128}),
+        ("fc", "neurons", {"conv": 1, "depth": 20, "batch": 8}),
+        ("conv", "depth", {"fc": 1, "neurons": 128, "batch": 8}),
+    ):
+        grid = grids.of_run(run, rows, columns, where=where)
+        assert (len(grid.rows), len(grid.columns)) == (3, 2), rows
+        assert {state for row in grid.states for state in row} == {"measured"}, (rows, columns)
+
+
+def test_what_was_not_measured() -> None:
+    """A cell that the budget left out says so; one that was not reached yet is missing."""
+    run = run_of(("mattsson(fc=1)", 4), ("mattsson(fc=2)", 4), ("mattsson(fc=3)", 4))
+    run = replace(run, measurements=run.measurements[:1], left_out=(2,))
+    assert grids.of_run(run, "conv", "fc").states == (("measured", "missing", "left out"),)
+
+
 def test_networks_of_no_family_are_left_out_and_told() -> None:
     """A network in notation has no parameters: it is counted in a note; without others, refused."""
     run = run_of(("mattsson(fc=1)", 4), ("1x28x28 fc10", 4))

@@ -13,7 +13,8 @@ import numpy as np
 from costmodel_cells import Cells, Own
 from costmodel_models import MODELS, Array, Learner, whole_flops
 
-from nnprof.networks.families import DEPTHS, LAYERS, NEURONS
+from nnprof.networks.families import LAYERS
+from nnprof.networks.studies.mattsson import DEPTHS, NEURONS
 from nnprof.profiler.costmodel.rows import Rows
 
 Known = Mapping[str, Array]  # of ops or of cells: conv, fc, depth, neurons, batch

@@ -21,6 +21,7 @@ from nnprof.errors import NnprofError, WorkerTimeout
 from nnprof.exporters.probes import chain_model, identity_model
 from nnprof.networks import bundled, checkpoint, datasets
 from nnprof.networks.families import parse_network
+from nnprof.networks.studies.study import load_study
 from nnprof.profiler import compare, conditions, inputs, results, studies
 from nnprof.profiler.costmodel import gather, lowering, model, predict, search
 from nnprof.profiler.devices import jetpack, jetson, linux, snapshot
@@ -93,7 +94,7 @@ def _run(folder: Path, files: Files) -> None:
 
 def _study(folder: Path, files: Files) -> None:
     (path,) = _written(folder, files)
-    for cell in studies.load_study(path).cells:
+    for cell in load_study(path).cells:
         parse_network(cell.network)
 
 

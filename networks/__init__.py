@@ -1,5 +1,5 @@
 """What is measured: networks as values and as text, the data that they read, and their training.
 
 Imports only what lies in `nnprof/` itself (errors, files, registry, types). A new layer goes into
-`layers`, a new family or study into `families`, a new data set into `data/`.
+`layers`, a new family into `families`, a new study into `studies/`, a new data set into `data/`.
 """

@@ -48,6 +48,15 @@ def counted(spec: NetworkSpec) -> Counted:
     return _of(spec.layers, spec.input_shape)
 
 
+def by_layer(spec: NetworkSpec) -> tuple[tuple[Layer, Shape, Counted], ...]:
+    """Each layer with the shape of its output and what it has."""
+    shapes = (spec.input_shape, *spec.shapes)
+    return tuple(
+        (layer, after, _one(layer, before, after))
+        for layer, before, after in zip(spec.layers, shapes, shapes[1:], strict=False)
+    )
+
+
 def _of(layers: Iterable[Layer], shape: Shape) -> Counted:
     total = Counted()
     for layer in layers:

@@ -1,17 +1,12 @@
-"""Families of networks, the studies made of them, and `parse_network`: a user's text → a network.
+"""Families of networks, and `parse_network`: a user's text → a network.
 
-A new family is a function here and its entry in `FAMILIES`. A new study is a function without
-arguments that yields (network, batch), and a line under `nnprof.studies` in setup.cfg.
-
-Source of the four groups: Mattsson 2016, section 3.1: one ConvLayer where FC layers vary, one FC
-layer where ConvLayers vary, depth 20 where it does not vary; section 4.1: batch 1024 in groups 3
-and 4. Of the neurons in groups 1, 2 and 4 the thesis says nothing: 128 is our choice.
+A new family is a function here and its entry in `FAMILIES`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from inspect import signature
 from typing import NamedTuple
@@ -20,11 +15,7 @@ from nnprof.errors import BadNotation, BadShape, UnknownName
 from nnprof.networks.layers import Conv, Dense, Layer, Pool
 from nnprof.networks.spec import NetworkSpec, parse
 
-BATCHES = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
-LAYERS = (1, 2, 3, 4, 5)
-NEURONS = (128, 256, 512, 1024, 2048)
-NEURONS_EARLIER = (100, 200, 400, 800, 1600)
-DEPTHS = (5, 10, 20, 40, 80)
+LAYERS = (1, 2, 3, 4, 5)  # of each kind in the groups of 2016
 MOST_LAYERS = 1000  # of one kind: a slip of the finger must not fill the memory
 
 
@@ -192,41 +183,3 @@ def _arguments(text: str, call: re.Match[str], known: tuple[str, ...]) -> dict[s
         arguments[match["name"]] = int(match["value"])
         start += len(part) + 1
     return arguments
-
-
-# --- studies --------------------------------------------------------------------------------------
-
-
-def group1() -> Iterator[tuple[NetworkSpec, int]]:
-    """FC layers 1-5 × batch 16…4096, one ConvLayer."""
-    return ((mattsson(conv=1, fc=fc), batch) for fc in LAYERS for batch in BATCHES)
-
-
-def group2() -> Iterator[tuple[NetworkSpec, int]]:
-    """ConvLayers 1-5 × batch 16…4096, one FC layer, the 1×1 pools included."""
-    return ((mattsson(conv=conv, pool1=1), batch) for conv in LAYERS for batch in BATCHES)
-
-
-def group3() -> Iterator[tuple[NetworkSpec, int]]:
-    """FC layers 1-5 × neurons 128…2048, one ConvLayer, batch 1024."""
-    return ((mattsson(fc=fc, neurons=neurons), 1024) for fc in LAYERS for neurons in NEURONS)
-
-
-def group3_100() -> Iterator[tuple[NetworkSpec, int]]:
-    """Group 3 with neurons 100…1600, which the study tried first (section 4.1 says why not)."""
-    return (
-        (mattsson(fc=fc, neurons=neurons), 1024) for fc in LAYERS for neurons in NEURONS_EARLIER
-    )
-
-
-def group4() -> Iterator[tuple[NetworkSpec, int]]:
-    """ConvLayers 1-5 × depth 5…80, one FC layer, the 1×1 pools included, batch 1024."""
-    return (
-        (mattsson(conv=conv, depth=depth, pool1=1), 1024) for conv in LAYERS for depth in DEPTHS
-    )
-
-
-def groups() -> Iterator[tuple[NetworkSpec, int]]:
-    """Groups 1 to 4 in one Run: an op that several networks share is timed alone once."""
-    for group in (group1, group2, group3, group4):
-        yield from group()

@@ -56,12 +56,13 @@ def train(
     study: str = "",
     cell: str = "",
     varied: Mapping[str, str] | None = None,
+    at_once: int = 1,
 ) -> TrainingRecord:
     """Train the network, keep the weights of one epoch in `folder`, return the record.
 
     After every epoch the folder is complete. With `resume` a training that was cut off goes on to
     the same result; a training that has ended is left as it is. `study`, `cell` and `varied` say in
-    the record what the training is part of.
+    the record what the training is part of, `at_once` how many trainings ran at a time.
 
     Raises:
         BadShape: the network does not fit the inputs or the targets.
@@ -76,11 +77,12 @@ def train(
     folder = Path(folder)
     preconditions.check(spec, dataset, settings)
     told = {"study": study, "cell": cell, "varied": dict(varied or {})}
-    new = preconditions.new_record(spec, dataset, settings, hardware.facts(settings.device), told)
+    facts = {**hardware.facts(settings.device), "at_once": str(at_once)}
+    new = preconditions.new_record(spec, dataset, settings, facts, told)
     if finished := preconditions.finished(folder, new, resume=resume):
         return finished
     with hardware.repeatable(settings.threads, settings.device):
-        trainer = _Training(spec, dataset, settings, folder, new)
+        trainer = Trainer(spec, dataset, settings, folder, new)
         if resume and (folder / checkpoint.STATE).exists():
             trainer.resume()
         return trainer.run()
@@ -123,7 +125,7 @@ def _prepared(inputs: NDArray[Any], mean: torch.Tensor, std: torch.Tensor) -> to
 # --- training -------------------------------------------------------------------------------------
 
 
-class _Sums(NamedTuple):
+class Sums(NamedTuple):
     """What the steps of one epoch add up to."""
 
     loss: float = 0.0
@@ -133,7 +135,7 @@ class _Sums(NamedTuple):
     processor_s: float = 0.0
 
 
-class _Training:
+class Trainer:
     """The state of one training, which changes from epoch to epoch."""
 
     def __init__(
@@ -170,7 +172,7 @@ class _Training:
             self._save()
         _LOG.debug("testing on %d inputs", len(self.dataset.test_inputs))
         network = build.restore(self.spec, self.best, str(self.folder)).to(self.settings.device)
-        loss, right = self._tested(network, self.dataset.test_inputs, self.dataset.test_targets)
+        loss, right = self.tested(network, self.dataset.test_inputs, self.dataset.test_targets)
         self.record = msgspec.structs.replace(
             self.record, test_accuracy=right, test_loss=loss, finished=True
         )
@@ -198,20 +200,20 @@ class _Training:
         steps = min(self.per_epoch, self.all_steps - number * self.per_epoch)
         check_every = max(1, steps // CHECKS_PER_EPOCH)
         time_to = dict(self.record.time_to)
-        sums = _Sums()
+        sums = Sums()
         for step in range(1, steps + 1):
             chosen = order[(step - 1) * self.settings.batch : step * self.settings.batch]
-            sums = self._timed_step(chosen, sums)
+            sums = self.timed_step(chosen, sums)
             self._tell(number * self.per_epoch + step)
             if step % check_every == 0 and time_to:
                 reached = before_s + sums.wall_s, number + step / self.per_epoch
                 self._check_goals(time_to, random, reached)
         self._keep(self._validated(sums, before_s), time_to)
 
-    def _validated(self, sums: _Sums, before_s: float) -> Epoch:
+    def _validated(self, sums: Sums, before_s: float) -> Epoch:
         split = self.split
         chosen = split.validation
-        loss, right = self._tested(self.network, split.inputs[chosen], split.targets[chosen])
+        loss, right = self.tested(self.network, split.inputs[chosen], split.targets[chosen])
         classes = self.dataset.task == "classes"
         return Epoch(
             loss=_finite(sums.loss / sums.inputs),
@@ -223,7 +225,8 @@ class _Training:
             processor_s=sums.processor_s,
         )
 
-    def _timed_step(self, chosen: NDArray[np.int64], sums: _Sums) -> _Sums:
+    def timed_step(self, chosen: NDArray[np.int64], sums: Sums) -> Sums:
+        """One step on these inputs, added to the sums."""
         begin_s, processor_s = time.perf_counter(), time.process_time()
         loss, given = self._step(chosen)
         processor_s = time.process_time() - processor_s
@@ -231,7 +234,7 @@ class _Training:
         right = 0
         if given is not None and self.dataset.task == "classes":
             right = _right(given, self.dataset.train_targets[chosen])
-        return _Sums(
+        return Sums(
             sums.loss + loss * len(chosen),
             sums.right + right,
             sums.inputs + len(chosen),
@@ -257,7 +260,7 @@ class _Training:
         """What the loss is taken on."""
         return build.logits(network) if self.settings.loss in losses.ON_LOGITS else network
 
-    def _tested(
+    def tested(
         self, network: nn.Sequential, inputs: NDArray[Any], targets: NDArray[Any]
     ) -> tuple[float | None, float | None]:
         """Loss and, for classes, accuracy; a loss that is no finite number is None."""

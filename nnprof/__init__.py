@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from nnprof.networks.families import parse_network
     from nnprof.networks.settings import TrainingSettings
     from nnprof.networks.spec import NetworkSpec
+    from nnprof.networks.studies.listed import studies_here
+    from nnprof.networks.studies.study import Study, on_dataset, save_study, with_settings
+    from nnprof.networks.studies.study import find as find_study
+    from nnprof.networks.studies.trainings import seconds_of, start_study, train_jobs
     from nnprof.networks.train import train
     from nnprof.profiler.compare import CellComparison, Comparison, compare
     from nnprof.profiler.costmodel.ask import Planned, fit_model, plan, predict, search
@@ -53,10 +57,8 @@ if TYPE_CHECKING:
     from nnprof.profiler.stats import interval_s, latency_s
     from nnprof.profiler.studies import (
         Sides,
-        StudyFile,
         bundled_cells,
         named_cells,
-        save_study,
         study_cells,
         study_name,
     )
@@ -97,7 +99,7 @@ _HOMES = {
     "Run": "nnprof.types",
     "Sides": "nnprof.profiler.studies",
     "Step": "nnprof.profiler.run.rounds",
-    "StudyFile": "nnprof.profiler.studies",
+    "Study": "nnprof.networks.studies.study",
     "Target": "nnprof.types",
     "Told": "nnprof.profiler.importers.importer",
     "TrainingRecord": "nnprof.types",
@@ -112,6 +114,7 @@ _HOMES = {
     "export": "nnprof.exporters.export",
     "export_file": "nnprof.profiler.run.exported",
     "figure_grid": "nnprof.profiler.figures",
+    "find_study": "nnprof.networks.studies.study:find",
     "fit_model": "nnprof.profiler.costmodel.ask",
     "grid_across": "nnprof.profiler.grids:across",
     "grid_of_run": "nnprof.profiler.grids:of_run",
@@ -125,6 +128,7 @@ _HOMES = {
     "load_sides": "nnprof.profiler.results",
     "named_cells": "nnprof.profiler.studies",
     "named_target": "nnprof.profiler.work.hosts",
+    "on_dataset": "nnprof.networks.studies.study",
     "parse_network": "nnprof.networks.families",
     "parse_precisions": "nnprof.profiler.run.accuracy:parse",
     "plan": "nnprof.profiler.costmodel.ask",
@@ -139,15 +143,20 @@ _HOMES = {
     "save": "nnprof.profiler.results",
     "save_cost_model": "nnprof.profiler.costmodel.model:save",
     "save_new": "nnprof.profiler.results",
-    "save_study": "nnprof.profiler.studies",
+    "save_study": "nnprof.networks.studies.study",
     "search": "nnprof.profiler.costmodel.ask",
+    "seconds_of": "nnprof.networks.studies.trainings",
     "start": "nnprof.profiler.run.session",
     "start_calibration": "nnprof.profiler.costmodel.calibrate:start",
     "start_pairs": "nnprof.profiler.run.session",
+    "start_study": "nnprof.networks.studies.trainings",
+    "studies_here": "nnprof.networks.studies.listed",
     "study_cells": "nnprof.profiler.studies",
     "study_name": "nnprof.profiler.studies",
     "sweep": "nnprof.profiler.run.sweep",
     "train": "nnprof.networks.train",
+    "train_jobs": "nnprof.networks.studies.trainings",
+    "with_settings": "nnprof.networks.studies.study",
 }
 
 __all__ = [
@@ -173,7 +182,7 @@ __all__ = [
     "Run",
     "Sides",
     "Step",
-    "StudyFile",
+    "Study",
     "Target",
     "Told",
     "TrainingRecord",
@@ -189,6 +198,7 @@ __all__ = [
     "export",
     "export_file",
     "figure_grid",
+    "find_study",
     "fit_model",
     "grid_across",
     "grid_of_run",
@@ -202,6 +212,7 @@ __all__ = [
     "load_sides",
     "named_cells",
     "named_target",
+    "on_dataset",
     "parse_network",
     "parse_precisions",
     "plan",
@@ -218,13 +229,18 @@ __all__ = [
     "save_new",
     "save_study",
     "search",
+    "seconds_of",
     "start",
     "start_calibration",
     "start_pairs",
+    "start_study",
+    "studies_here",
     "study_cells",
     "study_name",
     "sweep",
     "train",
+    "train_jobs",
+    "with_settings",
 ]
 
 

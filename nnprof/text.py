@@ -5,6 +5,7 @@ A name goes through one of these functions on its way out. Inside nnprof it stay
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -91,3 +92,13 @@ def shell_word(path: str | Path) -> str:
         for byte in os.fsencode(text)
     )
     return f"$'{''.join(letters)}'"
+
+
+def duration(seconds: float) -> str:
+    """A time, rounded up to what matters of it: "8 s", "1 min 20 s", "25 min", "2 h 5 min"."""
+    steps = ((60, 1), (600, 10), (3600, 60), (36_000, 300))
+    each_s = next((each for most, each in steps if seconds <= most), 3600)
+    whole_s = max(1, math.ceil(seconds / each_s) * each_s)
+    hours, minutes, rest = whole_s // 3600, whole_s // 60 % 60, whole_s % 60
+    parts = (hours, "h"), (minutes, "min"), (rest, "s")
+    return " ".join(f"{count} {unit}" for count, unit in parts if count)

@@ -7,28 +7,22 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
-import msgspec
-
-from nnprof import registry
-from nnprof.documents import Document
-from nnprof.errors import BadFile, UsageError
+from nnprof.errors import UsageError
 from nnprof.exporters import axes
 from nnprof.exporters.export import export
 from nnprof.exporters.models import load_model
-from nnprof.files import AnyPath, write_atomically
+from nnprof.files import AnyPath
 from nnprof.networks import bundled
 from nnprof.networks.families import parse_network
 from nnprof.networks.spaces import calls
-from nnprof.networks.spec import NetworkSpec
+from nnprof.networks.studies.study import Study, find, is_file, load_study
 from nnprof.profiler import inputs
-from nnprof.types import MOST_BATCH, Cell, Model, Target, Workload
+from nnprof.types import Cell, Model, Target, Workload
 
 _LOG = logging.getLogger(__name__)
 BATCHES = (1, 4, 16, 64, 256, 1024)
-STUDY_SCHEMA = 1
-MOST_CELLS = 100_000  # a second for each is more than a day
 
 
 def model_of(text: AnyPath) -> Model:
@@ -124,62 +118,9 @@ def named_cells(
     return _checked([cell for cells in every for cell in cells])
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One cell of a study file: a network (notation, family or ONNX file), a batch, and why."""
-
-    network: str
-    batch: Annotated[int, msgspec.Meta(ge=1, le=MOST_BATCH)]
-    why: str = ""
-
-
-class StudyFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A study as a file, for `bench --study FILE`; its `name` is that of the Run.
-
-    The file's history: 1, first published form.
-    """
-
-    schema: int = STUDY_SCHEMA
-    name: str
-    cells: tuple[Asked, ...]
-
-
-_DOCUMENT = Document(StudyFile, "a study", "Give a file that nnprof plan wrote.", STUDY_SCHEMA)
-
-
-def save_study(study: StudyFile, path: AnyPath) -> None:
-    """Write a study file.
-
-    Raises:
-        UsageError: the folder cannot be written.
-    """
-    write_atomically(Path(path), msgspec.json.format(msgspec.json.encode(study), indent=1) + b"\n")
-
-
-def load_study(path: Path) -> StudyFile:
-    """Read a study file.
-
-    Raises:
-        NewerSchema: a later nnprof wrote it.
-        BadFile: it is missing, cut off, empty, or no study.
-    """
-    study = _DOCUMENT.load(path)
-    if not study.cells:
-        raise BadFile(f"{path} asks for nothing.", _DOCUMENT.remedy)
-    if len(study.cells) > MOST_CELLS:
-        raise BadFile(
-            f"{path} asks for {len(study.cells)} cells; {MOST_CELLS} are the most.",
-            "Split it into several.",
-        )
-    return study
-
-
-def _is_file(name: str) -> bool:
-    return name.endswith(".json")
-
-
 def study_name(name: str) -> str:
     """What the Run of a study is called: the name itself, or what its file says."""
-    return load_study(Path(name)).name if _is_file(name) else name
+    return load_study(Path(name)).name if is_file(name) else name
 
 
 def study_cells(
@@ -190,42 +131,31 @@ def study_cells(
     sides: Sides = AS_DECLARED,
     data: AnyPath = "generated",
 ) -> tuple[Cell, ...]:
-    """A registered study, or one in a .json file; with `batches`, only those of its cells.
+    """A registered study, or one in a .json file; with `batches`, each of its networks at those.
 
     Raises:
         UnknownName: no such study; lists the known.
         BadFile: no such file, or it is no study; or the data do not fit one of its networks.
-        UsageError: none of its cells has such a batch, or a file is not made for it.
+        UsageError: a file is not made for the batch.
     """
     if data != "generated":  # before all is exported
         inputs.read_data(Path(data))
-    asked: list[tuple[NetworkSpec | str, int]]
-    if _is_file(name):
-        asked = [(cell.network, cell.batch) for cell in load_study(Path(name)).cells]
-    else:
-        asked = list(registry.find("study", name)())
-    kept = [(network, batch) for network, batch in asked if not batches or batch in batches]
-    if not kept:
-        own = sorted({batch for _, batch in asked})
-        raise UsageError(
-            f"Study '{name}' has no cell at batch {', '.join(map(str, batches))}.",
-            f"Its batches: {', '.join(map(str, own))}.",
-        )
-    models = {_text(network): network for network, _ in kept}
-    made = []
-    for number, (text, network) in enumerate(models.items(), start=1):
-        _LOG.info("network %d of %d: %s", number, len(models), text)
-        made.append(model_of(network) if isinstance(network, str) else export(network))
-    exported = dict(zip(models, sides.of(made), strict=True))
-    every = [
-        _cells(exported[_text(network)], (batch,), target, data, sides.dims)
-        for network, batch in kept
-    ]
+    asked = _asked(find(name), batches)
+    models: dict[str, Model] = {}
+    networks = tuple(dict.fromkeys(network for network, _ in asked))
+    for number, network in enumerate(networks, start=1):
+        _LOG.info("network %d of %d: %s", number, len(networks), network)
+        models[network] = model_of(network)
+    exported = dict(zip(models, sides.of(models.values()), strict=True))
+    every = [_cells(exported[network], batch, target, data, sides.dims) for network, batch in asked]
     return _checked([cell for cells in every for cell in cells])
 
 
-def _text(network: NetworkSpec | str) -> str:
-    return network if isinstance(network, str) else network.name
+def _asked(study: Study, batches: Sequence[int]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Each network with batches, once: the study's own, or those that the user gives."""
+    given = tuple(batches)
+    own = [(one.network, given or ((one.batch,) if one.batch else ())) for one in study.cells]
+    return tuple(dict.fromkeys(own))
 
 
 def _cells(

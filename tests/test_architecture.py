@@ -32,7 +32,7 @@ ORDER = (
     ("nnprof.profiler.changes",),
     ("nnprof.profiler.compare",),
     ("nnprof.profiler.results", "nnprof.profiler.studies", "nnprof.profiler.placed"),
-    ("nnprof.profiler.grids",),
+    ("nnprof.profiler.claims", "nnprof.profiler.grids", "nnprof.profiler.trained"),
     ("nnprof.profiler.figures",),
     ("nnprof.profiler.run",),
     ("nnprof.profiler.costmodel",),

@@ -10,7 +10,8 @@ import pytest
 from nnprof.documents import Document
 from nnprof.errors import BadFile, NewerSchema
 from nnprof.networks.checkpoint import load_record
-from nnprof.profiler import results, studies
+from nnprof.networks.studies import study as studies
+from nnprof.profiler import results
 from nnprof.profiler.costmodel import model
 
 GOLDEN = Path(__file__).parent / "data" / "run-v1.json"

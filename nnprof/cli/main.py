@@ -33,6 +33,7 @@ from nnprof.cli.plot import plot
 from nnprof.cli.predict import predict
 from nnprof.cli.search import search
 from nnprof.cli.show import show
+from nnprof.cli.studies import studies
 from nnprof.cli.train import train
 from nnprof.errors import NnprofError, Unavailable, UsageError
 from nnprof.text import plain
@@ -52,7 +53,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 for command in (
-    *(bench, show, compare, train, export, plot, maps, devices),
+    *(bench, show, compare, train, studies, export, plot, maps, devices),
     *(calibrate, fit_model, predict, search, plan),
 ):
     app.command()(command)

@@ -75,3 +75,14 @@ def tiles(text: str) -> tuple[int, ...]:
     if not all(word.isdecimal() and len(word) < 19 for word in words):
         raise UsageError(f"--tile {text} is no list of tiles.", "Write it like this: --tile 1,4,7")
     return tuple(map(int, words))
+
+
+def patience(text: str) -> int | None:
+    """Epochs of `--patience`; None for "none".
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if text != "none" and not (text.isdecimal() and len(text) < 10):
+        raise UsageError(f"--patience {text} is no number of epochs.", "Give 1 or more, or 'none'.")
+    return None if text == "none" else int(text)

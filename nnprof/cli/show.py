@@ -1,4 +1,4 @@
-"""`nnprof show`: a Run as tables, CSV, Markdown or JSON."""
+"""`nnprof show`: a Run, trainings or a network as tables, CSV, Markdown or JSON."""
 
 from __future__ import annotations
 
@@ -10,31 +10,90 @@ import typer
 
 import nnprof
 from nnprof.cli import forms, grids
+from nnprof.errors import UsageError
 
 if TYPE_CHECKING:
     from nnprof.types import Run
 
+_What = Annotated[
+    str | None,
+    typer.Argument(
+        help="A Run that nnprof bench wrote, a folder of trainings, or a network.",
+        metavar="RUN.json|FOLDER|NETWORK",
+    ),
+]
+_Beside = Annotated[
+    Path | None,
+    typer.Argument(help="Of the trainings' networks: how fast they are.", metavar="[RUN.json]"),
+]
+_Study = Annotated[
+    str | None, typer.Option(help="Weights and multiply-adds of a study's networks.")
+]
+_Ops = Annotated[bool, typer.Option("--ops", help="Show the time of each op.")]
+_Curves = Annotated[
+    bool, typer.Option("--curves", help="Of trainings: each epoch, as CSV or --format.")
+]
+_Batch = Annotated[
+    list[int] | None,
+    typer.Option(help="Only cells of this batch; may be repeated. Of networks: tiles.", min=1),
+]
+_Form = Annotated[str, forms.of_rows("How to print it.")]
+
 
 def show(
-    run: Annotated[Path, typer.Argument(help="A Run that nnprof bench wrote.", metavar="RUN.json")],
-    ops: Annotated[bool, typer.Option("--ops", help="Show the time of each op.")] = False,
-    batch: Annotated[
-        list[int] | None, typer.Option(help="Only cells of this batch; may be repeated.")
-    ] = None,
+    what: _What = None,
+    run: _Beside = None,
+    study: _Study = None,
+    ops: _Ops = False,
+    curves: _Curves = False,
+    batch: _Batch = None,
     grid: grids.Axes = None,
     figure: grids.Figure = None,
     kind: grids.Kind = None,
     where: grids.Where = None,
-    output: Annotated[str, forms.of_rows("How to print it.")] = forms.TABLE,
+    output: _Form = forms.TABLE,
 ) -> None:
-    """Show a Run."""
+    """Show a Run; trainings, with the speed of a Run beside them; or what a network weighs."""
+    batches = batch or []
     wanted = grids.asked(grid, figure, kind, where)
-    if wanted:
+    if study is not None or what is None:
+        _show_study(study, what, batches, output)
+    elif Path(what).is_dir():
+        from nnprof.profiler.report import shown_trainings
+
+        beside = nnprof.load(run) if run else None
+        shown_trainings.print_folder(Path(what), beside, output, curves=curves)
+    elif not Path(what).is_file() and not what.endswith(".json"):
+        from nnprof.profiler.report import shown_counts
+
+        shown_counts.print_network(nnprof.parse_network(what), _one(batches) or 1, output)
+    elif wanted:
         grids.refuse_batch(batch)
-        grids.write(wanted, output, nnprof.load(run))
-        return
-    whole = nnprof.load(run)
-    chosen = select(whole, batch or [])
+        grids.write(wanted, output, nnprof.load(Path(what)))
+    else:
+        _show_run(Path(what), batches, output, ops=ops)
+
+
+def _show_study(study: str | None, what: str | None, batches: list[int], output: str) -> None:
+    if study is None or what is not None:
+        raise UsageError(
+            "There is nothing to show." if study is None else "A study is shown by itself.",
+            "Name a Run, a folder of trainings or a network, or give --study NAME.",
+        )
+    from nnprof.profiler.report import shown_counts
+
+    shown_counts.print_study(nnprof.find_study(study), _one(batches), output)
+
+
+def _one(batches: list[int]) -> int | None:
+    if len(batches) > 1:
+        raise UsageError("Networks are counted at one batch.", "Give --batch once.")
+    return batches[0] if batches else None
+
+
+def _show_run(path: Path, batches: list[int], output: str, *, ops: bool) -> None:
+    whole = nnprof.load(path)
+    chosen = select(whole, batches)
     if output == forms.TABLE:
         from nnprof.profiler.report import shown
 
@@ -51,8 +110,6 @@ def select(run: Run, batches: list[int]) -> Run:
         UsageError: the Run has none of them.
     """
     from msgspec.structs import replace
-
-    from nnprof.errors import UsageError
 
     if not batches:
         return run

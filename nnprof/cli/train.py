@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 _Network = Annotated[
-    str,
+    str | None,
     typer.Argument(
         help="What to train: '1x28x28 conv20k5 pool2 fc128 fc10', or 'mattsson(conv=1, fc=1)'."
     ),
@@ -32,6 +32,11 @@ _Dataset = Annotated[
         "'aapl(column=High, window=60, until=2020)', prices:FILE.csv, or a plug-in's."
     ),
 ]
+_Study = Annotated[
+    str | None,
+    typer.Option(help="Train the networks of a study (nnprof studies), or of a file of one."),
+]
+_Jobs = Annotated[int, typer.Option(min=1, max=256, help="Of a study, trainings at a time.")]
 _Epochs = Annotated[int, typer.Option(help="At most this many passes over the training tiles.")]
 _Batch = Annotated[int, typer.Option(help="Tiles per step.")]
 _Rate = Annotated[
@@ -87,8 +92,10 @@ _Output = Annotated[str, forms.fixed("json: the record, and nothing else.", "tab
 
 
 def train(
-    network: _Network,
+    context: typer.Context,
     out: _Out,
+    network: _Network = None,
+    study: _Study = None,
     dataset: _Dataset = "mnist",
     epochs: _Epochs = 20,
     steps: _Steps = None,
@@ -109,35 +116,45 @@ def train(
     seeds: _Seeds = None,
     resume: _Resume = False,
     threads: _Threads = 1,
+    jobs: _Jobs = 1,
     format: _Output = forms.TABLE,
 ) -> None:
     """Train a network; the weights of the epoch that validates best are kept.
 
-    The same arguments give the same weights. A folder that holds a training needs --resume.
+    The same arguments give the same weights. A folder that holds a training needs --resume. With
+    --study, options that are given take the place of the study's own.
     """
     given = locals()
-    spec = _seeded(nnprof.parse_network(network), seed)
+    if study is None:
+        _train_one(given)
+    else:
+        from nnprof.cli import study_trainings
+
+        study_trainings.train(context, given)
+
+
+def _train_one(given: dict[str, Any]) -> None:
+    """Train a network with each seed on each device."""
+    network, out, seeds = given["network"], given["out"], given["seeds"]
+    if network is None:
+        raise UsageError("There is nothing to train.", "Name a network, or give --study NAME.")
+    spec = _seeded(nnprof.parse_network(network), given["seed"])
     with progress.shown():
-        jobs = _jobs(spec, out, _settings(given), seeds, device)
+        jobs = _jobs(spec, out, _settings(given), seeds, given["device"])
         records = [
-            nnprof.train(one, folder, dataset=dataset, settings=settings, resume=resume)
+            nnprof.train(
+                one, folder, dataset=given["dataset"], settings=settings, resume=given["resume"]
+            )
             for one, folder, settings in jobs
         ]
-    _say(records, out, format, several=len(jobs) > 1 or seeds is not None)
+    _say(records, out, given["format"], several=len(jobs) > 1 or seeds is not None)
 
 
 def _settings(given: dict[str, Any]) -> TrainingSettings:
     """The settings that the options name; the device is that of each training."""
-    names = set(nnprof.TrainingSettings.__struct_fields__) - {"device", "patience"}
-    patience = given["patience"]
-    if patience != "none" and not (patience.isdecimal() and len(patience) < 10):
-        raise UsageError(
-            f"--patience {patience} is no number of epochs.", "Give 1 or more, or 'none'."
-        )
-    return nnprof.TrainingSettings(
-        **{name: given[name] for name in names},
-        patience=None if patience == "none" else int(patience),
-    )
+    names = set(nnprof.TrainingSettings.__struct_fields__) - {"device"}
+    values = {name: given[name] for name in names}
+    return nnprof.TrainingSettings(**values | {"patience": numbers.patience(given["patience"])})
 
 
 def _jobs(

@@ -15,6 +15,7 @@ from nnprof.errors import UsageError
 from nnprof.files import AnyPath
 from nnprof.networks import images
 from nnprof.networks.spaces import parse_space
+from nnprof.networks.studies.study import Asked, Study
 from nnprof.profiler import results
 from nnprof.profiler.costmodel import assemble, design, gather, graphs, here, work
 from nnprof.profiler.costmodel import predict as predicting
@@ -23,7 +24,7 @@ from nnprof.profiler.costmodel.design import Choice, Measured
 from nnprof.profiler.costmodel.model import CostModel, Peaks, load
 from nnprof.profiler.costmodel.prediction import Prediction
 from nnprof.profiler.costmodel.search import Found
-from nnprof.profiler.studies import AS_DECLARED, Asked, Sides, StudyFile
+from nnprof.profiler.studies import AS_DECLARED, Sides
 from nnprof.types import Image
 
 BATCHES = (1, 16, 64, 256, 1024)  # that matter where a plan is not told
@@ -35,9 +36,9 @@ class Planned(NamedTuple):
     choices: tuple[Choice, ...]
     known: int
 
-    def study(self, name: str) -> StudyFile:
+    def study(self, name: str) -> Study:
         """The choices as a study that `nnprof bench --study` measures."""
-        return StudyFile(
+        return Study(
             name=name,
             cells=tuple(
                 Asked(network=one.spec.name, batch=one.batch, why=f"{one.group}, {one.stage}")

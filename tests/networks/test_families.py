@@ -1,55 +1,11 @@
-"""The studies are those of section 3.1 of the 2016 thesis; a family's call is a network."""
-
-from collections.abc import Callable, Iterator
+"""A family's call is a network."""
 
 import pytest
 
 from nnprof.errors import BadNotation, BadShape, UnknownName
 from nnprof.networks import families
 from nnprof.networks.families import mattsson, parse_network
-from nnprof.networks.spec import NetworkSpec, parse
-
-Study = Callable[[], Iterator[tuple[NetworkSpec, int]]]
-Row = tuple[int, int, int, int, int]
-
-# Mattsson 2016, section 3.1; the values are written out here, not taken from the code.
-ONE_TO_FIVE = (1, 2, 3, 4, 5)
-BATCHES = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
-# (conv, fc, depth, neurons, batch) of every cell.
-GROUPS: dict[str, set[Row]] = {
-    "group1": {(1, fc, 20, 128, batch) for fc in ONE_TO_FIVE for batch in BATCHES},
-    "group2": {(conv, 1, 20, 128, batch) for conv in ONE_TO_FIVE for batch in BATCHES},
-    "group3": {
-        (1, fc, 20, neurons, 1024) for fc in ONE_TO_FIVE for neurons in (128, 256, 512, 1024, 2048)
-    },
-    "group3_100": {
-        (1, fc, 20, neurons, 1024) for fc in ONE_TO_FIVE for neurons in (100, 200, 400, 800, 1600)
-    },
-    "group4": {
-        (conv, 1, depth, 128, 1024) for conv in ONE_TO_FIVE for depth in (5, 10, 20, 40, 80)
-    },
-}
-CELLS = {"group1": 45, "group2": 45, "group3": 25, "group3_100": 25, "group4": 25}
-
-
-@pytest.mark.parametrize("name", GROUPS)
-def test_groups_are_those_of_the_thesis(name: str) -> None:
-    """Each group has the thesis's cells, each once."""
-    study: Study = getattr(families, name)
-    rows = [
-        (*(spec.parameters[key] for key in ("conv", "fc", "depth", "neurons")), batch)
-        for spec, batch in study()
-    ]
-    assert len(rows) == CELLS[name]
-    assert set(rows) == GROUPS[name]
-    assert len(set(rows)) == len(rows)
-
-
-def test_all_groups_in_one_study() -> None:
-    """The study `groups` has every cell of groups 1 to 4."""
-    cells = {(spec.name, batch) for spec, batch in families.groups()}
-    for name in ("group1", "group2", "group3", "group4"):
-        assert {(spec.name, batch) for spec, batch in getattr(families, name)()} <= cells
+from nnprof.networks.spec import parse
 
 
 def test_the_network_of_2016() -> None:
@@ -61,14 +17,12 @@ def test_the_network_of_2016() -> None:
 
 
 def test_the_pools_of_2016() -> None:
-    """With pool1=1 a 1×1 pool stands behind each ConvLayer but the last; groups 2 and 4 have it."""
+    """With pool1=1 a 1×1 pool stands behind each ConvLayer but the last."""
     spec = mattsson(conv=3, pool1=1)
     assert spec.notation == "1x28x28 conv20k5 pool1 conv20k5 pool1 conv20k5 pool2 fc128 fc10"
     assert spec.name == "mattsson(conv=3, fc=1, depth=20, neurons=128, pool1=1)"
     assert spec.shapes[-4:] == mattsson(conv=3).shapes[-4:]
     assert mattsson(conv=1, pool1=1).layers == mattsson(conv=1).layers
-    for group in (families.group2, families.group4):
-        assert all(one.parameters["pool1"] == 1 for one, _ in group())
 
 
 def test_lenet_of_2019() -> None:
@@ -84,14 +38,6 @@ def test_lenet_of_2019() -> None:
     assert parse_network("lenet(channels=3, size=32)").notation.startswith("3x32x32")
     with pytest.raises(BadShape, match="same from 0 to 1"):
         families.lenet(same=2)
-
-
-@pytest.mark.parametrize("name", GROUPS)
-def test_names_and_notations_parse_back(name: str) -> None:
-    """The name in a table is the network; the notation is its layers."""
-    for spec, _ in getattr(families, name)():
-        assert parse_network(spec.name) == spec
-        assert parse(spec.notation).layers == spec.layers
 
 
 def test_a_seed_is_part_of_the_name() -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from nnprof.networks import pace
 from nnprof.networks import train as training
-from nnprof.networks.pace import Pace, duration
+from nnprof.networks.pace import Pace
 from nnprof.networks.settings import TrainingSettings
+from nnprof.text import duration
 
 
 @pytest.mark.parametrize(

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnprof.errors import BadFile, NewerSchema
 from nnprof.networks.families import parse_network
 from nnprof.networks.spaces import parse_space
-from nnprof.profiler import studies
 from nnprof.profiler.costmodel import design, features, lowering, model, pick, work
 from nnprof.profiler.costmodel.design import Candidates
 from nnprof.profiler.costmodel.model import CostModel, Group, Term
-from nnprof.profiler.studies import Asked, StudyFile
-from nnprof.types import Target
 
 SPACE = parse_space("mattsson(conv=1..3, fc=1..2, depth=5..80/5, neurons=128..512/64)")
 BATCHES = (1, 64, 1024)
@@ -193,54 +187,3 @@ def test_whole_networks_cover_the_ops_between() -> None:
 def test_features_of_no_model_exist() -> None:
     """The features that stand in before a model is there are known ones."""
     assert set(design._FIRST) <= set(features.FEATURES)
-
-
-# --- study files ----------------------------------------------------------------------------------
-
-
-def test_a_study_file_becomes_cells(tmp_path: Path) -> None:
-    """Written, read, and turned into the cells that it asks for; `--batch` picks some."""
-    study = StudyFile(
-        name="mine",
-        cells=(
-            Asked(network="20x12x12 conv20k5", batch=16, why="conv, k-centre"),
-            Asked(network="mattsson(conv=1)", batch=1),
-        ),
-    )
-    path = tmp_path / "study.json"
-    studies.save_study(study, path)
-    assert studies.load_study(path) == study
-    assert studies.study_name(str(path)) == "mine"
-    cells = studies.study_cells(str(path), Target())
-    assert [cell.workload.batch for cell in cells] == [16, 1]
-    assert cells[0].workload.model.network == "20x12x12 conv20k5"
-    (one,) = studies.study_cells(str(path), Target(), [1])
-    assert one.workload.model.name.startswith("mattsson(conv=1")
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (b"{", "is cut off or is not JSON"),
-        (b'{"schema": 1, "name": "x", "cells": []}', "asks for nothing"),
-        (b'{"schema": 1, "name": "x", "cells": [{"network": "9 fc1", "batch": 0}]}', "batch"),
-        (b'{"schema": 1, "name": "x", "cells": [{"network": "9 fc1"}]}', "batch"),
-        (b"[]", "is not a study of nnprof"),
-    ],
-)
-def test_bad_study_files_are_sentences(text: bytes, said: str, tmp_path: Path) -> None:
-    """Each says what is wrong with the file."""
-    path = tmp_path / "s.json"
-    path.write_bytes(text)
-    with pytest.raises(BadFile, match=said):
-        studies.load_study(path)
-
-
-def test_a_later_study_is_refused(tmp_path: Path) -> None:
-    """A schema of tomorrow is not guessed at."""
-    path = tmp_path / "s.json"
-    path.write_bytes(b'{"schema": 2, "name": "x", "cells": []}')
-    with pytest.raises(NewerSchema, match="schema 2"):
-        studies.load_study(path)
-    with pytest.raises(BadFile, match="Cannot read"):
-        studies.load_study(tmp_path / "none.json")

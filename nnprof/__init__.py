@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from nnprof.profiler.costmodel.prediction import Prediction
     from nnprof.profiler.costmodel.search import Candidate, Found
     from nnprof.profiler.figures import figure_grid
+    from nnprof.profiler.framed_cells import framed_cells
     from nnprof.profiler.grids import Grid
     from nnprof.profiler.grids import across as grid_across
     from nnprof.profiler.grids import of_run as grid_of_run
@@ -117,6 +118,7 @@ _HOMES = {
     "find_study": "nnprof.networks.studies.study:find",
     "fit_model": "nnprof.profiler.costmodel.ask",
     "grid_across": "nnprof.profiler.grids:across",
+    "framed_cells": "nnprof.profiler.framed_cells",
     "grid_of_run": "nnprof.profiler.grids:of_run",
     "import_run": "nnprof.profiler.importers.runs",
     "interval_s": "nnprof.profiler.stats",
@@ -200,6 +202,7 @@ __all__ = [
     "figure_grid",
     "find_study",
     "fit_model",
+    "framed_cells",
     "grid_across",
     "grid_of_run",
     "import_run",

@@ -193,6 +193,8 @@ class Workload(_Value, frozen=True, kw_only=True):
         dims: sizes of free dimensions other than the batch, by their name or as "INPUT.AXIS".
         counts_tiles: whether `batch` is known to be a number of tiles; False where the model tells
             of no batch and the user did not either: then there is one inference to time, no tile.
+        image: that the tiles are cut from, None where they are tiles from the start. `data` is then
+            the image: made up, or a file. How long an inference takes is the same question.
     """
 
     model: Model
@@ -202,6 +204,7 @@ class Workload(_Value, frozen=True, kw_only=True):
     seed: int = 0
     dims: dict[str, int] = {}
     counts_tiles: bool = True
+    image: Image | None = None
 
     def __post_init__(self) -> None:
         """Refuse a batch below 1 or beyond what arrays can have, and a side below 0."""
@@ -477,11 +480,47 @@ class Energy(_Value, frozen=True, kw_only=True):
         _require(min(self.tiles, self.readings) >= 0, "tiles and readings cannot be negative")
 
 
+class FramePass(_Value, frozen=True, kw_only=True):
+    """A whole image in one process, where the network runs.
+
+    Attributes:
+        cut_s: seconds to cut the image into all its tiles, in the model's type; raw samples.
+        whole_s: seconds of one image from pixels to outputs: cut, then batch by batch given to the
+            runtime with all copies that this takes. A check on the sum, not what is counted.
+        cut_waited_s, whole_waited_s: of each sample what passed in waiting for a processor that
+            another program had (`stats.own_s`); () where nobody counts that.
+        unknown: why one of them, or both, were not measured; the rest is then empty.
+    """
+
+    cut_s: tuple[float, ...] = ()
+    whole_s: tuple[float, ...] = ()
+    cut_waited_s: tuple[float, ...] = ()
+    whole_waited_s: tuple[float, ...] = ()
+    unknown: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what no clock can have given, and a gap without a reason."""
+        for samples, waits in (
+            (self.cut_s, self.cut_waited_s),
+            (self.whole_s, self.whole_waited_s),
+        ):
+            _require(
+                min(samples, default=1.0) > 0 and sum(samples) <= MOST_TIME_S,
+                "cut_s and whole_s must be positive times",
+            )
+            _require(
+                not waits or (len(waits) == len(samples) and all(map(_is_part, waits, samples))),
+                "cut_waited_s and whole_waited_s must have a part of each sample",
+            )
+        known = bool(self.cut_s) and bool(self.whole_s)
+        _require(known or bool(self.unknown), "what was not measured needs a reason")
+
+
 class Lost(_Value, frozen=True, kw_only=True):
     """A pass that failed after the process's clean pass had succeeded.
 
     Attributes:
-        what: "telemetry", "idle", "energy", "close"; of the ops "runtime", "isolated" or
+        what: "telemetry", "idle", "frame", "energy", "close"; of the ops "runtime", "isolated" or
             "differential", or "ops" where the whole worker ended in their passes.
         error: class of the error, of `nnprof.errors` or of the runtime's own; "NotReached" where an
             earlier pass ended the worker.
@@ -520,6 +559,7 @@ class Process(_Value, frozen=True, kw_only=True):
         patience_s: seconds that it waited for other programs to end; the plan's limit, or more,
             where they had not.
         others: processors that other programs kept busy after that; None where nobody looked.
+        frame: of the image that its tiles are cut from, None where there is none.
     """
 
     round: int
@@ -542,6 +582,7 @@ class Process(_Value, frozen=True, kw_only=True):
     begun_at_s: float | None = None
     patience_s: float = 0.0
     others: float | None = None
+    frame: FramePass | None = None
 
     def __post_init__(self) -> None:
         """Refuse times that no clock can have given, and a round or pair below 0."""

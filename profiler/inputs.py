@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, UsageError
-from nnprof.exporters.axes import UNNAMED
+from nnprof.exporters.axes import UNNAMED, back
+from nnprof.networks import images
+from nnprof.networks.images import Grid
+from nnprof.networks.shapes import Shape
+from nnprof.profiler import values
 from nnprof.profiler.arrays import read, require_memory
-from nnprof.types import Model, Tensor, Workload
-
-# Small integers are valid as indices, token ids and class numbers alike.
-_INTEGERS_BELOW = 2
+from nnprof.types import Image, Model, Tensor, Workload
 
 
 def make(workload: Workload) -> dict[str, NDArray[Any]]:
@@ -24,14 +26,17 @@ def make(workload: Workload) -> dict[str, NDArray[Any]]:
 
     Floating inputs get whole numbers from 0 to 255, as tiles are; integers 0 or 1; the seed makes
     them repeatable. With `workload.data` a file, its arrays as they are; along the batch axis alone
-    the first tiles are taken, or repeated in order until the batch is full.
+    the first tiles are taken, or repeated in order until the batch is full. With an image its first
+    tiles, row by row; a file is then the image.
 
     Raises:
         BadFile: the data file does not fit the model.
         UsageError: a type or a free dimension that nothing can be made up for.
     """
     for tensor in workload.model.inputs:
-        _dtype(tensor)
+        values.dtype_of(tensor)
+    if workload.image:
+        return _of_image(workload)
     if workload.data != "generated":
         return _from_file(workload)
     random = np.random.default_rng(workload.seed)
@@ -165,43 +170,89 @@ def free_sides(models: Iterable[Model]) -> tuple[str, ...]:
     return tuple(sorted({name for model in models for name in _free_sides(model)}))
 
 
-def _dtype(tensor: Tensor) -> np.dtype[Any]:
-    """The type of the input's arrays: objects for text.
+def _generate(tensor: Tensor, workload: Workload, random: np.random.Generator) -> NDArray[Any]:
+    shape, dtype = shape_at(tensor, workload), values.dtype_of(tensor)
+    require_memory(tensor.name, shape, max(1, dtype.itemsize))
+    return values.made_up(tensor, shape, random).astype(dtype, copy=False)
+
+
+# --- an image that is cut into tiles --------------------------------------------------------------
+
+
+class Picture(NamedTuple):
+    """A workload's image: its pixels (channels × height × width), and how tiles lie in it."""
+
+    pixels: NDArray[Any]
+    tile: Shape
+    grid: Grid
+
+    def cut(self, dtype: str) -> NDArray[Any]:
+        """All tiles, N × C × H × W, of that type; see `images.cut`."""
+        return images.cut(self.pixels, self.tile, self.grid.stride, dtype)
+
+
+def picture(workload: Workload) -> Picture:
+    """The image of a workload that has one: made up and seeded, or out of the user's file.
 
     Raises:
-        UsageError: numpy has no such type, so no array of it can be made or read.
+        UsageError: the model's input is no picture, or the image cannot be cut for it.
+        BadFile: the file holds another image, or values that the input cannot hold.
     """
-    if tensor.dtype in ("string", "object"):
-        return np.dtype(object)
-    try:
-        found = np.dtype(tensor.dtype)
-    except TypeError:
-        found = np.dtype(np.void)
-    if found.kind == "V":  # bfloat16, int4 and the like, also where an extension knows them
-        raise UsageError(
-            f"Input '{tensor.name}' is of type {tensor.dtype}, which numpy and its files do not "
-            "have: nothing can be fed in.",
-            f"Export the model with a float32 input that is cast to {tensor.dtype} inside.",
+    tile, found = grid(workload)
+    (tensor,), image = workload.model.inputs, _image(workload)
+    shape = (tile[0], image.height, image.width)
+    require_memory(tensor.name, shape, 1)
+    if workload.data == "generated":
+        return Picture(
+            values.made_up(tensor, shape, np.random.default_rng(workload.seed)), tile, found
         )
-    return found
+    arrays = read_data(Path(workload.data))
+    array = arrays.get(tensor.name, next(iter(arrays.values())))
+    # A view of pixels whose colours come last: to gather them is part of cutting.
+    views = (array, array[np.newaxis], np.moveaxis(array, -1, 0) if array.ndim == 3 else array)
+    pixels = next((one for one in views if one.shape == shape), None)
+    if pixels is None:
+        raise BadFile(
+            f"{workload.data} holds {_times(array.shape)}, not an image of {_times(shape)}.",
+            "Give channels × height × width pixels, or the --image that it is.",
+        )
+    values.cast(tensor, pixels, workload.data)
+    return Picture(pixels, tile, found)
 
 
-def _generate(tensor: Tensor, workload: Workload, random: np.random.Generator) -> NDArray[Any]:
-    shape, dtype = shape_at(tensor, workload), _dtype(tensor)
-    require_memory(tensor.name, shape, max(1, dtype.itemsize))
-    if dtype.kind == "f":
-        # Bytes first: a float64 intermediate would need eight times the memory.
-        return random.integers(0, 256, shape, np.uint8).astype(dtype)
-    if dtype == np.uint8:
-        return random.integers(0, 256, shape, np.uint8)
-    if dtype.kind in "iub":
-        return random.integers(0, _INTEGERS_BELOW, shape, np.uint8).astype(dtype)
-    raise UsageError(
-        f"Input '{tensor.name}' is of type {tensor.dtype}, which cannot be made up.",
-        "Export the part behind the text, which takes numbers."
-        if dtype.kind == "O"
-        else "Give the inputs with --data FILE.npz.",
-    )
+def grid(workload: Workload) -> tuple[Shape, Grid]:
+    """The tile that a workload's model takes, and how such tiles lie in the workload's image.
+
+    Raises:
+        UsageError: it has several inputs, one that is no picture, or a free side that is not given;
+            or the image cannot be cut for it.
+    """
+    model, image = workload.model, _image(workload)
+    if len(model.inputs) != 1:
+        raise UsageError(
+            f"{model.name} has {len(model.inputs)} inputs; an image is cut for one.",
+            "Leave out --image, or export the part that takes the tiles.",
+        )
+    (tensor,) = model.inputs
+    axis, shape = model.axes.get(tensor.name), shape_at(tensor, workload)
+    own = images.require_picture([one for at, one in enumerate(shape) if at != axis], model.name)
+    return own, images.grid(image, own)
+
+
+def _image(workload: Workload) -> Image:
+    if workload.image is None:
+        raise UsageError("There is no image to cut.", "Give one: --image 784x784.")
+    return workload.image
+
+
+def _of_image(workload: Workload) -> dict[str, NDArray[Any]]:
+    """The first tiles of the workload's image."""
+    (tensor,), one = workload.model.inputs, picture(workload)
+    rows = math.ceil(workload.batch / one.grid.columns)
+    needed = one.pixels[:, : one.tile[1] + (rows - 1) * one.grid.stride[0]]
+    tiles = one._replace(pixels=needed).cut(tensor.dtype)[: workload.batch]
+    own = back(tiles, workload.model.axes.get(tensor.name))
+    return {tensor.name: np.ascontiguousarray(own)}
 
 
 # --- a file of the user's -------------------------------------------------------------------------
@@ -211,7 +262,9 @@ def _from_file(workload: Workload) -> dict[str, NDArray[Any]]:
     arrays = given(workload)
     _check_counts(arrays, workload)
     return {
-        tensor.name: _cast(tensor, _filled(tensor, arrays[tensor.name], workload), workload)
+        tensor.name: values.cast(
+            tensor, _filled(tensor, arrays[tensor.name], workload), workload.data
+        )
         for tensor in workload.model.inputs
     }
 
@@ -307,22 +360,3 @@ def _filled(tensor: Tensor, array: NDArray[Any], workload: Workload) -> NDArray[
     require_memory(tensor.name, (count, array.size // have), array.itemsize)
     filled: NDArray[Any] = np.take(array, np.arange(count) % have, axis=axis)
     return filled
-
-
-def _cast(tensor: Tensor, array: NDArray[Any], workload: Workload) -> NDArray[Any]:
-    """In the declared type; rounding to a narrower float is fine, any other loss is not."""
-    dtype = _dtype(tensor)
-    kinds = {"f": "buif", "i": "buif", "u": "buif", "b": "buif", "c": "buifc", "O": "OUS"}
-    fits = array.dtype.kind in kinds.get(dtype.kind, "")
-    if fits and array.dtype != dtype and dtype.kind != "O":
-        with np.errstate(all="ignore"):
-            cast = array.astype(dtype)
-            same = np.isfinite(cast) == np.isfinite(array) if dtype.kind == "f" else cast == array
-        fits, array = bool(np.all(same)), cast
-    if not fits:
-        raise BadFile(
-            f"{workload.data} has {array.dtype} values that input '{tensor.name}' cannot hold as "
-            f"{tensor.dtype}.",
-            f"Write them as {tensor.dtype}.",
-        )
-    return array.astype(dtype, copy=False)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 import nnprof
-from nnprof.cli import forms, numbers, paired, plans, progress, resumed
+from nnprof.cli import forms, images, numbers, paired, plans, progress, resumed
 from nnprof.cli.places import Place
 from nnprof.cli.sides import BatchAxis, Dim, sides
 from nnprof.errors import UsageError
@@ -70,7 +70,8 @@ Threads = Annotated[int, typer.Option(help="Threads of the runtime, pinned to as
 Data = Annotated[
     str | None,
     typer.Option(
-        help="A .npy or .npz file with the tiles to feed in.", show_default="made up, seeded"
+        help="A .npy or .npz file with the tiles to feed in, or the image to cut.",
+        show_default="made up, seeded",
     ),
 ]
 Options = Annotated[
@@ -155,6 +156,7 @@ def bench(
     data: Data = None,
     batch_axis: BatchAxis = None,
     dim: Dim = None,
+    image: images.Image = None,
     option: Options = None,
     precision: Precision = None,
     engines: Engines = None,
@@ -176,13 +178,12 @@ def bench(
     output: Form = forms.TABLE,
 ) -> None:
     """Measure how fast networks run here, and where the time goes."""
+    place = Place(backend, device, threads, _options(option, engines), precision)
+    how = partial(plans.passes, ops.value, idle, protocol.value, telemetry, energy, patient, limit)
+    work = _Work(networks, study, batch, data, partial(sides, batch_axis, dim), out, image)
+    prepare = partial(_asked, work, place, how, (quick, rigorous), (context, pair, against))
     if resume is not None:
         prepare = partial(_resumed, context, resume, limit)
-    else:
-        place = Place(backend, device, threads, _options(option, engines), precision)
-        passes = plans.passes(ops.value, idle, protocol.value, telemetry, energy, patient, limit)
-        work = _Work(networks, study, batch, data, sides(batch_axis, dim), out)
-        prepare = partial(_asked, work, place, passes, (quick, rigorous), (context, pair, against))
     _print(*_measured(prepare, power_mode, wait), output, bundled=not (networks or study or resume))
 
 
@@ -193,13 +194,18 @@ class _Work(NamedTuple):
     study: str | None
     batch: str | None
     data: str | None
-    told: Sides
+    told: Callable[[], Sides]
     out: Path
+    image: str | None = None
 
     def cells(self, target: Target) -> tuple[str, tuple[Cell, ...]]:
         """The name of the Run, and its cells on a target."""
-        told = (self.batch, self.data, self.told)
-        return _cells(self.networks, self.study, target, *told)
+        if self.image is None:
+            return _cells(self.networks, self.study, target, self.batch, self.data, self.told())
+        # Which batches divide the tiles depends on the network; the data are the image.
+        name, cells = _cells(self.networks, self.study, target, None, None, self.told())
+        batches, data = numbers.batch_sizes(self.batch), self.data or "generated"
+        return name, nnprof.framed_cells(cells, self.image, batches, data=data)
 
 
 def _measured(prepare: _Prepare, power_mode: str | None, wait: bool) -> tuple[bool, Path]:
@@ -217,13 +223,13 @@ def _measured(prepare: _Prepare, power_mode: str | None, wait: bool) -> tuple[bo
 def _asked(
     work: _Work,
     place: Place,
-    passes: dict[str, Any],
+    how: Callable[[], dict[str, Any]],
     words: tuple[bool, bool],
     pairing: tuple[typer.Context, bool, list[str] | None],
     _: _Alone,
 ) -> tuple[tuple[Target, ...], _Begin]:
     """What is measured on, and how to start the Run of these words."""
-    (quick, rigorous), (context, pair, against) = words, pairing
+    (quick, rigorous), (context, pair, against), passes = words, pairing, how()
     if pair:
         paired.require_sides(work.networks or (), work.study, against or ())
         plan = paired.plan(context, passes, quick=quick, rigorous=rigorous)

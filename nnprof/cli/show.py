@@ -128,5 +128,7 @@ def _text(run: Run, ops: bool, output: str) -> str:
     from nnprof.profiler.report import rows
     from nnprof.profiler.report.forms import written
 
-    found, columns = (rows.op_rows(run), rows.OP_COLUMNS) if ops else (rows.rows(run), rows.COLUMNS)
+    found, columns = (
+        (rows.op_rows(run), rows.OP_COLUMNS) if ops else (rows.rows(run), rows.columns(run))
+    )
     return written(output, found, columns)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nnprof.profiler import checks, stats
+from nnprof.profiler import checks, frames, stats
 from nnprof.profiler.place import limits
 from nnprof.profiler.place.limits import Roofline
 from nnprof.profiler.timing import energy
@@ -26,6 +26,14 @@ COLUMNS = (
 )
 
 
+FRAME_COLUMNS = (  # of a Run whose tiles are cut from an image
+    *("tiles_per_frame", "ms_per_frame", "cut_ms_per_frame"),
+    *("frames_per_s", "low_frames_per_s", "high_frames_per_s"),
+    *("frames_per_s_with_cut", "low_frames_per_s_with_cut", "high_frames_per_s_with_cut"),
+    "whole_ms_per_frame",
+)
+
+
 OP_COLUMNS = (
     *("network", "batch", "index", "op", "kind", "ms", "ms_per_tile", "share", "method"),
     *("low_ms", "high_ms", "flops", "bytes_in", "bytes_out", "bytes_weights"),
@@ -36,8 +44,14 @@ OP_COLUMNS = (
 Row = dict[str, Any]
 
 
+def columns(run: Run) -> tuple[str, ...]:
+    """The keys of `rows`."""
+    cut = any(cell.workload.image for cell in run.study.cells)
+    return (*COLUMNS, *FRAME_COLUMNS) if cut else COLUMNS
+
+
 def rows(run: Run) -> list[Row]:
-    """One row per cell with the keys of COLUMNS; a failed cell has None for numbers.
+    """One row per cell with the keys of `columns`; a failed cell has None for numbers.
 
     `state` is steady, drifting, bimodal, not_reached, unfinished or failed; `accuracy` is a share
     of 1, None where it was not asked for or is not known.
@@ -47,6 +61,7 @@ def rows(run: Run) -> list[Row]:
         {
             **row_of(measurement),
             **_energy(measurement, total),
+            **_frame(measurement),
             "accuracy": accuracy_of(run, measurement.workload.model.sha256),
             "conversion": measurement.workload.model.conversion or None,
         }
@@ -104,6 +119,27 @@ def _energy(measurement: Measurement, total: str | None) -> Row:
     }
 
 
+def _frame(measurement: Measurement) -> Row:
+    """Of an image, inference alone and with cutting; nothing where there is none."""
+    one = frames.measured(measurement)
+    if one is None:
+        return {}
+    low, high = one.inference.rates
+    both_low, both_high = one.both.rates if one.both else (None, None)
+    return {
+        "tiles_per_frame": one.tiles,
+        "ms_per_frame": one.inference.seconds * 1e3,
+        "cut_ms_per_frame": _ms(one.cutting and one.cutting.seconds),
+        "frames_per_s": one.inference.per_s,
+        "low_frames_per_s": low,
+        "high_frames_per_s": high,
+        "frames_per_s_with_cut": one.both and one.both.per_s,
+        "low_frames_per_s_with_cut": both_low,
+        "high_frames_per_s_with_cut": both_high,
+        "whole_ms_per_frame": _ms(one.whole_s),
+    }
+
+
 def _per(tiles: int | None, seconds: float) -> float | None:
     """Milliseconds per tile; None where an inference is not known to be any number of tiles."""
     return seconds * 1e3 / tiles if tiles else None
@@ -114,7 +150,8 @@ def _ms(seconds: float | None) -> float | None:
 
 
 def _failed_row(failure: Failure) -> Row:
-    empty = dict.fromkeys(COLUMNS)
+    cut = failure.workload.image is not None
+    empty = dict.fromkeys((*COLUMNS, *FRAME_COLUMNS) if cut else COLUMNS)
     return {**empty, **_what(failure), "state": "failed", "stopped": failure.error}
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.padding import Padding
 
-from nnprof.profiler.report import comparison, lines, rows
+from nnprof.profiler.report import comparison, lines, rows, shown_frames
 from nnprof.profiler.report.names import file_mark
 from nnprof.profiler.report.notes import note_lines
 from nnprof.profiler.report.terminal import cell_table, heading, kind_table, op_table
@@ -35,6 +35,19 @@ def print_cells(run: Run) -> None:
         console.say(line, "bold")
     console.print(cell_table(run))
     for line in lines.conversion_lines(run):
+        console.say(line)
+    print_frames(run)
+
+
+def print_frames(run: Run) -> None:
+    """Of a Run whose tiles are cut from an image: what the whole image takes."""
+    console = Console()
+    for line in shown_frames.heading(run):
+        console.print()
+        console.say(line, "bold")
+    if shown_frames.heading(run):
+        console.print(shown_frames.table(run))
+    for line in shown_frames.lines(run):
         console.say(line)
 
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from nnprof.networks.shapes import by
+from nnprof.profiler import frames, inputs
 from nnprof.profiler.report.digits import digits
+from nnprof.profiler.report.names import labels, names
+from nnprof.profiler.report.terminal import marked
 from nnprof.terminal import Table
+from nnprof.types import Failure, Measurement
 
 if TYPE_CHECKING:
     from nnprof.profiler.costmodel.prediction import Prediction
-    from nnprof.profiler.frames import FrameTime
+    from nnprof.profiler.frames import Frame, FrameTime
+    from nnprof.types import Run, Workload
 
 NO_CUTTING = "Inference alone: cutting the image into tiles is not in a cost model."
 
@@ -24,6 +30,81 @@ def predicted_table(found: Sequence[Prediction]) -> Table:
             known = (digits(one.frame.seconds * 1e3), digits(one.frame.per_s), rates(one.frame))
             table.add_row(name, str(one.tiles_per_frame), str(one.batch), *known)
     return table
+
+
+def heading(run: Run) -> list[str]:
+    """How the image lies in tiles, a line for each kind of tile; nothing without an image."""
+    works = [cell.workload for cell in run.study.cells if cell.workload.image]
+    return list(dict.fromkeys(map(_layout, works)))
+
+
+def _layout(work: Workload) -> str:
+    tile, grid = inputs.grid(work)
+    side_by_side = grid.stride == tile[1:]
+    apart = "side by side" if side_by_side else f"{by(tuple(dict.fromkeys(grid.stride)))} apart"
+    return (
+        f"A frame of {work.image}: {grid.rows} × {grid.columns} = {grid.tiles} tiles of "
+        f"{by(tile)}, {apart}"
+    )
+
+
+def table(run: Run) -> Table:
+    """What an image takes, one line per cell: its inferences alone, and with cutting."""
+    made, before = _table("ms/frame", "frames/s", "± %", "cut ms", "with cut", "± %"), ""
+    _, short = labels(names(run))
+    cells: tuple[Measurement | Failure, ...] = (*run.measurements, *run.failures)
+    for cell in cells:
+        work = cell.workload
+        if work.image is None:
+            continue
+        name = short[work.model.name] + marked(run, work.model)
+        label, before = "" if name == before else name, name
+        numbers = _numbers(cell) if isinstance(cell, Measurement) else ("–",) * 6
+        tiles = inputs.grid(work)[1].tiles
+        made.add_row(label, str(tiles), str(work.batch), *numbers)
+    return made
+
+
+def _numbers(cell: Measurement) -> tuple[str, ...]:
+    one = frames.measured(cell)
+    if one is None:
+        return ()
+    cut_ms = one.cutting.seconds * 1e3 if one.cutting else None
+    both = _rate(one.both) if one.both else ("–", "–")
+    return (digits(one.inference.seconds * 1e3), *_rate(one.inference), digits(cut_ms, 3), *both)
+
+
+def _rate(one: FrameTime) -> tuple[str, str]:
+    """Frames/s, and half of its interval in percent."""
+    if one.low_s is None or one.high_s is None:
+        return digits(one.per_s), "–"
+    return digits(one.per_s), f"{(one.high_s - one.low_s) / 2 / one.seconds * 100:.1f}"
+
+
+def lines(run: Run) -> list[str]:
+    """What the columns hold, one frame end to end, and why something is not known."""
+    known = [one for cell in run.measurements if (one := frames.measured(cell))]
+    if not known:
+        return []
+    found = [
+        "frames/s: all inferences of a frame, one after the other; with cut: the same with cutting "
+        "it into tiles first."
+    ]
+    whole = [
+        f"{digits(one.whole_s * 1e3)} ms at batch {one.batch} (the sum: "
+        f"{digits(one.both.seconds * 1e3)})"
+        for one in known
+        if one.whole_s and one.both
+    ]
+    if whole:
+        found.append(f"One frame end to end, with all copies: {', '.join(whole)}.")
+    found += dict.fromkeys(_unknown(one) for one in known if one.unknown)
+    return found
+
+
+def _unknown(one: Frame) -> str:
+    what = "One frame end to end" if one.cutting else "Cutting"
+    return f"{what} was not measured: {one.unknown}."
 
 
 def _table(*columns: str) -> Table:

@@ -68,13 +68,13 @@ def cell_table(run: Run) -> Table:
     previous: tuple[str, str] | None = None
     for measurement in run.measurements:
         model = measurement.workload.model
-        label = short[model.name] + _marked(run, model)
+        label = short[model.name] + marked(run, model)
         same = (model.name, model.sha256)  # of imported models only the name is known
         table.add_row("" if same == previous else label, *_cell_line(measurement))
         previous = same
     for failure in run.failures:
         model, batch = failure.workload.model, str(failure.workload.batch)
-        label = short[model.name] + _marked(run, model)
+        label = short[model.name] + marked(run, model)
         table.add_row(label, batch, *["–"] * 5, styled("failed", "red"))
     return table
 
@@ -83,7 +83,7 @@ def _precisions(run: Run) -> list[str]:
     return list(dict.fromkeys(cell.workload.precision for cell in run.study.cells))
 
 
-def _marked(run: Run, model: Model) -> str:
+def marked(run: Run, model: Model) -> str:
     """A model's file, where another has its name; precision and accuracy, where not all is fp32."""
     mark = file_mark(run, model)
     if len(_precisions(run)) < 2 and not run.accuracies:

@@ -127,6 +127,7 @@ def calibration(work: Workload) -> Calibration:
     In this order: tiles of the workload's file; of the data set that the network was trained on;
     the bundled tiles for the bundled network; generated tiles, which do for speed only.
     """
+    work = _without_image(work)
     if work.data not in ("generated", str(bundled.tiles_path())):
         return _filled(work, f"tiles of {Path(work.data).name}")
     training = _dataset(work.model)
@@ -139,6 +140,11 @@ def calibration(work: Workload) -> Calibration:
     if work.data != "generated":
         return _filled(work, "bundled tiles")
     return _filled(work, "generated tiles")
+
+
+def _without_image(work: Workload) -> Workload:
+    """An image has no labels, and its tiles are not those that a network is for."""
+    return replace(work, image=None, data="generated") if work.image else work
 
 
 def _filled(work: Workload, source: str) -> Calibration:
@@ -218,6 +224,7 @@ def score(run: Run, path: Path, sources: Mapping[str, Model]) -> Run:
 
 
 def _score(run: Run, work: Workload, sources: Mapping[str, Model]) -> Accuracy:
+    work = _without_image(work)
     model, target = work.model, run.study.cells[0].target
     known = Accuracy(sha256=model.sha256, network=model.name, precision=model.precision)
     if len(model.inputs) != 1:

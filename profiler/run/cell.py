@@ -136,6 +136,7 @@ def _job(asked: Asked, known: Known) -> Measure:
         chain=asked.floors[1],
         ops=timed_ops and asked.offer.ops and "ops" not in ended,
         energy=energies and "energy" not in ended,
+        frame=work.image is not None and "frame" not in ended,
         known={
             key: median(times) for key, times in known.items() if len(times) >= plan.op_processes
         },
@@ -189,6 +190,7 @@ def _process(answer: Measured, number: int, wall_s: float, lost: tuple[Lost, ...
         after=answer.after,
         during=answer.during,
         energy=answer.energy,
+        frame=answer.frame,
         cores=answer.cores,
         siblings=answer.siblings,
         lost=lost,

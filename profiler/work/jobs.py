@@ -15,7 +15,19 @@ from msgspec.structs import replace
 
 from nnprof.errors import NnprofError
 from nnprof.exporters import identity
-from nnprof.types import Clock, Energy, Lost, Model, OpPass, Plan, Reading, State, Target, Workload
+from nnprof.types import (
+    Clock,
+    Energy,
+    FramePass,
+    Lost,
+    Model,
+    OpPass,
+    Plan,
+    Reading,
+    State,
+    Target,
+    Workload,
+)
 
 CHAIN = 9  # nodes of the graph whose time over that of one node tells what a node costs
 _SUFFIXES = (".onnx", ".npy", ".npz")  # the rest of a file's name stays here
@@ -109,6 +121,7 @@ class Measured(Reply, frozen=True, kw_only=True, tag="measured"):
     lost: tuple[Lost, ...] = ()
     pending: tuple[str, ...] = ()
     waited_s: tuple[float, ...] = ()
+    frame: FramePass | None = None
 
     @property
     def whole(self) -> bool:
@@ -133,6 +146,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True, tag="measure"):
         floor, chain: graphs of one and of `CHAIN` trivial nodes: what a call and a node cost.
         ops: time the ops, too.
         energy: measure energy, too, for as long as the plan says.
+        frame: cut the workload's image, and classify all of it once, too.
         known: seconds of ops that need not be timed alone again, by `passes.share_key`.
     """
 
@@ -146,6 +160,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True, tag="measure"):
     chain: Model
     ops: bool
     energy: bool = False
+    frame: bool = False
     known: dict[str, float] = {}
 
     @property

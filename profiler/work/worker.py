@@ -31,7 +31,7 @@ from nnprof.profiler.devices import linux
 from nnprof.profiler.place import claims, environment, shells
 from nnprof.profiler.place.place import Place
 from nnprof.profiler.ports import Backend, Device, Session
-from nnprof.profiler.timing import energy, passes, sample, telemetry
+from nnprof.profiler.timing import energy, frame, passes, sample, telemetry
 from nnprof.profiler.timing.lost import attempt
 from nnprof.profiler.work.jobs import (
     CHAIN,
@@ -48,7 +48,18 @@ from nnprof.profiler.work.jobs import (
     Scored,
     Tell,
 )
-from nnprof.types import LOCAL, Clock, Energy, Lost, Model, OpPass, Reading, Target, Workload
+from nnprof.types import (
+    LOCAL,
+    Clock,
+    Energy,
+    FramePass,
+    Lost,
+    Model,
+    OpPass,
+    Reading,
+    Target,
+    Workload,
+)
 
 
 def do(job: Job, tell: Tell) -> Answer:
@@ -283,6 +294,7 @@ class _Measuring(NamedTuple):
             "idle": lambda: {
                 "idle": tuple(sample.after_pauses_s(session, gap_s) for gap_s in job.plan.idle_s)
             },
+            "frame": lambda: {"frame": self._frame(session)},
             "energy": lambda: {"energy": self._energy(session, latency_s)},
         }
         for what in sofar.pending:
@@ -297,6 +309,12 @@ class _Measuring(NamedTuple):
             sofar = replace(sofar, pending=sofar.pending[1:], facts=facts)
             tell(sofar)
         return sofar
+
+    def _frame(self, session: Session) -> FramePass:
+        if shells.is_driven(self.job.target, self.backend):
+            return FramePass(unknown="not measured there: our worker is not on the board")
+        computes = getattr(self.backend, "computes", True)
+        return frame.measure(self.job.workload, session if computes else None)
 
     def _energy(self, session: Session, latency_s: float) -> Energy:
         plan, work = self.job.plan, (self.job.workload.batch, latency_s)
@@ -321,6 +339,7 @@ def _asked(job: Measure) -> tuple[str, ...]:
     asked = {
         "telemetry": job.plan.telemetry_s > 0,
         "idle": bool(job.plan.idle_s),
+        "frame": job.frame,
         "energy": job.energy,
         "ops": job.ops,
     }

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
+from statistics import median
 
 import commands
 import onnx
@@ -12,6 +15,7 @@ from onnx import TensorProto, helper
 
 import nnprof
 from nnprof.profiler.costmodel.prediction import Prediction
+from nnprof.types import Plan
 
 PUBLISHED = "gtx960-mattsson2016"
 
@@ -85,3 +89,124 @@ def test_files_of_others(shape: list[str | int], batches: list[int] | None, tmp_
     found = nnprof.predict(known, [file], partial=True, image="128x128")
     assert [one.batch for one in found] == (batches or [1, 2, 8, 16])
     assert {one.tiles_per_frame for one in found} == {16}
+
+
+# --- bench ----------------------------------------------------------------------------------------
+
+FAKE = ("--backend", "fake", "--option", "noise=0.01", "--no-telemetry", "--ops", "none")
+NETWORK = "1x28x28 conv4k5 pool2 fc10"
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short cells, whatever is asked."""
+    plan = Plan(processes=3, max_processes=3, sample_s=0.02, warmup_limit_s=0.05)
+    monkeypatch.setattr("nnprof.cli.plans._words_plan", lambda *_: plan)
+
+
+def bench(*words: str, folder: Path) -> tuple[commands.Done, Path]:
+    """The command, and the Run that it wrote."""
+    done = commands.nnprof("bench", *words, folder=folder)
+    return done, folder / done.stdout.rpartition("Run: ")[2].strip()
+
+
+@pytest.mark.usefixtures("workers_here", "brief")
+def test_a_measured_frame(tmp_path: Path) -> None:
+    """The table, the rows and the file have frames/s, cutting apart; `show` prints it again."""
+    done, path = bench(NETWORK, "--image", "56x84/14", *FAKE, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "A frame of 56x84/14: 3 × 5 = 15 tiles of 1×28×28, 14 apart" in done.stdout
+    assert "with cut" in done.stdout
+    run = nnprof.load(path)
+    assert [cell.workload.batch for cell in run.study.cells] == [1, 3, 5, 15]
+    for row, cell in zip(nnprof.rows(run), run.measurements, strict=True):
+        batch = cell.workload.batch
+        assert row["tiles_per_frame"] == 15
+        assert row["ms_per_frame"] == pytest.approx(row["latency_ms"] * 15 / batch)
+        assert row["frames_per_s"] == pytest.approx(row["tiles_per_ms"] * 1000 / 15)
+        cuts_s = [median(own.frame.cut_s) for own in cell.processes if own.frame]
+        assert len(cuts_s) == 3
+        both_s = row["latency_ms"] * 15 / batch / 1e3 + row["cut_ms_per_frame"] / 1e3
+        assert row["frames_per_s_with_cut"] == pytest.approx(1 / both_s)
+    shown = commands.nnprof("show", path, folder=tmp_path).stdout
+    assert "A frame of 56x84/14" in shown
+    header, *rows = csv.reader(io.StringIO(csv_of(path, tmp_path)))
+    assert header[-1] == "whole_ms_per_frame"
+    assert len(rows) == 4
+
+
+def csv_of(path: Path, folder: Path) -> str:
+    """A Run as `show` gives it to programs."""
+    return commands.nnprof("show", path, "--format", "csv", folder=folder).stdout
+
+
+@pytest.mark.usefixtures("workers_here", "brief")
+def test_a_whole_frame_really_runs(tmp_path: Path) -> None:
+    """With a real runtime one frame goes end to end in each process, beside its cut."""
+    words = ("--image", "56x56", "--batch", "2", "--ops", "none", "--no-telemetry")
+    done, path = bench(NETWORK, *words, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "One frame end to end, with all copies:" in " ".join(done.stdout.split())
+    (cell,) = nnprof.load(path).measurements
+    for process in cell.processes:
+        assert process.frame is not None
+        assert len(process.frame.whole_s) == 1
+        assert process.frame.whole_s[0] > min(process.frame.cut_s)
+
+
+@pytest.mark.usefixtures("workers_here", "brief")
+def test_a_study_on_an_image(tmp_path: Path) -> None:
+    """`--study FILE --image` takes the networks of the study, at batches that divide the tiles."""
+    study = {"schema": 1, "name": "figure9", "cells": [{"network": NETWORK, "batch": 1024}]}
+    (tmp_path / "figure9.json").write_text(json.dumps(study))
+    words = ("--study", "figure9.json", "--image", "56x56", "--batch", "4")
+    done, path = bench(*words, *FAKE, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = nnprof.load(path)
+    assert run.study.name == "figure9"
+    assert [cell.workload.batch for cell in run.study.cells] == [4]
+
+
+@pytest.mark.usefixtures("workers_here", "brief")
+def test_a_loop_cuts_nothing(tmp_path: Path) -> None:
+    """Its frames are of inferences alone, and it says so."""
+    words = (NETWORK, "--image", "56x56", "--protocol", "loop")
+    done, _ = bench(*words, *FAKE, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Cutting was not measured: the protocol loop" in " ".join(done.stdout.split())
+
+
+@pytest.mark.usefixtures("workers_here", "brief")
+def test_a_failed_cell_has_a_row_without_numbers(tmp_path: Path) -> None:
+    """A batch that fails stands among the frames, too, and never as a zero."""
+    fault = ("--option", "fault=error", "--option", "fault_batch=4")
+    done, path = bench(NETWORK, "--image", "56x56", *FAKE, *fault, folder=tmp_path)
+    assert done.returncode == 1
+    failed = next(row for row in nnprof.rows(nnprof.load(path)) if row["state"] == "failed")
+    assert (failed["batch"], failed["frames_per_s"]) == (4, None)
+    assert done.stdout.count("–") >= 6
+
+
+@pytest.mark.usefixtures("workers_here", "brief")
+def test_without_an_image_nothing_changes(tmp_path: Path) -> None:
+    """A Run of tiles has no frames: not in its table, not in its columns."""
+    done, path = bench(NETWORK, "--batch", "4", *FAKE, folder=tmp_path)
+    assert "frame" not in done.stdout
+    assert "frame" not in csv_of(path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((NETWORK, "--image", "800x784"), "784x784 and 812x784"),
+        ((NETWORK, "--image", "784x784", "--batch", "100"), "Batch 100 does not divide"),
+        (("784 fc10", "--image", "784x784"), "such as 1x28x28"),
+        ((NETWORK, "--image", "784x784", "--data", "no.npy"), "no.npy"),
+    ],
+)
+def test_what_cannot_be_measured(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    """It is refused in one sentence before anything is measured, and no Run is left behind."""
+    done = commands.nnprof("bench", *words, *FAKE, folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert not list(tmp_path.glob("bench_results/*.json"))

@@ -58,7 +58,7 @@ def export(
     Raises:
         BadFile: the checkpoint is missing, corrupt or of another network.
         Unavailable: torch or onnxscript is not installed.
-        UsageError: ONNX has no op for a recurrent layer with this activation.
+        Unexportable: ONNX has no op for a recurrent layer with this activation.
         Disagreement: the file would not compute what the network computes.
     """
     recurrent.require_ops(spec)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from nnprof.errors import UsageError
+from nnprof.errors import Unexportable
 from nnprof.networks.layers import Recurrent, every_layer
 from nnprof.networks.spec import NetworkSpec
 
@@ -49,11 +49,11 @@ def require_ops(spec: NetworkSpec) -> None:
     """Refuse cells that ONNX has no op for.
 
     Raises:
-        UsageError: a cell has softmax, which looks at all units at once.
+        Unexportable: a cell has softmax, which looks at all units at once.
     """
     for layer in every_layer(spec.layers):
         if isinstance(layer, Recurrent) and layer.activation not in ("tanh", *_NAMES):
-            raise UsageError(
+            raise Unexportable(
                 f"'{spec.name}' has '{layer.word} {layer.activation}', but ONNX has no "
                 f"{layer.CALLED.upper()} with that activation, so the network cannot be exported.",
                 f"Train it, or write one of tanh, {', '.join(_NAMES)} behind {layer.word}.",

@@ -13,6 +13,7 @@
     │   │   ├── Busy           another nnprof measures here, or writes the Run; says who, since when
     │   │   ├── BoardBusy      somebody else measures on the board; says who, and since when
     │   │   └── NoSpace        the board has no room for the model
+    │   ├── Unexportable       ONNX has no op for one of the network's layers; it can be trained
     │   └── Disagreement       an exported model does not compute what its network computes
     └── CellError              one measurement failed; becomes a Failure, and the sweep goes on
         ├── WorkerCrashed      the worker process ended without an answer
@@ -96,6 +97,10 @@ class BoardBusy(Unavailable):
 
 class NoSpace(Unavailable):
     """The board has no room for the model."""
+
+
+class Unexportable(UsageError):
+    """ONNX has no op for one of the network's layers, so that it can only be trained."""
 
 
 class Disagreement(UsageError):

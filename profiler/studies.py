@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from nnprof.errors import UsageError
+from nnprof.errors import Unexportable, UsageError
 from nnprof.exporters import axes
 from nnprof.exporters.export import export
 from nnprof.exporters.models import load_model
@@ -141,14 +141,32 @@ def study_cells(
     if data != "generated":  # before all is exported
         inputs.read_data(Path(data))
     asked = _asked(find(name), batches)
+    models = _models(tuple(dict.fromkeys(network for network, _ in asked)))
+    exported = dict(zip(models, sides.of(models.values()), strict=True))
+    every = [
+        _cells(exported[network], batch, target, data, sides.dims)
+        for network, batch in asked
+        if network in exported
+    ]
+    return _checked([cell for cells in every for cell in cells])
+
+
+def _models(networks: Sequence[str]) -> dict[str, Model]:
+    """Each network exported; those that can only be trained are left out, and told.
+
+    Raises:
+        Unexportable: none of them can be exported.
+    """
     models: dict[str, Model] = {}
-    networks = tuple(dict.fromkeys(network for network, _ in asked))
     for number, network in enumerate(networks, start=1):
         _LOG.info("network %d of %d: %s", number, len(networks), network)
-        models[network] = model_of(network)
-    exported = dict(zip(models, sides.of(models.values()), strict=True))
-    every = [_cells(exported[network], batch, target, data, sides.dims) for network, batch in asked]
-    return _checked([cell for cells in every for cell in cells])
+        try:
+            models[network] = model_of(network)
+        except Unexportable as error:
+            if number == len(networks) and not models:
+                raise
+            _LOG.warning("Left out: %s", error.reason)
+    return models
 
 
 def _asked(study: Study, batches: Sequence[int]) -> tuple[tuple[str, tuple[int, ...]], ...]:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from nnprof import registry
-from nnprof.errors import BadFile, NewerSchema, UsageError
+from nnprof.errors import BadFile, NewerSchema, Unexportable, UsageError
 from nnprof.networks.counts import counted
 from nnprof.networks.families import parse_network
 from nnprof.networks.studies import study as study_files
@@ -186,3 +186,19 @@ def test_two_cells_of_one_name_are_refused() -> None:
     cell = find("table2").cells[0]
     with pytest.raises(ValueError, match="two cells are called '5C1F'"):
         msgspec.structs.replace(find("table2"), cells=(cell, cell))
+
+
+def test_what_cannot_be_exported_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """A study that times such a network times the others, and says which it left out."""
+    study = Study(
+        name="s",
+        cells=(
+            Asked(network="4x1 lstm2 softmax fc1 linear", batch=1),
+            Asked(network="4x1 lstm2 fc1 linear", batch=1),
+        ),
+    )
+    models = studies._models([cell.network for cell in study.cells])
+    assert list(models) == ["4x1 lstm2 fc1 linear"]
+    assert "Left out: '4x1 lstm2 softmax fc1 linear'" in caplog.text
+    with pytest.raises(Unexportable):
+        studies._models([study.cells[0].network])

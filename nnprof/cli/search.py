@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import nnprof
-from nnprof.cli import forms, progress
+from nnprof.cli import forms, images, progress
 from nnprof.cli.numbers import within
 from nnprof.text import plain
 from nnprof.types import MOST_BATCH
@@ -22,14 +22,28 @@ if TYPE_CHECKING:
 ModelName = Annotated[
     str, typer.Argument(metavar="MODEL", help="A model.json, or the name of a published model.")
 ]
-Least = Annotated[float, typer.Option("--min-tiles-per-ms", help="The budget.")]
+Least = Annotated[float | None, typer.Option("--min-tiles-per-ms", help="The budget.")]
+LeastFrames = Annotated[
+    float | None,
+    typer.Option(
+        "--min-frames-per-s", help="With --image: the budget for all its tiles, cutting left out."
+    ),
+]
 Family = Annotated[
     str,
     typer.Option(
         help="A family, or part of it: 'mattsson(conv=1..3, depth=5..80/5, neurons=128|256)'."
     ),
 ]
-Batch = Annotated[int, typer.Option(help="Tiles per inference.", min=1, max=MOST_BATCH)]
+Batch = Annotated[
+    int | None,
+    typer.Option(
+        help="Tiles per inference.",
+        show_default="1024; with --image the most that divide its tiles",
+        min=1,
+        max=MOST_BATCH,
+    ),
+]
 Accuracy = Annotated[
     list[Path] | None,
     typer.Option(
@@ -43,18 +57,28 @@ Form = Annotated[str, forms.of_rows("How to print it; all but the table have all
 
 def search(
     model: ModelName,
-    least: Least,
+    least: Least = None,
     family: Family = "mattsson",
-    batch: Batch = 1024,
+    batch: Batch = None,
     accuracy: Accuracy = None,
+    image: images.Image = None,
+    frames: LeastFrames = None,
     output: Form = forms.TABLE,
 ) -> None:
     """Find the networks that a cost model predicts to be fast enough."""
-    within("--min-tiles-per-ms", least, 0, 1e12, "a speed")
+    for option, value in (("--min-tiles-per-ms", least), ("--min-frames-per-s", frames)):
+        if value is not None:
+            within(option, value, 0, 1e12, "a speed")
     with progress.shown():
         known = nnprof.load_cost_model(model)
         found = nnprof.search(
-            known, min_tiles_per_ms=least, family=family, batch=batch, trained=accuracy or ()
+            known,
+            min_tiles_per_ms=least,
+            family=family,
+            batch=batch,
+            trained=accuracy or (),
+            image=image or "",
+            min_frames_per_s=frames,
         )
     doubts = [found.doubt] if found.doubt and output != forms.TABLE else []
     for note in (*found.notes, *doubts):
@@ -64,7 +88,8 @@ def search(
         return
     from nnprof.profiler.report import shown_search
 
-    shown_search.print_found(found, known.name, least, batch, trained=bool(accuracy))
+    wanted = (frames if least is None else least) or 0.0
+    shown_search.print_found(found, known.name, wanted, trained=bool(accuracy))
 
 
 def _text(candidates: Sequence[Candidate], output: str) -> str:

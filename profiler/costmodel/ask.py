@@ -14,9 +14,9 @@ from msgspec.structs import replace
 from nnprof.errors import UsageError
 from nnprof.files import AnyPath
 from nnprof.networks import images
-from nnprof.networks.spaces import parse_space
+from nnprof.networks.spaces import Space, parse_space
 from nnprof.networks.studies.study import Asked, Study
-from nnprof.profiler import results
+from nnprof.profiler import frames, results
 from nnprof.profiler.costmodel import assemble, design, gather, graphs, here, work
 from nnprof.profiler.costmodel import predict as predicting
 from nnprof.profiler.costmodel import search as searching
@@ -28,6 +28,7 @@ from nnprof.profiler.studies import AS_DECLARED, Sides
 from nnprof.types import Image
 
 BATCHES = (1, 16, 64, 256, 1024)  # that matter where a plan is not told
+BATCH = 1024  # of a search that is not told
 
 
 class Planned(NamedTuple):
@@ -130,34 +131,95 @@ def _of_network(
 def search(
     model: CostModel,
     *,
-    min_tiles_per_ms: float,
+    min_tiles_per_ms: float | None = None,
     family: str = "mattsson",
-    batch: int = 1024,
+    batch: int | None = None,
     trained: Iterable[AnyPath] = (),
+    image: str = "",
+    min_frames_per_s: float | None = None,
 ) -> Found:
     """The networks that are predicted to be fast enough.
 
     Args:
         model: fitted, or published.
-        min_tiles_per_ms: the budget.
+        min_tiles_per_ms: the budget; or, with an image, `min_frames_per_s`.
         family: the networks to look at, such as "mattsson(conv=1..3, depth=5..80/5)".
-        batch: tiles per inference.
+        batch: tiles per inference, 1024 where not given; with an image the most that divide its
+            tiles (at most 4096).
         trained: folders that `nnprof train` wrote. The networks are then the trained ones, with
             the front of accuracy against predicted time, and `family` is not read.
+        image: that is cut into tiles, such as "784x784" (`networks.images`).
+        min_frames_per_s: the budget with an image, for inference alone.
 
     Raises:
-        BadNotation, UsageError: there is no such family, or it has no such network.
+        BadNotation, UsageError: there is no such family, or it has no such network; there is not
+            one budget; or the image cannot be cut, or the batch does not divide its tiles.
         BadFile: a folder holds no training.
     """
+    least = _least(min_tiles_per_ms, min_frames_per_s, image)
+    budget = _Budget(least, batch, images.parse(image) if image else None)
     folders = [Path(folder) for folder in trained]
     if folders:
-        records, notes = searching.records(folders)
-        found = searching.front(model, records, batch, min_tiles_per_ms)
+        found = _of_trained(model, folders, budget)
     else:
-        notes = ()
-        found = searching.search(model, parse_space(family), batch, min_tiles_per_ms)
+        found = _of_family(model, parse_space(family), budget)
     elsewhere = here.elsewhere(model)
-    return found._replace(notes=(*notes, *([elsewhere] if elsewhere else [])))
+    return found._replace(notes=(*found.notes, *([elsewhere] if elsewhere else [])))
+
+
+class _Budget(NamedTuple):
+    """Tiles/ms that are wanted, or frames/s of an image; and the batch that was asked for."""
+
+    least: float
+    batch: int | None
+    image: Image | None
+
+    def at(self, tiles: int | None) -> tuple[int, float]:
+        """The batch, and tiles/ms at least, where an image has so many tiles; None: no image."""
+        if tiles is None:
+            return self.batch or BATCH, self.least
+        asked = (self.batch,) if self.batch else ()
+        return frames.batches(tiles, asked)[-1], self.least * tiles / 1e3
+
+
+def _least(tiles_per_ms: float | None, frames_per_s: float | None, image: str) -> float:
+    """The one budget that was given.
+
+    Raises:
+        UsageError: there is none, or there are two; or an image without frames/s.
+    """
+    if bool(image) != (frames_per_s is not None):
+        raise UsageError(
+            "An image is searched for by its frames/s.",
+            "Give both: --image 784x784 --min-frames-per-s 30.",
+        )
+    given = [one for one in (tiles_per_ms, frames_per_s) if one is not None]
+    if len(given) != 1:
+        raise UsageError(
+            f"A search needs one budget, and has {len(given) or 'none'}.",
+            "Give --min-tiles-per-ms, or --image with --min-frames-per-s.",
+        )
+    return given[0]
+
+
+def _of_family(model: CostModel, space: Space, budget: _Budget) -> Found:
+    """All networks of a family have tiles of one size."""
+    first = next(iter(space.specs()), None)
+    tiles = None
+    if budget.image and first:
+        tiles = frames.tiles(first.input_shape, first.name, budget.image)
+    found = searching.search(model, space, *budget.at(tiles))
+    return found.on_frames(tiles) if tiles else found
+
+
+def _of_trained(model: CostModel, folders: Sequence[Path], budget: _Budget) -> Found:
+    records, notes = searching.records(folders)
+    tiles = None
+    if budget.image:
+        records, tiles, more = searching.fitting(records, budget.image)
+        notes = (*notes, *more)
+    found = searching.front(model, records, *budget.at(tiles))._replace(notes=notes)
+    return found.on_frames(tiles) if tiles else found
 
 
 def plan(

@@ -23,8 +23,10 @@ from nnprof.networks.counts import counted
 from nnprof.networks.families import parameters, parse_network
 from nnprof.networks.spaces import Space
 from nnprof.networks.spec import NetworkSpec
+from nnprof.profiler import frames
 from nnprof.profiler.costmodel import lowering, made_for, predict, standins
 from nnprof.profiler.costmodel.model import CostModel
+from nnprof.types import Image
 
 _LOG = logging.getLogger(__name__)
 Array = NDArray[np.float64]
@@ -46,6 +48,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
         accuracy: of the trained one, percent of the test tiles, None where not trained.
         front: no trained network is both faster and more accurate.
         known_error: of the model; `prediction.Prediction` says what that is.
+        frames_per_s: of an image that is cut into tiles, inference alone, with the same interval;
+            None where no image was asked about.
     """
 
     network: str
@@ -61,6 +65,9 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     accuracy: float | None = None
     front: bool = False
     known_error: float | None = None
+    frames_per_s: float | None = None
+    low_frames_per_s: float | None = None
+    high_frames_per_s: float | None = None
 
 
 class Found(NamedTuple):
@@ -74,6 +81,8 @@ class Found(NamedTuple):
         notes: a sentence for each training that tells no accuracy, and one where this machine is
             of another kind than the model's.
         known_error, doubt: of the model; `prediction.Prediction` says what they are.
+        batch: tiles per inference.
+        tiles_per_frame: of an image, None where none was asked about.
     """
 
     candidates: tuple[Candidate, ...]
@@ -84,6 +93,25 @@ class Found(NamedTuple):
     notes: tuple[str, ...] = ()
     known_error: float | None = None
     doubt: str = ""
+    batch: int = 0
+    tiles_per_frame: int | None = None
+
+    def on_frames(self, tiles: int) -> Found:
+        """The same, with the frames/s of images of so many tiles."""
+        return self._replace(
+            candidates=tuple(_on_frames(one, tiles) for one in self.candidates),
+            fastest=self.fastest and _on_frames(self.fastest, tiles),
+            tiles_per_frame=tiles,
+        )
+
+
+def _on_frames(one: Candidate, tiles: int) -> Candidate:
+    """With its frames/s: tiles/ms · 1000 / tiles."""
+    rates = (one.tiles_per_ms, one.low_tiles_per_ms, one.high_tiles_per_ms)
+    each, low, high = (None if rate is None else rate * 1e3 / tiles for rate in rates)
+    return msgspec.structs.replace(
+        one, frames_per_s=each, low_frames_per_s=low, high_frames_per_s=high
+    )
 
 
 def search(model: CostModel, space: Space, batch: int, tiles_per_ms: float) -> Found:
@@ -107,7 +135,7 @@ def search(model: CostModel, space: Space, batch: int, tiles_per_ms: float) -> F
     unknown = int(np.isnan(seconds).sum())
     return Found(
         tuple(found), len(specs), unknown, predicted.unseen, fastest,
-        known_error=model.network.error, doubt=model.doubt,
+        known_error=model.network.error, doubt=model.doubt, batch=batch,
     )  # fmt: skip
 
 
@@ -227,6 +255,33 @@ def records(paths: Iterable[Path]) -> tuple[tuple[Trained, ...], tuple[str, ...]
     return tuple(found), tuple(notes)
 
 
+def fitting(
+    trained: Iterable[Trained], image: Image
+) -> tuple[tuple[Trained, ...], int, tuple[str, ...]]:
+    """Those for whose tiles an image can be cut, how many tiles that are, and notes on the others.
+
+    Raises:
+        UsageError: it can be cut for none; says why not for the first.
+    """
+    found: dict[int, list[Trained]] = defaultdict(list)
+    refusals = []
+    for one in trained:
+        try:
+            found[frames.tiles(one.spec.input_shape, one.spec.name, image)].append(one)
+        except UsageError as error:  # noqa: PERF203  each is a network of its own
+            refusals.append(error)
+    if not found:
+        raise refusals[0]
+    tiles, *others = sorted(found, key=lambda count: -len(found[count]))
+    notes = [f"{error.reason.rstrip('.')}; it is left out." for error in refusals]
+    notes += [
+        f"{one.spec.name} has tiles of another size, and is left out."
+        for count in others
+        for one in found[count]
+    ]
+    return tuple(found[tiles]), tiles, tuple(notes)
+
+
 def _folders(path: Path) -> list[Path]:
     if path.name == RECORD:
         return [path.parent]
@@ -249,5 +304,5 @@ def front(model: CostModel, trained: Sequence[Trained], batch: int, tiles_per_ms
     fastest = result[0] if result else None
     return Found(
         tuple(result), len(specs), len(specs) - len(known), predicted.unseen, fastest,
-        known_error=model.network.error, doubt=model.doubt,
+        known_error=model.network.error, doubt=model.doubt, batch=batch,
     )  # fmt: skip

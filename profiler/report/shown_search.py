@@ -15,33 +15,47 @@ if TYPE_CHECKING:
 _SHOWN = 20
 
 
-def print_found(found: Found, name: str, least: float, batch: int, *, trained: bool) -> None:
-    """What reaches `least` tiles/ms by the model `name`: in words, then at most 20 as a table.
+def print_found(found: Found, name: str, least: float, *, trained: bool) -> None:
+    """What reaches `least` by the model `name`: in words, then at most 20 as a table.
 
-    Of networks that were not trained, those that cannot grow are shown.
+    That is tiles/ms, or of an image frames/s. Of networks that were not trained, those that cannot
+    grow are shown.
     """
     console = Console()
-    for line in _lines(found, name, least, batch, trained=trained):
+    for line in _lines(found, name, least, trained=trained):
         console.say(line)
     shown = found.candidates if trained else [one for one in found.candidates if one.largest]
     if shown:
-        console.print(_table(shown[:_SHOWN], trained=trained))
+        console.print(_table(shown[:_SHOWN], _unit(found), trained=trained))
     if len(shown) > _SHOWN:
         console.say(f"… and {len(shown) - _SHOWN} more; all with --format csv.")
 
 
-def _lines(found: Found, name: str, least: float, batch: int, *, trained: bool) -> list[str]:
+def _unit(found: Found) -> str:
+    return "frames/s" if found.tiles_per_frame else "tiles/ms"
+
+
+def _rates(one: Candidate) -> tuple[float, float | None, float | None]:
+    """Speed in the unit of the search, with its interval."""
+    if one.frames_per_s is not None:
+        return one.frames_per_s, one.low_frames_per_s, one.high_frames_per_s
+    return one.tiles_per_ms, one.low_tiles_per_ms, one.high_tiles_per_ms
+
+
+def _lines(found: Found, name: str, least: float, *, trained: bool) -> list[str]:
     """How many networks meet the budget, how surely, and what the model does not know."""
     meeting = [one for one in found.candidates if one.meets != "no"]
     lines = [
-        f"{len(meeting)} of {found.looked_at} networks reach {least:g} tiles/ms at batch {batch} "
-        f"by {name}."
+        f"{len(meeting)} of {found.looked_at} networks reach {least:g} {_unit(found)} at batch "
+        f"{found.batch} by {name}."
     ]
     surely = sum(one.meets == "surely" for one in meeting)
     if meeting and meeting[0].low_tiles_per_ms is None:
         lines[0] += " The model has no interval, so none is sure."
     elif meeting:
         lines[0] += f" {surely} of them surely: with their whole 90 % interval."
+    if found.tiles_per_frame:
+        lines.append(f"A frame has {found.tiles_per_frame} tiles; cutting them out is not in it.")
     if found.unknown:
         lines.append(
             f"{found.unknown} have an op that the model has not seen, and are left out: "
@@ -51,7 +65,7 @@ def _lines(found: Found, name: str, least: float, batch: int, *, trained: bool) 
     if not meeting and fastest is not None:
         mark = ", outside what the model was made from" if fastest.extrapolates else ""
         lines.append(
-            f"The fastest is {fastest.network}: {digits(fastest.tiles_per_ms)} tiles/ms{mark}."
+            f"The fastest is {fastest.network}: {digits(_rates(fastest)[0])} {_unit(found)}{mark}."
         )
     lines.append(costmodel.error_line(found.known_error, found.doubt))
     strange = sum(one.extrapolates for one in meeting)
@@ -63,10 +77,10 @@ def _lines(found: Found, name: str, least: float, batch: int, *, trained: bool) 
     return lines
 
 
-def _table(candidates: Sequence[Candidate], *, trained: bool) -> Table:
+def _table(candidates: Sequence[Candidate], unit: str, *, trained: bool) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("network", overflow="fold")
-    for name in ("tiles/ms", "90 %", "weights", *(["accuracy %"] if trained else [])):
+    for name in (unit, "90 %", "weights", *(["accuracy %"] if trained else [])):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("meets", no_wrap=True)
     if trained:
@@ -77,10 +91,10 @@ def _table(candidates: Sequence[Candidate], *, trained: bool) -> Table:
 
 def _fill(table: Table, candidates: Sequence[Candidate], *, trained: bool) -> None:
     for one in candidates:
-        low, high = one.low_tiles_per_ms, one.high_tiles_per_ms
+        rate, low, high = _rates(one)
         table.add_row(
             one.network,
-            digits(one.tiles_per_ms) + ("?" if one.extrapolates else ""),
+            digits(rate) + ("?" if one.extrapolates else ""),
             f"{digits(low, 3)}…{digits(high, 3)}" if low and high else "–",
             f"{one.weights:,}",
             *([digits(one.accuracy)] if trained else []),

@@ -14,8 +14,10 @@ import pytest
 from onnx import TensorProto, helper
 
 import nnprof
+from nnprof.errors import UsageError
 from nnprof.profiler.costmodel.prediction import Prediction
-from nnprof.types import Plan
+from nnprof.profiler.costmodel.search import Candidate, Found, Trained, fitting
+from nnprof.types import Image, Plan
 
 PUBLISHED = "gtx960-mattsson2016"
 
@@ -89,6 +91,87 @@ def test_files_of_others(shape: list[str | int], batches: list[int] | None, tmp_
     found = nnprof.predict(known, [file], partial=True, image="128x128")
     assert [one.batch for one in found] == (batches or [1, 2, 8, 16])
     assert {one.tiles_per_frame for one in found} == {16}
+
+
+# --- search ---------------------------------------------------------------------------------------
+
+SPACE = ("--family", "mattsson(conv=1..3, fc=1, depth=10|40, neurons=128)")
+
+
+def searched(*words: str, folder: Path) -> list[dict[str, str]]:
+    """What a search finds, as rows."""
+    done = commands.nnprof("search", PUBLISHED, *SPACE, *words, "--format", "csv", folder=folder)
+    assert done.returncode == 0, done.stderr
+    return list(csv.DictReader(io.StringIO(done.stdout)))
+
+
+def test_a_search_by_frames_is_one_by_tiles(tmp_path: Path) -> None:
+    """30 frames/s of 784 tiles are 23.52 tiles/ms at the batch of all tiles: the same networks."""
+    by_frames = searched("--image", "784x784", "--min-frames-per-s", "30", folder=tmp_path)
+    by_tiles = searched("--min-tiles-per-ms", "23.52", "--batch", "784", folder=tmp_path)
+    assert [row["network"] for row in by_frames] == [row["network"] for row in by_tiles]
+    assert 0 < len(by_frames) < 6
+    for row in by_frames:
+        rate = float(row["frames_per_s"])
+        assert rate == pytest.approx(float(row["tiles_per_ms"]) * 1000 / 784)
+        assert rate >= 30
+    assert {row["frames_per_s"] for row in by_tiles} == {""}
+
+
+def test_where_no_network_is_fast_enough_the_nearest_is_named(tmp_path: Path) -> None:
+    """That is an answer: exit code 0, and the network that comes closest, in frames/s."""
+    words = ("--image", "784x784", "--min-frames-per-s", "1000")
+    done = commands.nnprof("search", PUBLISHED, *SPACE, *words, folder=tmp_path)
+    said = " ".join(done.stdout.split())
+    assert done.returncode == 0
+    assert "0 of 6 networks reach 1000 frames/s at batch 784" in said
+    assert "The fastest is mattsson(conv=1, fc=1, depth=10, neurons=128): 129.1 frames/s" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "needs one budget, and has none"),
+        (("--min-frames-per-s", "30"), "Give both: --image 784x784 --min-frames-per-s 30"),
+        (("--image", "784x784", "--min-tiles-per-ms", "3"), "Give both: --image"),
+        (
+            ("--image", "784x784", "--min-tiles-per-ms", "3", "--min-frames-per-s", "30"),
+            "needs one budget, and has 2",
+        ),
+        (("--image", "784x784", "--min-frames-per-s", "30", "--batch", "5"), "Batch 5 does not"),
+        (("--image", "800x784", "--min-frames-per-s", "30"), "784x784 and 812x784"),
+        (("--image", "784x784", "--min-frames-per-s", "nan"), "nan is not a speed"),
+    ],
+)
+def test_what_cannot_be_searched_for(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    """A search without one budget, or of an image that cannot be cut, is refused in a sentence."""
+    done = commands.nnprof("search", PUBLISHED, *SPACE, *words, folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+def test_trained_networks_that_take_no_picture_are_left_out() -> None:
+    """A note says why; where none is left, the reason is the refusal."""
+    flat, tiles = (
+        Trained(nnprof.parse_network(text), 90.0, 1) for text in ("784 fc10", "1x28x28 fc10")
+    )
+    kept, count, notes = fitting([flat, tiles], Image(height=56, width=56))
+    assert (kept, count) == ((tiles,), 4)
+    assert len(notes) == 1
+    assert "784 fc10" in notes[0]
+    assert notes[0].endswith("it is left out.")
+    with pytest.raises(UsageError, match="such as 1x28x28"):
+        fitting([flat], Image(height=56, width=56))
+
+
+def test_the_interval_of_a_candidate_is_told_in_frames() -> None:
+    """Both ends by the same factor as the speed; none where the model has none."""
+    one = Candidate(
+        network="n", notation="n", ms_per_tile=0.1, tiles_per_ms=10.0, low_tiles_per_ms=5.0,
+        high_tiles_per_ms=None, meets="probably", extrapolates=False, weights=1,
+    )  # fmt: skip
+    (found,) = Found((one,), 1, 0).on_frames(100).candidates
+    assert (found.frames_per_s, found.low_frames_per_s, found.high_frames_per_s) == (100, 50, None)
 
 
 # --- bench ----------------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from nnprof.networks.families import parse_network
     from nnprof.networks.settings import TrainingSettings
     from nnprof.networks.spec import NetworkSpec
-    from nnprof.networks.studies.listed import studies_here
     from nnprof.networks.studies.study import Study, on_dataset, save_study, with_settings
     from nnprof.networks.studies.study import find as find_study
     from nnprof.networks.studies.trainings import seconds_of, start_study, train_jobs
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from nnprof.profiler.grids import of_run as grid_of_run
     from nnprof.profiler.importers.importer import Told
     from nnprof.profiler.importers.runs import import_run
+    from nnprof.profiler.listed import studies_here
     from nnprof.profiler.report.curves import plot_trainings
     from nnprof.profiler.report.drawn_grid import plot_grid
     from nnprof.profiler.report.maps import plot_maps
@@ -152,7 +152,7 @@ _HOMES = {
     "start_calibration": "nnprof.profiler.costmodel.calibrate:start",
     "start_pairs": "nnprof.profiler.run.session",
     "start_study": "nnprof.networks.studies.trainings",
-    "studies_here": "nnprof.networks.studies.listed",
+    "studies_here": "nnprof.profiler.listed",
     "study_cells": "nnprof.profiler.studies",
     "study_name": "nnprof.profiler.studies",
     "sweep": "nnprof.profiler.run.sweep",

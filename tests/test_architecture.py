@@ -34,6 +34,7 @@ ORDER = (
     ("nnprof.profiler.compare",),
     ("nnprof.profiler.results", "nnprof.profiler.studies", "nnprof.profiler.placed"),
     ("nnprof.profiler.claims", "nnprof.profiler.grids", "nnprof.profiler.trained"),
+    ("nnprof.profiler.listed",),
     ("nnprof.profiler.figures",),
     ("nnprof.profiler.run",),
     ("nnprof.profiler.costmodel",),

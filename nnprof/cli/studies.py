@@ -11,10 +11,10 @@ from nnprof.cli import forms, progress
 def studies(
     output: Annotated[str, forms.of_rows("How to print it.")] = forms.TABLE,
 ) -> None:
-    """List the studies: question, cells, about how long here, figures and tables.
+    """List the studies: question, figures and tables, trainings and cells, about how long here.
 
-    How long training takes is a guess from the work of each network and the speed of two small
-    trials here; `nnprof train --study` times the first steps of each before it begins.
+    The times are guesses from the work of each network and two small trainings here; before it
+    begins, `nnprof train --study` times the first steps of each.
     """
     with progress.shown():
         found = nnprof.studies_here()

@@ -6,15 +6,17 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich import box
+
 from nnprof.profiler.report.forms import written
 from nnprof.terminal import Console, Table
 from nnprof.text import duration
 
 if TYPE_CHECKING:
-    from nnprof.networks.studies.listed import Listed
+    from nnprof.profiler.listed import Listed
 
 TABLE = "table"
-COLUMNS = ("study", "asks", "gives", "cells", "timed", "trainings", "training_s")
+COLUMNS = ("study", "asks", "gives", "cells", "timed", "trainings", "training_s", "timing_s")
 
 
 def print_studies(found: Sequence[Listed], form: str) -> None:
@@ -23,24 +25,29 @@ def print_studies(found: Sequence[Listed], form: str) -> None:
     if form != TABLE:
         sys.stdout.write(written(form, rows, COLUMNS))
         return
-    table = Table(title_justify="left", pad_edge=False)
+    table = Table(title_justify="left", pad_edge=False, box=box.SIMPLE_HEAD)
     table.add_column("study", no_wrap=True)
     table.add_column("asks → gives", overflow="fold")
-    for name in ("cells", "trainings", "about"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("trainings", justify="right", no_wrap=True)
+    table.add_column("timed cells", justify="right", no_wrap=True)
     for row in rows:
-        about = "" if not row["trainings"] else "?"
-        if row["training_s"]:
-            about = duration(row["training_s"])
         said = f"{row['asks']} → {row['gives']}"
-        trainings = str(row["trainings"] or "")
-        table.add_row(row["study"], said, str(row["cells"]), trainings, about)
+        trained = _counted(row["trainings"], row["training_s"])
+        table.add_row(row["study"], said, trained, _counted(row["timed"], row["timing_s"]))
     console = Console()
     console.print(table)
     console.say(
-        "about: a guess of all trainings on this machine, one at a time. "
-        "nnprof train --study NAME --out DIR; nnprof bench --study NAME; nnprof show DIR [RUN]"
+        "Times are guesses for this machine: one training at a time, one thread, the usual plan."
     )
+    console.say(
+        "nnprof train --study NAME --out DIR; nnprof bench --study NAME; nnprof show DIR [RUN.json]"
+    )
+
+
+def _counted(count: int, seconds: float | None) -> str:
+    """How many, and about how long; nothing where there are none."""
+    about = "?" if seconds is None else duration(seconds)
+    return f"{count}: {about}" if count else ""
 
 
 def _row(one: Listed) -> dict[str, Any]:
@@ -53,4 +60,5 @@ def _row(one: Listed) -> dict[str, Any]:
         "timed": len({(cell.network, cell.batch) for cell in study.cells}),
         "trainings": sum(len(cell.train.seeds) for cell in study.cells if cell.train),
         "training_s": one.training_s,
+        "timing_s": one.timing_s,
     }

@@ -210,4 +210,5 @@ def test_studies_are_listed() -> None:
     assert rows["group1"]["cells"] == 45
     assert rows["group1"]["trainings"] == 0
     assert rows["li-cnn"]["training_s"] > rows["li-fcn"]["training_s"] > 0
+    assert rows["groups"]["timing_s"] > rows["group1"]["timing_s"] > 45 * 0.45
     assert "swietek" in nnprof("studies").stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
@@ -72,6 +73,16 @@ def test_a_file_of_the_first_form_is_read(tmp_path: Path) -> None:
     )
     (cell,) = load_study(path).cells
     assert (cell.network, cell.batch, cell.why, cell.train) == ("9 fc1", 4, "so", None)
+
+
+def test_the_example_of_the_page_is_a_study(tmp_path: Path) -> None:
+    """The JSON of docs/studies.md reads as a study with a claim."""
+    page = Path(__file__).parents[3] / "docs" / "studies.md"
+    (example,) = re.findall(r"```json\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "mine.json").write_text(example, encoding="utf-8")
+    study = find(str(tmp_path / "mine.json"))
+    assert len(study.trained) == 2
+    assert study.claims[0].about() == {"wide", "narrow"}
 
 
 # --- registered studies ---------------------------------------------------------------------------

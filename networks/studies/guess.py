@@ -1,4 +1,4 @@
-"""All studies, each with a guess how long its trainings take on this machine."""
+"""About how long a study's trainings take on this machine, before any of them is tried."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nnprof import registry
-from nnprof.errors import NnprofError, Unavailable
+from nnprof.errors import NnprofError
 from nnprof.networks.counts import counted
 from nnprof.networks.datasets import Dataset
 from nnprof.networks.families import parse_network
 from nnprof.networks.settings import TrainingSettings
-from nnprof.networks.studies.study import Asked, Study, find
+from nnprof.networks.studies.study import Asked, Study
 
 _LOG = logging.getLogger(__name__)
-# Inputs that the sets have, as their sources say; of another set nothing is guessed.
+# Inputs to train with, as the sources of the sets say; of another set nothing is guessed.
 INPUTS = {
     "mnist": 60_000,
     "fashion-mnist": 60_000,
@@ -30,32 +29,20 @@ INPUTS = {
 _SMALL, _LARGE = "784 fc32 fc10", "1x28x28 conv20k5 pool2 conv50k5 pool2 fc500 fc10"
 
 
-class Listed(NamedTuple):
-    """A study and about how many seconds its trainings take here; None where nothing is known."""
-
-    study: Study
-    training_s: float | None
-
-
-class _Pace(NamedTuple):
-    """Seconds of a step: a share for each layer, and one for each multiply-add."""
+class Pace(NamedTuple):
+    """Seconds of a step of training: a share for each layer, and one for each multiply-add."""
 
     layer_s: float
     mult_add_s: float
 
 
-def studies_here() -> tuple[Listed, ...]:
-    """Every registered study."""
-    found = [find(name) for name in registry.names("study")]
-    try:
-        pace = _pace()
-    except Unavailable:  # no torch: there is nothing that could train
-        pace = None
-    return tuple(Listed(study, _training_s(study, pace) if pace else None) for study in found)
-
-
 @cache
-def _pace() -> _Pace:
+def pace() -> Pace:
+    """This machine's, from two small trainings.
+
+    Raises:
+        Unavailable: torch is not installed.
+    """
     from nnprof.networks import trial
 
     _LOG.info("timing two small trainings, to guess how long others take")
@@ -71,16 +58,16 @@ def _pace() -> _Pace:
     (small_s, small), (large_s, large) = times
     layer_s = small_s / len(small.layers)
     rest_s = max(large_s - layer_s * len(large.layers), 0.1 * large_s)
-    return _Pace(layer_s, rest_s / (64 * counted(large).mult_adds))
+    return Pace(layer_s, rest_s / (64 * counted(large).mult_adds))
 
 
-def _training_s(study: Study, pace: _Pace) -> float | None:
-    """The sum over cells and seeds; 0 where nothing is trained."""
+def training_s(study: Study, pace: Pace) -> float | None:
+    """All trainings, one at a time; None where a data set or a network is not known."""
     times = [_cell_s(cell, pace) for cell in study.trained]
     return None if any(math.isnan(time) for time in times) else sum(times)
 
 
-def _cell_s(cell: Asked, pace: _Pace) -> float:
+def _cell_s(cell: Asked, pace: Pace) -> float:
     training = cell.train
     if training is None:
         return 0.0

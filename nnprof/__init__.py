@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from nnprof.profiler.report.curves import plot_trainings
     from nnprof.profiler.report.drawn_grid import plot_grid
     from nnprof.profiler.report.maps import plot_maps
+    from nnprof.profiler.report.predictions import plot_predictions
     from nnprof.profiler.report.rows import rows
     from nnprof.profiler.results import load, load_sides, save, save_new
     from nnprof.profiler.run.accuracy import parse as parse_precisions
@@ -136,6 +137,7 @@ _HOMES = {
     "plan": "nnprof.profiler.costmodel.ask",
     "plot_grid": "nnprof.profiler.report.drawn_grid",
     "plot_maps": "nnprof.profiler.report.maps",
+    "plot_predictions": "nnprof.profiler.report.predictions",
     "plot_trainings": "nnprof.profiler.report.curves",
     "powered": "nnprof.profiler.run.session",
     "predict": "nnprof.profiler.costmodel.ask",
@@ -221,6 +223,7 @@ __all__ = [
     "plan",
     "plot_grid",
     "plot_maps",
+    "plot_predictions",
     "plot_trainings",
     "powered",
     "predict",

@@ -54,6 +54,7 @@ RUNTIME_HOMES = (
     "networks/train.py",
     "networks/losses.py",
     "networks/maps.py",
+    "networks/predictions.py",
     "networks/optimisers.py",
     "networks/initialisers.py",
     "networks/recurrent.py",

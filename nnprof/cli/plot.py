@@ -28,15 +28,24 @@ def plot(
     figure: grids.Figure = None,
     kind: grids.Kind = None,
     where: grids.Where = None,
+    predictions: Annotated[
+        bool,
+        typer.Option(
+            "--predictions", help="Of networks of values: what they foretell, and what came."
+        ),
+    ] = False,
 ) -> None:
     """Draw trainings by epoch (mean and range over seeds), or a grid of Runs."""
     wanted = grids.asked(grid, figure, kind, where)
     _require_alike(sources, wanted)
+    if wanted and predictions:
+        raise UsageError("--predictions are of trainings, a grid is of Runs.", "Give one of them.")
     if wanted:
         runs = [nnprof.load(path) for path in sources]
         notes = nnprof.plot_grid(wanted.of(*runs), output, runs)
     else:
-        notes = nnprof.plot_trainings(sources, output)
+        draw = nnprof.plot_predictions if predictions else nnprof.plot_trainings
+        notes = draw(sources, output)
     for note in notes:
         sys.stderr.write(f"nnprof: {plain(note)}\n")
     sys.stdout.write(f"{plain(str(output))}\n")

@@ -69,13 +69,13 @@ def plot_trainings(folders: Iterable[Path | str], out: Path | str) -> tuple[str,
     """
     out = Path(out)
     require_ending(out)
-    found = _records(folders)
+    found = trainings(folders)
     groups, notes = _grouped(found)
     write_picture(out, lambda figure: _draw(figure, groups))
     return notes
 
 
-def _records(folders: Iterable[Path | str]) -> dict[Path, TrainingRecord]:
+def trainings(folders: Iterable[Path | str]) -> dict[Path, TrainingRecord]:
     """The record of each training in or below the folders."""
     found: dict[Path, TrainingRecord] = {}
     for folder in map(Path, folders):

@@ -202,9 +202,10 @@ class _Work(NamedTuple):
         """The name of the Run, and its cells on a target."""
         if self.image is None:
             return _cells(self.networks, self.study, target, self.batch, self.data, self.told())
+        batches, data = numbers.batch_sizes(self.batch), self.data or "generated"
+        nnprof.framed_cells((), self.image)  # what is no image is said before networks are exported
         # Which batches divide the tiles depends on the network; the data are the image.
         name, cells = _cells(self.networks, self.study, target, None, None, self.told())
-        batches, data = numbers.batch_sizes(self.batch), self.data or "generated"
         return name, nnprof.framed_cells(cells, self.image, batches, data=data)
 
 

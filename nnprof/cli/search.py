@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 ModelName = Annotated[
     str, typer.Argument(metavar="MODEL", help="A model.json, or the name of a published model.")
 ]
-Least = Annotated[float | None, typer.Option("--min-tiles-per-ms", help="The budget.")]
+Least = Annotated[
+    float | None, typer.Option("--min-tiles-per-ms", help="The budget, if not in frames.")
+]
 LeastFrames = Annotated[
     float | None,
     typer.Option(

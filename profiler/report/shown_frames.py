@@ -83,23 +83,34 @@ def _rate(one: FrameTime) -> tuple[str, str]:
 
 def lines(run: Run) -> list[str]:
     """What the columns hold, one frame end to end, and why something is not known."""
-    known = [one for cell in run.measurements if (one := frames.measured(cell))]
+    _, short = labels(names(run))
+    known: dict[str, list[Frame]] = {}
+    for cell in run.measurements:
+        name = short[cell.workload.model.name] + marked(run, cell.workload.model)
+        if one := frames.measured(cell):
+            known.setdefault(name, []).append(one)
     if not known:
         return []
-    found = [
+    return [
         "frames/s: all inferences of a frame, one after the other; with cut: the same with cutting "
-        "it into tiles first."
+        "it into tiles first.",
+        *(
+            f"One frame end to end{f' of {name}' if len(known) > 1 else ''}, with all copies: {ms}."
+            for name, found in known.items()
+            if (ms := _wholes(found))
+        ),
+        *dict.fromkeys(_unknown(one) for found in known.values() for one in found if one.unknown),
     ]
-    whole = [
+
+
+def _wholes(found: Sequence[Frame]) -> str:
+    """Milliseconds from pixels to outputs beside the sum of the parts, by batch."""
+    return ", ".join(
         f"{digits(one.whole_s * 1e3)} ms at batch {one.batch} (the sum: "
         f"{digits(one.both.seconds * 1e3)})"
-        for one in known
+        for one in found
         if one.whole_s and one.both
-    ]
-    if whole:
-        found.append(f"One frame end to end, with all copies: {', '.join(whole)}.")
-    found += dict.fromkeys(_unknown(one) for one in known if one.unknown)
-    return found
+    )
 
 
 def _unknown(one: Frame) -> str:

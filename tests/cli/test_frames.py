@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 
 import commands
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -251,6 +252,19 @@ def test_a_study_on_an_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("workers_here", "brief")
+def test_a_picture_of_the_users_for_a_file_of_others(tmp_path: Path) -> None:
+    """`--data` is the image then, with its colours last; the tiles are those of the ONNX file."""
+    foreign(tmp_path / "net.onnx", ["batch", 3, 32, 32])
+    np.save(tmp_path / "picture.npy", np.zeros((64, 96, 3), np.uint8))
+    words = ("net.onnx", "--image", "64x96", "--data", "picture.npy", "--batch", "3")
+    done, path = bench(*words, *FAKE, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "A frame of 64x96: 2 × 3 = 6 tiles of 3×32×32, side by side" in done.stdout
+    (cell,) = nnprof.load(path).study.cells
+    assert cell.workload.data == str(tmp_path / "picture.npy")
+
+
+@pytest.mark.usefixtures("workers_here", "brief")
 def test_a_loop_cuts_nothing(tmp_path: Path) -> None:
     """Its frames are of inferences alone, and it says so."""
     words = (NETWORK, "--image", "56x56", "--protocol", "loop")
@@ -285,6 +299,7 @@ def test_without_an_image_nothing_changes(tmp_path: Path) -> None:
         ((NETWORK, "--image", "784x784", "--batch", "100"), "Batch 100 does not divide"),
         (("784 fc10", "--image", "784x784"), "such as 1x28x28"),
         ((NETWORK, "--image", "784x784", "--data", "no.npy"), "no.npy"),
+        (("--study", "no-such-study", "--image", "784"), "'784' is no image"),  # said first
     ],
 )
 def test_what_cannot_be_measured(words: tuple[str, ...], said: str, tmp_path: Path) -> None:

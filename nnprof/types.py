@@ -35,7 +35,7 @@ Precision: TypeAlias = Literal[  # nnprof makes the first three; others' times m
 Normalisation: TypeAlias = Literal["folded", "op", "none", "unknown"]
 BatchFrom: TypeAlias = Literal["declared", "guessed", "given", "none", ""]
 OpMethod: TypeAlias = Literal["combined", "runtime", "none"]  # what a plan asks for
-Protocol: TypeAlias = Literal["rounds", "loop", "pairs"]
+Protocol: TypeAlias = Literal["rounds", "loop", "loop-fresh", "pairs"]
 Kind: TypeAlias = Literal[
     "conv", "gemm", "pool", "elementwise", "softmax", "recurrent", "memory", "other"
 ]
@@ -267,7 +267,8 @@ class Plan(_Value, frozen=True, kw_only=True):
         patient_s: how long each process may wait for other programs to end (`run.patience`).
         protocol: "rounds" (fresh processes in shuffled rounds), "loop" (our variant of
             Mattsson 2016, Table 1: all networks in order, several times over, but in one process;
-            looks for drift) or "pairs"
+            looks for drift), "loop-fresh" (as its section 3.1 lists it: `processes` loops
+            over the networks, a fresh process for each network and loop) or "pairs"
             (rounds whose processes alternate with those of another Run, `Study.paired`, until the
             verdict on each two cells is clear; `processes` and `max_processes` count pairs then,
             and neither `interval` nor `fresh` means anything).

@@ -46,6 +46,7 @@ class Protocol(str, Enum):
 
     rounds = "rounds"
     loop = "loop"
+    fresh = "loop-fresh"
 
 
 Networks = Annotated[
@@ -104,7 +105,8 @@ Order = Annotated[
     typer.Option(
         "--protocol",
         help="Fresh processes in shuffled rounds; or, to look for a drift, one process with all "
-        "networks in order, four times over: our variant of the loops of 2016.",
+        "networks in order, four times over: our variant of the loops of 2016. loop-fresh: as in "
+        "2016, a process for each network, 20 inferences each, three times over.",
     ),
 ]
 Telemetry = Annotated[

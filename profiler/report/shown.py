@@ -82,7 +82,7 @@ def print_rest(run: Run) -> None:
 
 def _summary(run: Run) -> list[str]:
     saved = lines.saved_line(run)
-    drift = [lines.drift_line(run)] if run.study.plan.protocol == "loop" else []
+    drift = [lines.drift_line(run)] if run.study.plan.protocol.startswith("loop") else []
     special = [*lines.accuracy_lines(run), *lines.idle_lines(run), *lines.energy_lines(run)]
     return [*special, *drift, *([saved] if saved else []), lines.timed_line(run)]
 

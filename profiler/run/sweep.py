@@ -43,7 +43,12 @@ def sweep(run: Run, path: AnyPath) -> Iterator[Step]:
         if others:
             beside = sorted({*run.environment.get("measured_beside", ()), *others})
             run = replace(run, environment={**run.environment, "measured_beside": beside})
-        protocols = {"rounds": _rounds, "loop": protocol2016.loop, "pairs": alternate.alternate}
+        protocols = {
+            "rounds": _rounds,
+            "loop": protocol2016.loop,
+            "loop-fresh": protocol2016.loop_fresh,
+            "pairs": alternate.alternate,
+        }
         yield from protocols[run.study.plan.protocol](run, path)
 
 

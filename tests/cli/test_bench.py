@@ -239,10 +239,11 @@ def test_pauses_are_shown(tmp_path: Path, brief: None) -> None:
     assert "ms after 1.000 ms of pause" in lines
 
 
-def test_loop_of_2016_says_whether_it_drifted(tmp_path: Path) -> None:
-    """--protocol loop runs all networks in one process and says whether drift was found."""
+@pytest.mark.parametrize("protocol", ["loop", "loop-fresh"])
+def test_loop_of_2016_says_whether_it_drifted(protocol: str, tmp_path: Path) -> None:
+    """Both loops over all networks, in one process or in many, say whether drift was found."""
     done = nnprof(
-        *("bench", NETWORK, "1x28x28 fc10", *FAKE, "--batch", "1,8", "--protocol", "loop"),
+        *("bench", NETWORK, "1x28x28 fc10", *FAKE, "--batch", "1,8", "--protocol", protocol),
         folder=tmp_path,
     )
     assert done.returncode == 0

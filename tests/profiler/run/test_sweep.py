@@ -157,6 +157,43 @@ def test_loop_protocol(cells: tuple[Cell, ...], short: Plan, tmp_path: Path) -> 
     assert stats.drift(run.measurements) is not None
 
 
+def test_fresh_loops_are_processes(cells: tuple[Cell, ...], short: Plan, tmp_path: Path) -> None:
+    """As in 2016: three loops in order, a process for each cell, each on disk before the next."""
+    run, path = begin.start(cells, replace(short, protocol="loop-fresh"), tmp_path, name="test")
+    steps = sweep.sweep(run, path)
+    order = [next(steps).cell.workload.batch for _ in range(5)]
+    steps.close()
+    cut = results.load(path)
+    assert [len(m.processes) for m in cut.measurements] == [2, 1, 1, 1]
+    assert not any(m.finished for m in cut.measurements)
+    rest = list(sweep.sweep(begin.resume(path), path))
+    order += [step.cell.workload.batch for step in rest]
+    assert order == [1, 2, 4, 8] * 3
+    assert [step.round_over for step in rest] == [False, False, True] + [False] * 3 + [True]
+    run = results.load(path)
+    assert [[len(turn) for turn in m.samples_s] for m in run.measurements] == [[20] * 3] * 4
+    assert all(m.stopped == "processes" for m in run.measurements)
+    assert run.measurements[0].samples_s[:2] == cut.measurements[0].samples_s
+    begun = [[m.processes[turn].begun_at_s for m in run.measurements] for turn in range(3)]
+    times = [one for turn in begun for one in turn if one is not None]
+    assert len(times) == 12
+    assert times == sorted(times)
+    assert "a fresh process for each network and turn" in run.measurements[0].facts["loop"]
+    assert stats.drift(run.measurements) is not None
+    assert list(sweep.sweep(begin.resume(path), path)) == []
+
+
+def test_a_crash_in_fresh_loops_is_a_failure(
+    cells: tuple[Cell, ...], short: Plan, tmp_path: Path
+) -> None:
+    """A cell whose process crashes becomes a Failure; it is tried once, the others go on."""
+    target = Target(backend="fake", options={"fault": "crash"})
+    crashing = tuple(replace(cell, target=target) for cell in cells[:2])
+    run, _ = _all(crashing, replace(short, protocol="loop-fresh"), tmp_path)
+    assert [failure.error for failure in run.failures] == ["WorkerCrashed"] * 2
+    assert run.measurements == ()
+
+
 def test_loop_that_crashes_is_a_failure(
     cells: tuple[Cell, ...], short: Plan, tmp_path: Path
 ) -> None:

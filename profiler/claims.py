@@ -74,10 +74,11 @@ def _judged(
     if missing:
         lacks = ", ".join(missing[:3]) + (" …" if len(missing) > 3 else "")
         return Verdict(claim.says, "undecided", f"no {claim.of} of {lacks}")
-    pooled = _pooled(told)
+    ratios = isinstance(claim, Above) and claim.of.endswith("loss") and _positive(told)
+    pooled = _pooled(_logarithms(told) if ratios else told)
     match claim:
         case Above():
-            found, why = _above(claim, pooled)
+            found, why = _above(claim, pooled, ratios=ratios)
         case Within():
             found, why = _within(claim, pooled)
         case Between():
@@ -100,14 +101,25 @@ def _pooled(told: Mapping[str, Sequence[float]]) -> _Pooled:
     )
 
 
-def _above(claim: Above, pooled: _Pooled) -> tuple[Found, str]:
+def _positive(told: Mapping[str, Sequence[float]]) -> bool:
+    return all(value > 0 for found in told.values() for value in found)
+
+
+def _logarithms(told: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    return {name: [math.log(value) for value in found] for name, found in told.items()}
+
+
+def _above(claim: Above, pooled: _Pooled, *, ratios: bool) -> tuple[Found, str]:
     """The pair that speaks most against the order decides."""
     pairs = [
         (pooled.means[high] - pooled.means[low], pooled.half(high, low), high, low)
         for high, low in product(claim.above, claim.below)
     ]
     difference, half, high, low = min(pairs, key=lambda pair: pair[0])
-    why = f"least: {high} − {low} = {_number(difference)} {_half(half)}"
+    if ratios:
+        why = f"least: {high} / {low} = {_number(math.exp(difference))} {_times(half)}"
+    else:
+        why = f"least: {high} − {low} = {_number(difference)} {_half(half)}"
     if any(other + reach < 0 for other, reach, _, _ in pairs):
         return "not held", why
     return ("held" if all(other - reach > 0 for other, reach, _, _ in pairs) else "undecided"), why
@@ -165,6 +177,11 @@ def _linear(
 
 def _number(value: float) -> str:
     return f"{value:.3g}" if abs(value) < 1e-2 else f"{value:.4g}"
+
+
+def _times(half: float) -> str:
+    """The interval of a ratio, whose logarithm has this half width."""
+    return f"×/÷ {math.exp(min(half, 700)):.2g}" if math.isfinite(half) else f"({_BY_CHANCE})"
 
 
 def _half(half: float) -> str:

@@ -25,6 +25,7 @@ def record(value: float, seed: int) -> TrainingRecord:
         epochs=(epoch,),
         best_epoch=0,
         test_accuracy=value,
+        test_loss=value,
         finished=True,
     )
 
@@ -66,6 +67,19 @@ def test_the_interval_is_students() -> None:
     verdict = judged(above(), {"a": [0.98, 0.99], "b": [0.90, 0.91]})
     # Deviation of each pair: 0.01/√2; half width: 4.303 · 0.01/√2 · √(1/2 + 1/2) = 0.0304.
     assert verdict.why == "least: a − b = 0.08 ± 0.03"
+
+
+def test_losses_are_compared_by_their_logarithms() -> None:
+    """By ratios, so that a loss of 10⁶ does not drown others; a loss of 0 has no logarithm."""
+    claim = Above(says="a > b", of="test loss", above=("a", "c"), below=("b",))
+    told = {"a": [1.0, 2.0], "b": [0.01, 0.011], "c": [1e6, 1e9]}
+    verdict = judged(claim, told)
+    assert verdict.found == "undecided"
+    told["c"] = [1e6, 2e6]
+    assert judged(claim, told).found == "held"
+    assert judged(claim, told).why.startswith("least: a / b = 134.8 ×/÷")
+    zero = judged(claim, {"a": [1.0, 1.1], "b": [0.0, 0.0], "c": [1.0, 1.1]})
+    assert zero.why.startswith("least: a − b = 1.05")
 
 
 def test_one_pair_against_the_order_is_enough() -> None:

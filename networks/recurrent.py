@@ -43,7 +43,8 @@ class Steps(nn.Module):
     def __init__(self, features: int, spec: Recurrent) -> None:
         """Weights as Keras draws them: Glorot uniform for features, orthogonal for the state.
 
-        Biases are zero, that of the forget gate, too (Keras' default there is 1).
+        Biases are 0, but 1 at the forget gate of an LSTM, so that it begins by keeping its state
+        (Jozefowicz et al. 2015, section 2.2).
         """
         super().__init__()
         self.every = spec.steps
@@ -57,6 +58,8 @@ class Steps(nn.Module):
         nn.init.orthogonal_(self.layer.weight_hh_l0)
         nn.init.zeros_(self.layer.bias_ih_l0)
         nn.init.zeros_(self.layer.bias_hh_l0)
+        if op == "LSTM":  # torch's gates: input, forget, cell, output
+            nn.init.ones_(self.layer.bias_ih_l0[spec.units : 2 * spec.units])
         self.layer.bias_hh_l0.requires_grad_(op != "LSTM")
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -90,14 +90,15 @@ def test_weights_are_those_of_keras(text: str, weights: int) -> None:
 
 
 def test_weights_are_drawn_as_keras_draws_them() -> None:
-    """Glorot uniform for features, orthogonal for states, biases of 0; by the seed alone."""
+    """Glorot uniform for features, orthogonal for states, 1 as the forget gate's bias; by the seed."""
     spec = parse("60x3 lstm20 fc1 seed3")
     layer = build.build(spec)[0].layer
     limit = math.sqrt(6 / (3 + 4 * 20))
     assert 0.9 * limit < float(layer.weight_ih_l0.detach().abs().max()) <= limit
     state = layer.weight_hh_l0.detach()
     torch.testing.assert_close(state.T @ state, torch.eye(20), rtol=0, atol=1e-5)
-    assert not layer.bias_ih_l0.any()
+    assert layer.bias_ih_l0.tolist() == [0] * 20 + [1] * 20 + [0] * 40
+    assert not build.build(parse("60x3 gru20 fc1"))[0].layer.bias_ih_l0.any()
     assert torch.equal(build.build(spec)[0].layer.weight_hh_l0, layer.weight_hh_l0)
 
 

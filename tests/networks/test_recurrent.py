@@ -90,7 +90,7 @@ def test_weights_are_those_of_keras(text: str, weights: int) -> None:
 
 
 def test_weights_are_drawn_as_keras_draws_them() -> None:
-    """Glorot uniform for features, orthogonal for states, 1 as the forget gate's bias; by the seed."""
+    """Glorot uniform for features, orthogonal for states, 1 at the forget gate; by the seed."""
     spec = parse("60x3 lstm20 fc1 seed3")
     layer = build.build(spec)[0].layer
     limit = math.sqrt(6 / (3 + 4 * 20))

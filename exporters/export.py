@@ -21,7 +21,7 @@ import onnx
 from nnprof.errors import Unavailable
 from nnprof.exporters import cache as kept_files
 from nnprof.exporters import recurrent
-from nnprof.exporters.check import check_against_torch, generated_tiles, require_agreement
+from nnprof.exporters.check import check_against_torch, generated_for, require_agreement
 from nnprof.exporters.models import load_model, set_facts
 from nnprof.files import AnyPath
 from nnprof.networks.checkpoint import Source, source_of
@@ -74,7 +74,7 @@ def export(
         draft = Path(temporary) / "model.onnx"
         draft.write_bytes(data)
         model = load_model(draft)
-        tiles = generated_tiles(spec.input_shape)
+        tiles = generated_for(source)
         require_agreement(model, check_against_torch(model, module, tiles))
     return kept_files.keep(key, data, place)
 

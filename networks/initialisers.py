@@ -11,6 +11,9 @@ from nnprof.networks.settings import Init
 def draw(network: nn.Module, init: Init, seed: int) -> None:
     """Draw all weights anew; biases, and the two weights of a normalisation, stay as they are.
 
+    Of a recurrent layer both matrices are drawn, each as one for all its gates, as Keras does with
+    that of the features; that of the state Keras makes orthogonal, which "default" keeps.
+
     He et al. 2015 ("he"), Glorot and Bengio 2010 ("xavier", "xavier-uniform"), LeCun et al. 1998
     ("lecun"); "normal" and "negative" as their numbers say. "default" changes nothing.
     """

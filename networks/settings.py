@@ -66,8 +66,9 @@ class TrainingSettings(msgspec.Struct, frozen=True, kw_only=True):
         momentum: of SGD.
         loss: "cross-entropy", "kl" (the same, with one right class), "hinge" or "squared-hinge" for
             classes; "mse", "mae", "rmse" or "huber" for values, or for classes as 0 and 1.
-        init: what the weights are drawn from: "default" (He where ReLU follows, else LeCun), "he",
-            "xavier", "xavier-uniform", "lecun", "normal(MEAN,SD)", or "negative(SD)": -|normal|.
+        init: what the weights are drawn from: "default" (He where ReLU follows, else LeCun; of
+            recurrent layers Keras'), "he", "xavier", "xavier-uniform", "lecun", "normal(MEAN,SD)",
+            or "negative(SD)": -|normal|.
         l2: β of equation 11; on weights, not on biases.
         patience: epochs without a better validation before training ends; None for all epochs.
         keep: the weights of the epoch that validates "best", or of the "last".

@@ -65,7 +65,7 @@ def export_file(
     record = checkpoint.load_record(folder) if folder else None
     spec = parse_network(record.network if record else str(network))
     model = export(spec, folder)
-    tiles, source = _tiles(spec, record)
+    tiles, source = _tiles(spec, folder, record)
     module = reference(spec, folder)
     agreement = check.check_against_torch(model, module, tiles)
     check.require_agreement(model, agreement)
@@ -84,14 +84,16 @@ def _form(precision: str, backend: str | None, device: str | None) -> Form:
     return form_for(hosts.named_target(device or "cpu", backend=backend))
 
 
-def _tiles(spec: NetworkSpec, record: TrainingRecord | None) -> tuple[NDArray[Any], str]:
+def _tiles(
+    spec: NetworkSpec, folder: Path | None, record: TrainingRecord | None
+) -> tuple[NDArray[Any], str]:
     """What the file is checked on, and what that is."""
+    random = check.generated_for(checkpoint.source_of(spec, folder))
     if record is None:
-        return check.generated_tiles(spec.input_shape), "random tiles"
+        return random, "random tiles"
     try:
         tested = datasets.load(record.dataset).test_inputs
     except Unavailable:
-        random = check.generated_tiles(spec.input_shape)
         return random, f"random tiles ({record.dataset} is not here)"
     return tested.reshape(-1, *spec.input_shape), f"all test tiles of {record.dataset}"
 

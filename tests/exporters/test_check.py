@@ -10,6 +10,7 @@ import pytest
 from nnprof.errors import Disagreement
 from nnprof.exporters import check
 from nnprof.exporters import export as exporter
+from nnprof.networks.checkpoint import source_of
 from nnprof.networks.spec import parse
 from nnprof.types import Model
 
@@ -29,6 +30,20 @@ def test_an_export_agrees(model: Model) -> None:
     assert agreement.max_difference < 1e-5
     assert (agreement.top1_agreement, agreement.tiles) == (1.0, 600)
     check.require_agreement(model, agreement)
+
+
+def test_a_network_that_makes_roundings_large_is_told_from_a_wrong_file(tmp_path: Path) -> None:
+    """Far beyond its training a cell without bounds explodes: torch does not agree with itself."""
+    spec = parse("60x1 lstm20 linear lstm20 linear fc1 linear")
+    file = exporter.export(spec, cache=tmp_path)
+    network = exporter.reference(spec)
+    inside = check.check_against_torch(file, network, check.generated_for(source_of(spec, None)))
+    assert (inside.max_difference < 1e-4, inside.rounding) == (True, None)
+    beyond = check.generated_tiles(spec.input_shape) * 100
+    agreement = check.check_against_torch(file, network, beyond)
+    assert agreement.rounding is not None
+    with pytest.raises(Disagreement, match="makes roundings large"):
+        check.require_agreement(file, agreement)
 
 
 def test_other_weights_are_found_out(model: Model) -> None:

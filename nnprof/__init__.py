@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from nnprof.profiler.listed import studies_here
     from nnprof.profiler.report.curves import plot_trainings
     from nnprof.profiler.report.drawn_grid import plot_grid
+    from nnprof.profiler.report.drawn_varied import plot_varied
     from nnprof.profiler.report.maps import plot_maps
     from nnprof.profiler.report.predictions import plot_predictions
     from nnprof.profiler.report.rows import rows
@@ -139,6 +140,7 @@ _HOMES = {
     "plot_maps": "nnprof.profiler.report.maps",
     "plot_predictions": "nnprof.profiler.report.predictions",
     "plot_trainings": "nnprof.profiler.report.curves",
+    "plot_varied": "nnprof.profiler.report.drawn_varied",
     "powered": "nnprof.profiler.run.session",
     "predict": "nnprof.profiler.costmodel.ask",
     "probe": "nnprof.profiler.run.begin",
@@ -225,6 +227,7 @@ __all__ = [
     "plot_maps",
     "plot_predictions",
     "plot_trainings",
+    "plot_varied",
     "powered",
     "predict",
     "probe",

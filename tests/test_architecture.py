@@ -35,7 +35,7 @@ ORDER = (
     ("nnprof.profiler.results", "nnprof.profiler.studies", "nnprof.profiler.placed"),
     ("nnprof.profiler.claims", "nnprof.profiler.grids", "nnprof.profiler.trained"),
     ("nnprof.profiler.listed",),
-    ("nnprof.profiler.figures",),
+    ("nnprof.profiler.figures", "nnprof.profiler.varied"),
     ("nnprof.profiler.run",),
     ("nnprof.profiler.costmodel",),
     ("nnprof.profiler.report",),

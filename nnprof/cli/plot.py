@@ -1,4 +1,4 @@
-"""`nnprof plot`: a picture: learning curves of trainings, or a grid of one Run or of two."""
+"""`nnprof plot`: trainings by epoch or by what a study varies, or a grid of one Run or of two."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import nnprof
-from nnprof.cli import grids
+from nnprof.cli import drawn, grids
 from nnprof.errors import UsageError
 from nnprof.text import plain
 
@@ -28,24 +28,21 @@ def plot(
     figure: grids.Figure = None,
     kind: grids.Kind = None,
     where: grids.Where = None,
-    predictions: Annotated[
-        bool,
-        typer.Option(
-            "--predictions", help="Of networks of values: what they foretell, and what came."
-        ),
-    ] = False,
+    predictions: drawn.Predictions = False,
+    against: drawn.Against = None,
+    of: drawn.Of = None,
+    cell: drawn.Cells = None,
 ) -> None:
-    """Draw trainings by epoch (mean and range over seeds), or a grid of Runs."""
+    """Draw trainings by epoch, or over what a study varies (mean and range of seeds); or a grid."""
     wanted = grids.asked(grid, figure, kind, where)
+    trainings = drawn.asked(against, of, cell, predictions=predictions)
     _require_alike(sources, wanted)
-    if wanted and predictions:
-        raise UsageError("--predictions are of trainings, a grid is of Runs.", "Give one of them.")
     if wanted:
+        drawn.refuse_with_grid(trainings)
         runs = [nnprof.load(path) for path in sources]
         notes = nnprof.plot_grid(wanted.of(*runs), output, runs)
     else:
-        draw = nnprof.plot_predictions if predictions else nnprof.plot_trainings
-        notes = draw(sources, output)
+        notes = trainings.draw(sources, output)
     for note in notes:
         sys.stderr.write(f"nnprof: {plain(note)}\n")
     sys.stdout.write(f"{plain(str(output))}\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,10 +11,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from nnprof.errors import BadFile, UsageError
-from nnprof.networks.checkpoint import RECORD, load_record
+from nnprof.errors import UsageError
 from nnprof.networks.families import parse_network
-from nnprof.profiler.report.pictures import LOOKS, plain_axes, require_ending, write_picture
+from nnprof.profiler.report.folders import missing, name_of, records_of
+from nnprof.profiler.report.pictures import (
+    LOOKS,
+    MOST_LINES,
+    STYLES,
+    columns_of,
+    plain_axes,
+    require_ending,
+    write_picture,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,15 +56,23 @@ class _Group(NamedTuple):
         return min(len(record.epochs) for record in self.records)
 
 
-def plot_trainings(folders: Iterable[Path | str], out: Path | str) -> tuple[str, ...]:
+def plot_trainings(
+    folders: Iterable[Path | str],
+    out: Path | str,
+    *,
+    of: Sequence[str] = (),
+    cells: Sequence[str] = (),
+) -> tuple[str, ...]:
     """Draw accuracy (%) and loss of trainings by epoch.
 
-    Trainings of the same network, data set and settings are one curve: the mean of their seeds,
-    with a band from the lowest to the highest of them.
+    Trainings of the same cell of a study, or else of the same network, data set and settings, are
+    one curve: the mean of their seeds, with a band from the lowest to the highest of them.
 
     Args:
         folders: of trainings, or folders that hold such folders at any depth.
         out: the picture to write; its ending says how: .svg, .png or .pdf.
+        of: "validation", "training" or both; where it is empty both, of many curves validation.
+        cells: names of cells, `*` and `?` in them as in a shell's; all where it is empty.
 
     Returns:
         Sentences about what is not in the picture; none where it has everything.
@@ -67,26 +83,25 @@ def plot_trainings(folders: Iterable[Path | str], out: Path | str) -> tuple[str,
         UsageError: the picture's ending is another, no epoch has ended, or the trainings are of
             more kinds than colours can tell apart.
     """
-    out = Path(out)
+    out, folders = Path(out), list(folders)
     require_ending(out)
-    found = trainings(folders)
+    found = records_of(folders, cells)
     groups, notes = _grouped(found)
-    write_picture(out, lambda figure: _draw(figure, groups))
-    return notes
+    sets, left = _sets(of, len(groups))
+    write_picture(out, lambda figure: _draw(figure, groups, sets), _size(groups))
+    return (*notes, *left, *missing(folders, found, cells))
 
 
-def trainings(folders: Iterable[Path | str]) -> dict[Path, TrainingRecord]:
-    """The record of each training in or below the folders."""
-    found: dict[Path, TrainingRecord] = {}
-    for folder in map(Path, folders):
-        paths = sorted(path.parent for path in folder.rglob(RECORD))
-        if not paths:
-            raise BadFile(
-                f"'{folder}' holds no training.",
-                "Give a folder that 'nnprof train NETWORK --out FOLDER' wrote.",
-            )
-        found.update({path.resolve(): load_record(path) for path in paths})
-    return found
+def _sets(of: Sequence[str], curves: int) -> tuple[tuple[str, ...], list[str]]:
+    """The sets whose curves are drawn: one where there are many; and a sentence about the other."""
+    for word in of:
+        if word not in _STYLES:
+            raise UsageError(f"'{word}' has no curve.", f"Curves: {', '.join(_STYLES)}.")
+    sets = tuple(of or _STYLES)
+    if len(sets) == 1 or curves <= len(LOOKS):
+        return sets, []
+    other = f"--of {sets[1]} draws the others."
+    return sets[:1], [f"{curves} curves: only those of {sets[0]}; {other}"]
 
 
 def _grouped(found: Mapping[Path, TrainingRecord]) -> tuple[list[_Group], tuple[str, ...]]:
@@ -94,30 +109,41 @@ def _grouped(found: Mapping[Path, TrainingRecord]) -> tuple[list[_Group], tuple[
     groups: dict[bytes, _Group] = {}
     notes = []
     for folder, record in found.items():
+        name = name_of(folder, record)
         if not record.finished:
-            notes.append(f"'{folder.name}' was cut off after {len(record.epochs)} epochs.")
+            notes.append(f"'{name}' was cut off after {len(record.epochs)} epochs.")
         if not record.epochs:
             continue
         if any(epoch.loss is None for epoch in record.epochs):
-            notes.append(f"'{folder.name}' has epochs without a finite loss: gaps in its curve.")
-        of = {"network": _unseeded(record.network), "dataset": record.dataset, **record.settings}
+            notes.append(f"'{name}' has epochs without a finite loss: gaps in its curve.")
+        of = {
+            "cell": record.cell,
+            "network": _unseeded(record.network),
+            "dataset": record.dataset,
+            **record.settings,
+        }
         group = groups.setdefault(msgspec.json.encode(of, order="sorted"), _Group(of, []))
         groups[msgspec.json.encode(of, order="sorted")] = _Group(of, [*group.records, record])
     if not groups:
         raise UsageError("No epoch of these trainings has ended.", "Train with --resume.")
-    if len(groups) > len(LOOKS):
+    if len(groups) > MOST_LINES:
         raise UsageError(
             f"{len(groups)} kinds of trainings cannot be told apart in one picture.",
-            f"Give at most {len(LOOKS)} at a time.",
+            f"Give at most {MOST_LINES} at a time; of a study choose cells: --cell NAME,NAME.",
         )
-    for group in groups.values():
+    return list(groups.values()), (*notes, *_shortened(groups.values()))
+
+
+def _shortened(groups: Iterable[_Group]) -> Iterator[str]:
+    """What is not drawn of trainings that ended later than another seed."""
+    for group in groups:
         longest = max(len(record.epochs) for record in group.records)
         if longest > group.epochs:
-            notes.append(
-                f"Seeds of '{group.of['network']}' ended after {group.epochs} to {longest} epochs: "
-                f"the curve ends after {group.epochs}, where each of them has a value."
+            yield (
+                f"Seeds of '{group.of['cell'] or group.of['network']}' ended after {group.epochs} "
+                f"to {longest} epochs: the curve ends after {group.epochs}, where each of them has "
+                "a value."
             )
-    return list(groups.values()), tuple(notes)
 
 
 def _unseeded(network: str) -> str:
@@ -126,53 +152,81 @@ def _unseeded(network: str) -> str:
 
 
 def _labels(groups: Sequence[_Group]) -> list[str]:
-    """What tells each curve from the others, and how many seeds it has."""
-    keys = list(dict.fromkeys(key for group in groups for key in group.of))
-    differ = [key for key in keys if len({repr(group.of.get(key)) for group in groups}) > 1]
+    """What tells each curve from the others, and how many seeds it has.
+
+    That is the cell's name, and of a cell that was trained in several ways what else differs.
+    """
     named = []
     for group in groups:
-        words = [
-            str(group.of[key]) if key in ("network", "dataset") else f"{key} {group.of.get(key)}"
-            for key in differ or ("network", "dataset")
-        ]
+        cell = group.of["cell"]
+        same = [one for one in groups if one.of["cell"] == cell]
+        words = [cell] if cell else []
+        words += _differing(group, same if all(one.of["cell"] for one in groups) else groups)
         seeds = len(group.records)
         text = f"{', '.join(words)} ({seeds} seed{'s' if seeds > 1 else ''})"
         named.append(textwrap.fill(text, _LETTERS))
     return named
 
 
-def _draw(figure: Figure, groups: Sequence[_Group]) -> None:
+def _differing(group: _Group, among: Sequence[_Group]) -> list[str]:
+    """In words, what tells it from the others, the cell aside; without others of no cell, all."""
+    keys = dict.fromkeys(key for one in among for key in one.of if key != "cell")
+    differ = [key for key in keys if len({repr(one.of.get(key)) for one in among}) > 1]
+    if not differ and not group.of["cell"]:
+        differ = ["network", "dataset"]
+    return [
+        str(group.of[key]) if key in ("network", "dataset") else f"{key} {group.of.get(key)}"
+        for key in differ
+    ]
+
+
+def _size(groups: Sequence[_Group]) -> tuple[float, float]:
+    """Inches: a legend of many curves needs a place of its own."""
+    return (6.3, 6.5 if len(groups) <= len(LOOKS) else 8.0)
+
+
+def _draw(figure: Figure, groups: Sequence[_Group], sets: Sequence[str]) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.ticker import MaxNLocator
 
-    told = [panel for panel in _PANELS if _any(groups, panel[2])]
+    panels = [(*panel[:2], [one for one in panel[2] if one[1] in sets]) for panel in _PANELS]
+    told = [panel for panel in panels if _any(groups, panel[2])]
     if not told:
         raise UsageError("No epoch has a finite loss.", "Train with a smaller --learning-rate.")
-    panels = figure.subplots(len(told), 1, sharex=True, squeeze=False)[:, 0]
+    grid = figure.subplots(len(told), 1, sharex=True, squeeze=False)[:, 0]
     styles = set()
-    for axes, (name, scale, fields) in zip(panels, told, strict=True):
-        axes.set_ylabel(name)
+    for axes, (name, scale, fields) in zip(grid, told, strict=True):
+        axes.set_ylabel(name if len(sets) > 1 else f"{sets[0]} {name}")
         plain_axes(axes)
         for field, of in fields:
-            for group, look in zip(groups, LOOKS, strict=False):
-                if _curve(axes, group, field, scale, (*look, _STYLES[of])):
+            for at, group in enumerate(groups):
+                if _curve(
+                    axes, group, field, scale, (*LOOKS[at % len(LOOKS)], _style(at, of, sets))
+                ):
                     styles.add(of)
-    panels[-1].set_xlabel("epoch")
-    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    grid[-1].set_xlabel("epoch")
+    grid[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     handles = [
-        Line2D([], [], color=colour, marker=mark, label=label)
-        for label, (colour, mark) in zip(_labels(groups), LOOKS, strict=False)
-    ]
+        Line2D([], [], color=LOOKS[at % len(LOOKS)][0], marker=LOOKS[at % len(LOOKS)][1],
+               linestyle=_style(at, sets[0], sets), label=label)
+        for at, label in enumerate(_labels(groups))
+    ]  # fmt: skip
     handles += [
         Line2D([], [], color="0.4", linestyle=style, label=of)
         for of, style in _STYLES.items()
-        if of in styles
+        if of in styles and len(sets) > 1
     ]
     title = "mean of the seeds; band: lowest to highest"
     several = any(len(group.records) > 1 for group in groups)
     figure.legend(
-        handles=handles, title=title if several else None, loc="outside lower center", fontsize=8
-    )
+        handles=handles, title=title if several else None, loc="outside lower center", fontsize=8,
+        title_fontsize=8, ncols=columns_of([str(one.get_label()) for one in handles]),
+    )  # fmt: skip
+
+
+def _style(at: int, of: str, sets: Sequence[str]) -> Any:
+    """Of two sets the style says which; of one, which of two curves of a colour."""
+    return _STYLES[of] if len(sets) > 1 else STYLES[at // len(LOOKS)]
 
 
 def _any(groups: Sequence[_Group], fields: Sequence[tuple[str, str]]) -> bool:

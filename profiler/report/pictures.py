@@ -7,7 +7,7 @@ styles repeat what colours say, for print in grey. The same values give the same
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,10 @@ LOOKS = (
     ("#E69F00", "P"),
     ("#56B4E9", "X"),
 )
+STYLES = ("-", "--")  # of the first lines, and of those that have the same colours again
+MOST_LINES = len(LOOKS) * len(STYLES)
 _DPI = 150
+_WIDTH = 96  # letters beside each other in a legend below a picture
 
 
 def require_ending(out: Path) -> None:
@@ -74,3 +77,9 @@ def plain_axes(axes: Axes) -> None:
     """A faint grid, and no frame where there is no scale."""
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def columns_of(labels: Sequence[str]) -> int:
+    """Columns of a legend below a picture, so that the labels fit beside each other."""
+    longest = max((len(line) for label in labels for line in label.splitlines()), default=0)
+    return max(1, min(len(labels), _WIDTH // (longest + 8)))

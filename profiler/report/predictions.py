@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnprof.errors import UsageError
-from nnprof.profiler.report.curves import trainings
 from nnprof.profiler.report.digits import digits
+from nnprof.profiler.report.folders import records_of
 from nnprof.profiler.report.pictures import LOOKS, plain_axes, require_ending, write_picture
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def plot_predictions(folders: Iterable[Path | str], out: Path | str) -> tuple[st
 
     out = Path(out)
     require_ending(out)
-    found = trainings(folders)
+    found = records_of(folders)
     if len(found) > len(_COLOURS):
         raise UsageError(
             f"{len(found)} networks cannot be told apart in one picture.",

@@ -101,9 +101,9 @@ def test_what_cannot_be_drawn_is_refused(tmp_path: Path) -> None:
         nnprof.plot_trainings([tmp_path], out)
     with pytest.raises(UsageError, match=r"\.svg, \.png, \.pdf"):
         nnprof.plot_trainings([tmp_path], tmp_path / "curves.txt")
-    for batch in range(1, 9):
+    for batch in range(1, 16):
         save(tmp_path / "many" / str(batch), 1.0, batch=batch)
-    with pytest.raises(UsageError, match="at most 7"):
+    with pytest.raises(UsageError, match="at most 14"):
         nnprof.plot_trainings([tmp_path], out)
     assert not out.exists()
 

@@ -100,7 +100,10 @@ def test_what_cannot_be_drawn_is_refused(trained: Path, tmp_path: Path) -> None:
         ([tmp_path], "'digits' has classes, so there is no value to draw a prediction against."),
         ([tmp_path, trained], "These trainings are of 2 data sets: digits, prices("),
         ([tmp_path / "none"], "holds no training."),
-        (["run.json", "--grid", "neurons,fc"], "--predictions are of trainings"),
+        (
+            ["run.json", "--grid", "neurons,fc"],
+            "--predictions is about trainings, and a grid is of Runs.",
+        ),
     ):
         done = commands.nnprof("plot", *folders, "--predictions", "-o", out)
         assert done.returncode == 2

@@ -2,9 +2,11 @@
 
 Table 1 and section 3: 100 epochs, batch 32, SGD with rate 0.5, ReLU, 20 and 50 filters of 5×5,
 stride 1, max-pools of 2. Not given, and our choice: 500 neurons (Caffe's LeNet), valid padding but
-where strides vary (with a valid stride of 2 nothing is left to pool), cross-entropy, tiles / 255,
-the test set as validation, the seeds 0 to 3, and the values where only a picture had them. No
-number of the study survives, only orders.
+where strides vary (with a valid stride of 2 nothing is left to pool), tiles / 255, the test set as
+validation, the seeds 0 to 3, and the values where only a picture had them. The loss is not given
+either: at the printed rate of 0.5 cross-entropy stayed at chance here (kernels 1 and 5, an epoch of
+MNIST, two seeds: 10.8 %), so it is the mean squared error, which trains. No number of the study
+survives, only orders.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ BASE = TrainingSettings(
     epochs=100,
     batch=32,
     learning_rate=0.5,
+    loss="mse",
     defaults="keras",
     init="xavier-uniform",
     normalisation="unit",

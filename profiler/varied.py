@@ -162,6 +162,11 @@ def _lines(places: Sequence[_Place], others: Sequence[str]) -> list[Line]:
     if diagonal:
         first, last = _called(diagonal[0].other, others), diagonal[-1].other[0]
         return [*lines, _line(f"{first} to {last}", diagonal)]
+    if taken and not others:  # nothing but their cells tells the lines apart
+        cells = [place.cell for row in rows.values() for place in row.values()]
+        lines = [
+            line._replace(name=" to ".join(dict.fromkeys((cells[0], cells[-1])))) for line in lines
+        ]
     return [*lines, *(_line(place.cell, [place]) for place in taken)]
 
 

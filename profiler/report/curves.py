@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from nnprof.errors import UsageError
 from nnprof.networks.families import parse_network
-from nnprof.profiler.report.folders import missing, name_of, records_of
+from nnprof.profiler.report.folders import changes, missing, name_of, records_of
+from nnprof.profiler.report.limits import Limits, limits
 from nnprof.profiler.report.pictures import (
     LOOKS,
     MOST_LINES,
@@ -23,6 +24,7 @@ from nnprof.profiler.report.pictures import (
     require_ending,
     write_picture,
 )
+from nnprof.text import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,6 +44,8 @@ _PANELS = (
 )
 _STYLES: Mapping[str, Any] = {"validation": "-", "training": "--"}
 _LETTERS = 70  # of a line of the legend
+_SMALL_LETTERS = 100  # of a line above a panel
+_WIDE = 1000  # from the smallest to the largest loss: beyond that the axis is logarithmic
 _MARKS = 12  # on a curve, at most
 
 
@@ -54,6 +58,15 @@ class _Group(NamedTuple):
     @property
     def epochs(self) -> int:
         return min(len(record.epochs) for record in self.records)
+
+
+class _Panel(NamedTuple):
+    """A y-axis: its name, what values are multiplied by, fields of Epoch with their set."""
+
+    name: str
+    scale: float
+    fields: Sequence[tuple[str, str]]
+    limits: Limits | None
 
 
 def plot_trainings(
@@ -88,7 +101,10 @@ def plot_trainings(
     found = records_of(folders, cells)
     groups, notes = _grouped(found)
     sets, left = _sets(of, len(groups))
-    write_picture(out, lambda figure: _draw(figure, groups, sets), _size(groups))
+    panels = _panels(groups, sets)
+    differs = changes(folders)
+    write_picture(out, lambda figure: _draw(figure, groups, panels, sets, differs), _size(groups))
+    left += [f"{one.name}, {one.limits.outside}." for one in panels if one.limits]
     return (*notes, *left, *missing(folders, found, cells))
 
 
@@ -152,7 +168,16 @@ def _unseeded(network: str) -> str:
 
 
 def _labels(groups: Sequence[_Group]) -> list[str]:
-    """What tells each curve from the others, and how many seeds it has.
+    """What each curve is, and how many seeds it has, in lines of a legend."""
+    texts = []
+    for name, group in zip(_names(groups), groups, strict=True):
+        seeds = len(group.records)
+        texts.append(textwrap.fill(f"{name} ({seeds} seed{'s' if seeds > 1 else ''})", _LETTERS))
+    return texts
+
+
+def _names(groups: Sequence[_Group]) -> list[str]:
+    """What tells each curve from the others.
 
     That is the cell's name, and of a cell that was trained in several ways what else differs.
     """
@@ -162,9 +187,7 @@ def _labels(groups: Sequence[_Group]) -> list[str]:
         same = [one for one in groups if one.of["cell"] == cell]
         words = [cell] if cell else []
         words += _differing(group, same if all(one.of["cell"] for one in groups) else groups)
-        seeds = len(group.records)
-        text = f"{', '.join(words)} ({seeds} seed{'s' if seeds > 1 else ''})"
-        named.append(textwrap.fill(text, _LETTERS))
+        named.append(", ".join(words))
     return named
 
 
@@ -185,30 +208,76 @@ def _size(groups: Sequence[_Group]) -> tuple[float, float]:
     return (6.3, 6.5 if len(groups) <= len(LOOKS) else 8.0)
 
 
-def _draw(figure: Figure, groups: Sequence[_Group], sets: Sequence[str]) -> None:
-    from matplotlib.lines import Line2D
+def _panels(groups: Sequence[_Group], sets: Sequence[str]) -> list[_Panel]:
+    """Those of which the trainings have values.
+
+    Raises:
+        UsageError: there is none.
+    """
+    panels = []
+    for name, scale, every in _PANELS:
+        fields = [one for one in every if one[1] in sets]
+        curves = {
+            f"{label}{f' in {of}' if len(sets) > 1 else ''}": _mean(group, field) * scale
+            for field, of in fields
+            for label, group in zip(_names(groups), groups, strict=True)
+        }
+        if all(np.isnan(values).all() for values in curves.values()):
+            continue
+        ends = limits(curves, " %" if "%" in name else "")
+        panels.append(_Panel(name if len(sets) > 1 else f"{sets[0]} {name}", scale, fields, ends))
+    if not panels:
+        raise UsageError("No epoch has a finite loss.", "Train with a smaller --learning-rate.")
+    return panels
+
+
+def _draw(
+    figure: Figure, groups: Sequence[_Group], panels: Sequence[_Panel], sets: Sequence[str],
+    changed: Sequence[str],
+) -> None:  # fmt: skip
     from matplotlib.ticker import MaxNLocator
 
-    panels = [(*panel[:2], [one for one in panel[2] if one[1] in sets]) for panel in _PANELS]
-    told = [panel for panel in panels if _any(groups, panel[2])]
-    if not told:
-        raise UsageError("No epoch has a finite loss.", "Train with a smaller --learning-rate.")
-    grid = figure.subplots(len(told), 1, sharex=True, squeeze=False)[:, 0]
+    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     styles = set()
-    for axes, (name, scale, fields) in zip(grid, told, strict=True):
-        axes.set_ylabel(name if len(sets) > 1 else f"{sets[0]} {name}")
+    for axes, panel in zip(grid, panels, strict=True):
+        axes.set_ylabel(panel.name)
         plain_axes(axes)
-        for field, of in fields:
+        for field, of in panel.fields:
             for at, group in enumerate(groups):
-                if _curve(
-                    axes, group, field, scale, (*LOOKS[at % len(LOOKS)], _style(at, of, sets))
-                ):
+                look = (*LOOKS[at % len(LOOKS)], _style(at, of, sets))
+                if _curve(axes, group, field, panel.scale, look):
                     styles.add(of)
+        _scale(axes, groups, panel)
     grid[-1].set_xlabel("epoch")
     grid[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    if changed:
+        text = plain("; ".join(changed))
+        figure.suptitle(textwrap.fill(text, _SMALL_LETTERS), fontsize=8)
+    _legend(figure, groups, sets, styles)
+
+
+def _scale(axes: Axes, groups: Sequence[_Group], panel: _Panel) -> None:
+    """The y-axis: its limits, with what lies beyond; logarithmic where losses explode."""
+    if panel.limits:
+        axes.set_ylim(panel.limits.low, panel.limits.high)
+        text = textwrap.fill(plain(panel.limits.outside), _SMALL_LETTERS)
+        axes.set_title(text, fontsize=7, color="0.3", loc="left")
+        return
+    told = np.concatenate([_mean(group, field) for field, _ in panel.fields for group in groups])
+    told = told[told > 0]
+    if panel.scale == 1 and told.size and told.max() > _WIDE * told.min():
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
+
+
+def _legend(
+    figure: Figure, groups: Sequence[_Group], sets: Sequence[str], styles: Collection[str]
+) -> None:
+    from matplotlib.lines import Line2D
+
     handles = [
         Line2D([], [], color=LOOKS[at % len(LOOKS)][0], marker=LOOKS[at % len(LOOKS)][1],
-               linestyle=_style(at, sets[0], sets), label=label)
+               linestyle=_style(at, sets[0], sets), markersize=4, label=label)
         for at, label in enumerate(_labels(groups))
     ]  # fmt: skip
     handles += [
@@ -221,6 +290,7 @@ def _draw(figure: Figure, groups: Sequence[_Group], sets: Sequence[str]) -> None
     figure.legend(
         handles=handles, title=title if several else None, loc="outside lower center", fontsize=8,
         title_fontsize=8, ncols=columns_of([str(one.get_label()) for one in handles]),
+        handlelength=3,
     )  # fmt: skip
 
 
@@ -229,9 +299,10 @@ def _style(at: int, of: str, sets: Sequence[str]) -> Any:
     return _STYLES[of] if len(sets) > 1 else STYLES[at // len(LOOKS)]
 
 
-def _any(groups: Sequence[_Group], fields: Sequence[tuple[str, str]]) -> bool:
-    """Whether any training has any of the fields: networks whose targets are values lack some."""
-    return any(not np.isnan(_values(group, field)).all() for group in groups for field, _ in fields)
+def _mean(group: _Group, field: str) -> NDArray[np.float64]:
+    """The mean over the seeds by epoch, as it is drawn."""
+    found: NDArray[np.float64] = _values(group, field).mean(axis=0)
+    return found
 
 
 def _values(group: _Group, field: str) -> NDArray[np.float64]:

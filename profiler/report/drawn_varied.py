@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nnprof.errors import UsageError
 from nnprof.networks.studies.claims import Measure
 from nnprof.profiler import varied as lines_of
-from nnprof.profiler.report.folders import listed, missing, records_of
+from nnprof.profiler.report.folders import changes, listed, missing, records_of
 from nnprof.profiler.report.pictures import (
     LOOKS,
     MOST_LINES,
@@ -25,6 +25,7 @@ from nnprof.profiler.report.pictures import (
     write_picture,
 )
 from nnprof.profiler.trained import values
+from nnprof.text import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,14 +82,14 @@ def plot_varied(
         UsageError: the parameter does not vary, a measure is not known or nowhere told, the
             picture's ending is another, or there are more lines than can be told apart.
     """
-    out, folders = Path(out), list(folders)
-    require_ending(out)
+    require_ending(out := Path(out))
+    folders = list(folders)
     found = records_of(folders, cells)
     told = lines_of.varied(tuple(found.values()), against)
     panels = _panels(told.records, of)
     _require_few(told.lines)
-    size = (6.3, 1.2 + 2.5 * len(panels) + 0.2 * len(told.lines) / 2)
-    write_picture(out, lambda figure: _draw(figure, told, panels), size)
+    size, differs = (6.3, 1.2 + 2.5 * len(panels) + 0.1 * len(told.lines)), changes(folders)
+    write_picture(out, lambda figure: _draw(figure, told, panels, differs), size)
     left = [f"Not in the picture: {listed(told.left_out)}."] if told.left_out else []
     return (*left, *missing(folders, found, cells))
 
@@ -130,7 +131,7 @@ def _panel(measures: tuple[Measure, ...], records: Sequence[TrainingRecord]) -> 
     return _Panel(f"{'training (s)' if first == 'training s' else first}{many}", 1, measures)
 
 
-def _draw(figure: Figure, told: Varied, panels: Sequence[_Panel]) -> None:
+def _draw(figure: Figure, told: Varied, panels: Sequence[_Panel], changed: Sequence[str]) -> None:
     from matplotlib.lines import Line2D
 
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
@@ -156,20 +157,20 @@ def _draw(figure: Figure, told: Varied, panels: Sequence[_Panel]) -> None:
                linestyle=_style(told, 0, at), markerfacecolor="white" if at else "0.4")
         for at, measure in enumerate(measures) if len(measures) > 1
     ]  # fmt: skip
-    figure.suptitle(_title(told), fontsize=9)
+    figure.suptitle(_title(told, changed), fontsize=9)
     if handles:
         columns = columns_of([str(one.get_label()) for one in handles])
         figure.legend(handles=handles, loc="outside lower center", fontsize=8, ncols=columns)
 
 
-def _title(told: Varied) -> str:
-    """Studies and data sets, which piece of a set it was, and what the bars are."""
+def _title(told: Varied, changed: Sequence[str]) -> str:
+    """Studies and data sets, what was changed in them, and what the bars are."""
     records = told.records
     parts = [dict.fromkeys(one.study for one in records if one.study)]
-    parts += [dict.fromkeys(one.dataset for one in records)]
+    sets = (one.dataset + (f" ({one.subset})" if one.subset else "") for one in records)
+    parts += [dict.fromkeys(sets)]
     title = " on ".join(", ".join(part) for part in parts if part)
-    subsets = sorted({one.subset for one in records if one.subset})
-    lines = [textwrap.fill(": ".join([title, *subsets]), _LETTERS)]
+    lines = [textwrap.fill(plain(line), _LETTERS) for line in (title, *changed)]
     if any(len(place) > 1 for line in told.lines for place in line.places.values()):
         lines.append("mean of the seeds; bars: lowest to highest")
     return "\n".join(lines)
@@ -188,7 +189,7 @@ def _style(told: Varied, at: int, measure: int) -> Any:
 
 def _along(axes: Axes, told: Varied) -> None:
     """The x-axis: words, numbers, or numbers that double."""
-    from matplotlib.ticker import NullLocator
+    from matplotlib.ticker import MaxNLocator, NullLocator
 
     if told.numbers is None:
         axes.set_xticks(np.arange(len(told.along)), told.along)
@@ -203,6 +204,8 @@ def _along(axes: Axes, told: Varied) -> None:
         axes.set_xticks(told.numbers, told.along)
     elif _doubles(told.numbers):
         axes.xaxis.set_major_formatter("{x:g}")
+    elif all(number.is_integer() for number in told.numbers):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _doubles(numbers: Sequence[float]) -> bool:

@@ -60,6 +60,16 @@ def missing(folders: Iterable[Path | str], found: Found, cells: Sequence[str] = 
     return notes
 
 
+def changes(folders: Iterable[Path | str]) -> list[str]:
+    """Sentences about what a user has set otherwise than the studies."""
+    studies = [load_study(Path(one) / STUDY) for one in folders if (Path(one) / STUDY).is_file()]
+    return [
+        f"not as {one.name} has it: {', '.join(f'{key} {value}' for key, value in told.items())}"
+        for one in studies
+        if (told := one.changed)
+    ]
+
+
 def listed(names: Sequence[str]) -> str:
     """Names in a sentence, the first of many."""
     more = len(names) - _MOST_NAMES

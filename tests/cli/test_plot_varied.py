@@ -96,7 +96,7 @@ def test_two_cells_at_one_place_are_never_one_point() -> None:
     """Li's FCN beside the CNNs has as many weights as one of them: a line of its own."""
     cnns = [record(f"cnn{size}", weights=size) for size in ("50K", "100K")]
     found = lines("weights", *cnns, record("fcn100K", weights="100K"))
-    assert found == {"": ["50K", "100K"], "fcn100K": ["100K"]}
+    assert found == {"cnn50K to cnn100K": ["50K", "100K"], "fcn100K": ["100K"]}
 
 
 def test_what_says_nothing_is_told() -> None:
@@ -180,3 +180,30 @@ def test_curves_carry_the_names_of_cells(tmp_path: Path) -> None:
     assert nnprof.plot_trainings([folder], out, cells=["s0[12]", "s14"]) == ()
     shown = re.findall(r"<!-- (s\d+) \(1 seed\) -->", out.read_text(encoding="utf-8"))
     assert shown == ["s01", "s02", "s14"]
+
+
+@needs_matplotlib
+def test_a_picture_says_what_was_set_otherwise_than_the_study(tmp_path: Path) -> None:
+    """Three epochs for a hundred stand in both pictures, not only in the folder."""
+    train = Training(dataset="mnist", settings=TrainingSettings())
+    cells = tuple(Asked(network="784 fc10", name=name, train=train) for name in ("b16", "b32"))
+    folder = save(tmp_path / "in", record("b16", batch="16"), record("b32", batch="32"))
+    changed = {"epochs": "3 for 100"}
+    save_study(Study(name="made-up", cells=cells, changed=changed), folder / "study.json")
+    says = "not as made-up has it: epochs 3 for 100"
+    nnprof.plot_varied([folder], "batch", tmp_path / "x.svg")
+    assert says in (tmp_path / "x.svg").read_text(encoding="utf-8")
+    nnprof.plot_trainings([folder], tmp_path / "y.svg")
+    assert says in (tmp_path / "y.svg").read_text(encoding="utf-8")
+
+
+@needs_matplotlib
+def test_one_network_far_off_is_told_in_the_picture(tmp_path: Path) -> None:
+    """What lies outside the axis stands above the panel, and among the sentences."""
+    names = [f"s{at:02d}" for at in range(1, 9)]
+    near = [record(name, 0.97 + at / 1000, section=name) for at, name in enumerate(names)]
+    folder = save(tmp_path / "in", *near, record("s09", 0.2, section="s09"))
+    notes = nnprof.plot_trainings([folder], tmp_path / "x.svg")
+    outside = "outside: s09 (ends at 20.0 %)"
+    assert f"validation accuracy (%), {outside}." in notes
+    assert f"<!-- {outside} -->" in (tmp_path / "x.svg").read_text(encoding="utf-8")

@@ -185,27 +185,50 @@ def train_jobs(jobs: Sequence[Job], at_once: int = 1) -> Iterator[Ended]:
     their seconds; the record says it.
     """
     with _listening() as messages, ThreadPoolExecutor(at_once) as threads:
-        kept = threading.local()
-        running = [threads.submit(_ended, job, kept, messages) for job in jobs]
+        processes = _Processes(messages)
+        running = [threads.submit(_ended, job, processes) for job in jobs]
         try:
             for one in as_completed(running):
                 yield one.result()
         finally:
             for one in running:
                 one.cancel()
+            processes.end()
 
 
-def _ended(job: Job, kept: threading.local, messages: Any) -> Ended:
-    """Train in this thread's process; where that has died, the next training gets a new one."""
-    process = getattr(kept, "process", None)
-    if process is None:
-        process = kept.process = _process(messages)
+class _Processes:
+    """A process for each thread, which trains one network after the other."""
+
+    def __init__(self, messages: Any) -> None:
+        self.messages, self.of_thread = messages, threading.local()
+        self.begun: list[ProcessPoolExecutor] = []
+
+    def mine(self) -> ProcessPoolExecutor:
+        """This thread's; a new one at first, and where the one before has died."""
+        if getattr(self.of_thread, "process", None) is None:
+            self.of_thread.process = _process(self.messages)
+            self.begun.append(self.of_thread.process)
+        process: ProcessPoolExecutor = self.of_thread.process
+        return process
+
+    def died(self) -> None:
+        """This thread's process is no more."""
+        self.of_thread.process = None
+
+    def end(self) -> None:
+        """End all, once each has finished what it does."""
+        for process in self.begun:
+            process.shutdown()
+
+
+def _ended(job: Job, processes: _Processes) -> Ended:
+    """Train in this thread's process."""
     try:
-        record = process.submit(_trained, job).result()
+        record = processes.mine().submit(_trained, job).result()
     except (NnprofError, MemoryError) as error:
         return Ended(job, None, _failed(job, error))
     except BrokenProcessPool as error:
-        kept.process = None
+        processes.died()
         return Ended(job, None, _failed(job, error))
     (job.folder / FAILURE).unlink(missing_ok=True)
     return Ended(job, record, None)

@@ -34,8 +34,12 @@ def train(context: typer.Context, given: dict[str, Any]) -> None:
     study = _asked(context, given)
     devices = [word.strip() for word in given["device"].split(",")]
     jobs = nnprof.start_study(study, out, devices, at_once=given["jobs"], resume=given["resume"])
-    with nnprof.alone(out / "study.json"), progress.shown() as shown:
-        failed = _train(jobs, given["jobs"], shown)
+    try:
+        with nnprof.alone(out / "study.json"), progress.shown() as shown:
+            failed = _train(jobs, given["jobs"], shown)
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped. What is trained is kept; add --resume to go on.\n")
+        raise
     _say(out, format)
     if failed:
         sys.stderr.write(f"{failed} trainings failed; try them again with --resume.\n")

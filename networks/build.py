@@ -54,7 +54,7 @@ def build(spec: NetworkSpec) -> nn.Sequential:
     """The network as a module: float32 (N, *input_shape) → (N, *output shape), in training mode.
 
     Weights are drawn by `spec.seed`: from a normal distribution, of recurrent layers as `recurrent`
-    says. Biases are zero; torch's global random state is left as it was.
+    says. Other biases are zero; torch's global random state is left as it was.
 
     Raises:
         BadShape: it has more weights than `MOST_WEIGHTS`.

@@ -5,7 +5,7 @@ With a Run beside them, the same networks' speed stands in the same rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from statistics import mean, median, stdev
 from typing import Any, NamedTuple
 
@@ -219,8 +219,3 @@ def _epoch_row(record: TrainingRecord, number: int, epoch: Epoch) -> Row:
         "seconds": epoch.seconds,
         "processor_s": epoch.processor_s,
     }
-
-
-def by_name(found: Iterable[Cell]) -> Mapping[str, tuple[TrainingRecord, ...]]:
-    """The trainings of each cell by its name."""
-    return {cell.name: cell.records for cell in found}

@@ -178,12 +178,13 @@ def seconds_of(jobs: Sequence[Job]) -> tuple[float | None, ...]:
             return (None,) * len(jobs)
 
 
-def train_jobs(jobs: Sequence[Job], at_once: int = 1) -> Iterator[Ended]:
-    """Train all, so many at a time, each in a process; give each as it ends.
+def train_jobs(jobs: Sequence[Job]) -> Iterator[Ended]:
+    """Train all, as many at a time as they say, each in a process; give each as it ends.
 
     What one training does cannot touch another, and their number at a time changes no weights, only
     their seconds; the record says it.
     """
+    at_once = max((job.at_once for job in jobs), default=1)
     with _listening() as messages, ThreadPoolExecutor(at_once) as threads:
         processes = _Processes(messages)
         running = [threads.submit(_ended, job, processes) for job in jobs]

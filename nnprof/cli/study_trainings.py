@@ -69,7 +69,7 @@ def _train(jobs: Any, at_once: int, shown: Shown) -> int:
     told = _left(left, at_once)
     shown.say(f"{len(jobs)} trainings, at most {told}" if told else "no training can begin")
     failed = 0
-    for done, ended in enumerate(nnprof.train_jobs(jobs, at_once), start=1):
+    for done, ended in enumerate(nnprof.train_jobs(jobs), start=1):
         left.pop(ended.job.folder)
         failed += ended.failure is not None
         name = f"{ended.job.cell} seed {ended.job.seed}"

@@ -10,6 +10,8 @@ from typing import Any
 
 from nnprof import registry
 
+TABLE = "table"  # the form that is none of these: a table for a terminal
+
 
 def written(form: str, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
     """The rows in that form, such as "csv".

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nnprof.networks import layers as notation
 from nnprof.networks.counts import by_layer, counted
 from nnprof.networks.families import parse_network
-from nnprof.profiler.report.forms import written
+from nnprof.profiler.report.forms import TABLE, written
 from nnprof.terminal import Console, Table
 from nnprof.text import plain
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from nnprof.networks.spec import NetworkSpec
     from nnprof.networks.studies.study import Study
 
-TABLE = "table"
 LAYER_COLUMNS = ("layer", "output", "weights", "norm_weights", "mult_adds")
 NETWORK_COLUMNS = ("cell", "network", "batch", "weights", "norm_weights", "mult_adds")
 _COUNTED = (

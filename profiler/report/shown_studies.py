@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 
-from nnprof.profiler.report.forms import written
+from nnprof.profiler.report.forms import TABLE, written
 from nnprof.terminal import Console, Table
 from nnprof.text import duration
 
 if TYPE_CHECKING:
     from nnprof.profiler.listed import Listed
 
-TABLE = "table"
 COLUMNS = ("study", "asks", "gives", "cells", "timed", "trainings", "training_s", "timing_s")
 
 

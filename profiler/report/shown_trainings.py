@@ -14,7 +14,7 @@ from nnprof.networks.studies.study import load_study
 from nnprof.networks.studies.trainings import STUDY, failures
 from nnprof.profiler import claims, trained
 from nnprof.profiler.report.digits import digits
-from nnprof.profiler.report.forms import written
+from nnprof.profiler.report.forms import TABLE, written
 from nnprof.terminal import Console, Table
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from nnprof.networks.studies.trainings import TrainingFailure
     from nnprof.profiler.trained import Cell, Row
     from nnprof.types import Run, TrainingRecord
-
-TABLE = "table"
 
 
 def records_in(folder: Path) -> tuple[TrainingRecord, ...]:

@@ -1,19 +1,19 @@
 """Is the time that nnprof gives to one layer what one more layer costs?
 
-    python benchmarks/chains.py OUT.json
+    python benchmarks/chains.py OUT.json [--backend NAME]
 
 Chains of 4 and of 8 identical layers are measured; (T(8) - T(4)) / 4 is what a layer costs at the
 margin. Beside it stands the time that nnprof gives to a layer of the chain of 4 (the median of its
-layers), and what ONNX Runtime's profiler gives. The margin comes from clean passes only, which the
+layers), and what the runtime's own pass gives. The margin comes from clean passes only, which the
 op estimates do not see.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -25,7 +25,7 @@ from onnx import helper, numpy_helper
 
 import nnprof
 from nnprof.profiler import stats
-from nnprof.types import Cell, Measurement, Workload
+from nnprof.types import Cell, Measurement, OpTime, Workload
 
 SHORT, LONG = 4, 8
 BATCHES = (1, 16, 128)
@@ -110,9 +110,20 @@ def chain(folder: Path, name: str, length: int) -> nnprof.Model:
     return nnprof.load_model(path)
 
 
-def layer_s(ops: Any) -> float:
-    """Seconds of one layer: the median over the ops that came from a layer of the chain."""
-    return median(op.seconds for op in ops if any("layer" in name for name in op.origin))
+def layer_s(ops: Iterable[OpTime]) -> float:
+    """Seconds of one layer: the median over the layers of the chain.
+
+    With a layer goes what the runtime put in before it and is of no node: ncnn copies the weights
+    of a product in a layer of their own, MNN changes layouts. An op of several layers is shared.
+    """
+    layers_s: list[float] = []
+    so_far_s = 0.0
+    for op in ops:
+        so_far_s += op.seconds
+        if inside := sum("layer" in name for name in op.origin):
+            layers_s += [so_far_s / inside] * inside
+            so_far_s = 0.0
+    return median(layers_s)
 
 
 def row(name: str, batch: int, short: Measurement, long: Measurement) -> dict[str, Any]:
@@ -133,9 +144,9 @@ def row(name: str, batch: int, short: Measurement, long: Measurement) -> dict[st
     }
 
 
-def main(out: Path) -> None:
+def main(out: Path, backend: str) -> None:
     """Measure all chains in one sweep, print, write."""
-    target = nnprof.Target()
+    target = nnprof.Target(backend=backend)
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         models = {(name, n): chain(folder, name, n) for name in KINDS for n in (SHORT, LONG)}
@@ -184,4 +195,8 @@ def main(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--backend", default=nnprof.Target().backend)
+    asked = parser.parse_args()
+    main(asked.out, asked.backend)

@@ -19,6 +19,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import ratios
+
 import nnprof
 from nnprof.exporters.probes import identity_model
 from nnprof.profiler import inputs, stats
@@ -201,34 +203,21 @@ def row(
     }
     for name, values in others.items():
         less = floors[name] if name == "loadgen" else None
-        ratios = [
+        each = [
             (mine - floor_s) / (theirs - less) if less is not None else mine / theirs
             for mine, theirs in zip(own, values, strict=True)
         ]
-        result[f"over_{name}"] = median(ratios)
-        result[f"over_{name}_range"] = [min(ratios), max(ratios)]
+        result[f"over_{name}"] = median(each)
+        result[f"over_{name}_range"] = [min(each), max(each)]
     return result
 
 
-def share(values: list[float], reach: float) -> float:
-    """Part of the ratios within 1 ± reach."""
-    return sum(abs(value - 1) <= reach for value in values) / len(values)
-
-
 def summary(rows: list[dict[str, Any]]) -> list[str]:
-    """The figures that the targets are about."""
-    lines = []
-    for key in ("over_tight", "over_loadgen", "ops_over_clean", "profiler_over_clean"):
-        values = [one[key] for one in rows if one.get(key) is not None]
-        if not values:
-            lines.append(f"{key:<22} not measured")
-            continue
-        lines.append(
-            f"{key:<22} median {median(values):.3f}, range {min(values):.3f} to {max(values):.3f}, "
-            f"within 5 %: {share(values, 0.05):.0%}, within 10 %: {share(values, 0.10):.0%}, "
-            f"{len(values)} cells"
-        )
-    return lines
+    """The figures that the targets are about, of the cells that have them."""
+    return [
+        f"{key:<22} {ratios.words([one[key] for one in rows if one.get(key) is not None])}"
+        for key in ("over_tight", "over_loadgen", "ops_over_clean", "profiler_over_clean")
+    ]
 
 
 def main(out: Path, rounds: int) -> None:
@@ -248,12 +237,7 @@ def main(out: Path, rounds: int) -> None:
             f"{one['network']:<42} {one['batch']:>5} {one['threads']:>3} {one['clean_ms']:>9.4f}",
             *(f"{value:>10.3f}" if value is not None else f"{'–':>10}" for value in values),
         )
-    lines = summary(rows)
-    print("\n".join(lines))
-    out.write_text(
-        json.dumps({"cells": rows, "summary": lines}, indent=1, ensure_ascii=False) + "\n",
-        encoding="utf-8",
-    )
+    ratios.conclude(out, rows, summary(rows))
 
 
 if __name__ == "__main__":

@@ -60,9 +60,9 @@ ANYWHERE = safe("any runtime")
 
 
 def on_processor(device: Mapping[str, Any]) -> Form:
-    """The form for a processor, by `extensions` among the facts of its device."""
+    """The form for a processor, by `architecture` and `extensions` of its device's facts."""
     extensions = frozenset(device.get("extensions") or ())
-    if "asimd" in extensions:
+    if "asimd" in extensions or device.get("architecture") == "aarch64":  # each of those has it
         return signed("Arm")
     if not extensions & {"sse4_2", "avx", "avx2", "avx512f"}:
         return safe("processor unknown")

@@ -174,10 +174,11 @@ def _quantised(model: Model, calibration: Calibration, form: Form) -> onnx.Model
 
     kinds = quantization.QuantType
     with tempfile.TemporaryDirectory(prefix="nnprof-") as folder:
-        prepared, done = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
+        whole, prepared, done = (Path(folder, f"{name}.onnx") for name in ("0", "1", "2"))
+        onnx.save(_plain(model), whole)  # ONNX Runtime 1.23 takes no model that is not in a file
         # Shapes only: what fuses is for the runtime to say, and names must stay.
         shapes_only = {"skip_optimization": True, "skip_symbolic_shape": True}
-        quant_pre_process(_plain(model), prepared, **shapes_only)
+        quant_pre_process(whole, prepared, **shapes_only)
         quantization.quantize_static(
             prepared,
             done,

@@ -27,6 +27,8 @@ from nnprof.networks.layers import (
 from nnprof.networks.shapes import Shape, channel_axis
 from nnprof.networks.spec import NetworkSpec
 
+_FLOAT = 4  # bytes
+
 
 class Counted(NamedTuple):
     """What a network, or a part of one, has.
@@ -55,6 +57,19 @@ def by_layer(spec: NetworkSpec) -> tuple[tuple[Layer, Shape, Counted], ...]:
         (layer, after, _one(layer, before, after))
         for layer, before, after in zip(spec.layers, shapes, shapes[1:], strict=False)
     )
+
+
+def least_bytes(spec: NetworkSpec, batch: int) -> tuple[int, int]:
+    """Of weights, and of the most that one layer reads and makes at once, in fp32: a lower bound.
+
+    Activations, batch norm and dropout may work in place, and so count nothing of their own. Of an
+    exported file `nnprof.profiler.graph.least` tells more closely.
+    """
+    total, before, most = counted(spec), spec.input_shape, 0
+    for layer, after, _ in by_layer(spec):
+        own = 0 if isinstance(layer, BatchNorm | Dropout | Act) else math.prod(after)
+        most, before = max(most, math.prod(before) + own), after
+    return _FLOAT * (total.weights + total.norm_weights), _FLOAT * batch * most
 
 
 def _of(layers: Iterable[Layer], shape: Shape) -> Counted:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nnprof.errors import UsageError
 from nnprof.networks.shapes import Shape, by
 from nnprof.types import MOST_SIDE, Image
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
 
 _IMAGE = re.compile(r"([0-9]{1,9})x([0-9]{1,9})(?:/([0-9]{1,9}))?")
 _EXAMPLE = "Write height × width, and the stride where tiles overlap: 784x784, or 784x784/14."
@@ -136,6 +136,8 @@ def cut(
         stride: pixels from one tile to the next, down and across.
         dtype: of the tiles; that of the pixels where it is not given.
     """
+    import numpy as np
+
     windows = np.lib.stride_tricks.sliding_window_view(pixels, tile[1:], axis=(1, 2))
     chosen = windows[:, :: stride[0], :: stride[1]]  # C × rows × columns × H × W
     tiles = np.array(np.moveaxis(chosen, 0, 2), dtype=dtype, order="C")

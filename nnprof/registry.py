@@ -19,6 +19,7 @@ _GROUPS = {
     "importer": "nnprof.importers",
     "counter": "nnprof.counters",
     "output": "nnprof.outputs",
+    "export": "nnprof.exports",
 }
 
 

@@ -26,8 +26,8 @@ _MARKDOWN = str.maketrans(
         **{letter: f"\\{letter}" for letter in "\\`*[]|~@$"},
     }
 )
-# Underscores at the edge of a word; links that need no brackets; a heading.
-_MARKDOWN_WORDS = re.compile(r"(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.|^#")
+# Underscores but for single ones inside a word; links that need no brackets; a heading.
+_MARKDOWN_WORDS = re.compile(r"(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=www)\.|^#")
 
 
 def plain(text: str) -> str:
@@ -102,3 +102,11 @@ def duration(seconds: float) -> str:
     hours, minutes, rest = whole_s // 3600, whole_s // 60 % 60, whole_s % 60
     parts = (hours, "h"), (minutes, "min"), (rest, "s")
     return " ".join(f"{count} {unit}" for count, unit in parts if count)
+
+
+def clock(seconds: float, *, tenths: bool = False) -> str:
+    """A time since the beginning: "3:20", "1:03:20"; with tenths "0:01.4"."""
+    count = round(seconds * 10) if tenths else round(seconds) * 10
+    hours, minutes, rest = count // 36000, count // 600 % 60, count % 600
+    text = f"{minutes:02d}:{rest // 10:02d}" if hours else f"{minutes}:{rest // 10:02d}"
+    return f"{f'{hours}:' if hours else ''}{text}{f'.{rest % 10}' if tenths else ''}"

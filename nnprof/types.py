@@ -24,6 +24,9 @@ MOST_BATCH = 2**40
 MOST_THREADS = 2**16
 MOST_SIDE = 2**16  # pixels of an image
 LOCAL = "local"  # the host of a Target that is here
+# Devices that are one thing that computes; and what a device meant in Runs that do not say `on`.
+_ALONE = {"cpu": "cpu", "cuda": "gpu", "pi": "cpu"}
+_MEANT = {**_ALONE, "jetson": "gpu"}
 MOST_TIME_S = 1e9  # that a measurement states: thirty years
 MOST_S = 1e6  # eleven days; a wait of 2^31 ms or more overflows in the kernel's interface
 
@@ -220,10 +223,20 @@ class Workload(_Value, frozen=True, kw_only=True):
 
 
 class Target(_Value, frozen=True, kw_only=True):
-    """Where it runs. `options` are the backend's own, as text.
+    """Where it runs.
 
     For an imported time backend and device are whatever its source calls them, "unknown" if it does
-    not, and `threads` is 0 if it does not say.
+    not.
+
+    Attributes:
+        device: the place: what facts, readings, power mode and energy are of.
+        on: what of the device computes: "cpu", "gpu" or "dla"; "" where that is not known. Left
+            out it is what the device meant before Runs told the two apart.
+        host: the machine that the device is in, or the board that it is.
+        threads: 0 where an imported time does not say.
+        options: the backend's own, as text.
+        streams: sessions that work at the same time, each with `threads` threads and a process of
+            its own; the samples are then seconds per inference of all of them together.
     """
 
     backend: str = "onnxruntime"
@@ -231,13 +244,32 @@ class Target(_Value, frozen=True, kw_only=True):
     host: str = LOCAL
     threads: int = 1
     options: dict[str, str] = {}
+    streams: int = 1
+    on: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a number of threads that no machine has."""
+        """Fill in what computes; refuse numbers of threads and of streams that no machine has."""
+        if not self.on:
+            msgspec.structs.force_setattr(self, "on", _MEANT.get(self.device, ""))
+        _require(
+            1 <= self.streams <= MOST_THREADS,
+            f"streams must be from 1 to {MOST_THREADS}, not {self.streams}",
+        )
         _require(
             0 <= self.threads <= MOST_THREADS,
             f"threads must be from 0 to {MOST_THREADS}, not {self.threads}",
         )
+
+    @property
+    def where(self) -> str:
+        """Device and what of it computes, for people: `cpu`, `cuda`, `jetson gpu`."""
+        alone = self.on in ("", _ALONE.get(self.device))
+        return self.device if alone else f"{self.device} {self.on}"
+
+    @property
+    def beyond_device(self) -> str:
+        """What computes, where the device's name alone does not mean it; else ""."""
+        return "" if self.on == _MEANT.get(self.device, "") else self.on
 
 
 class Plan(_Value, frozen=True, kw_only=True):
@@ -273,6 +305,15 @@ class Plan(_Value, frozen=True, kw_only=True):
             verdict on each two cells is clear; `processes` and `max_processes` count pairs then,
             and neither `interval` nor `fresh` means anything).
         seed: of the order of the rounds, and of who comes first in each pair.
+        deadline_s: the user's time budget of one inference, or of one image where the tiles are
+            cut from one; 0 for none. Verdicts are about it.
+        singles_s: time given to the pass that times inferences one by one (`Singles`); 0 for none.
+        period_s: in that pass, and in a sustained one, from the beginning of one inference to that
+            of the next, as a camera would ask for them; 0: one right after the other.
+        sustained_s: how long each process works without a rest (`Process.windows`); 0 for none.
+        window_s: length of the windows of that time.
+        streams_s: how long the streams of a cell work together (`Target.streams`), one stream, too;
+            0: cells are measured alone, in a clean pass.
         budget_s: of measuring in all, 0 for none. What would pass it is not begun: further
             processes, op passes, at last whole cells (`Run.left_out`). A worker still at work when
             it is spent is ended.
@@ -299,6 +340,12 @@ class Plan(_Value, frozen=True, kw_only=True):
     protocol: Protocol = "rounds"
     seed: int = 0
     budget_s: float = 0.0
+    deadline_s: float = 0.0
+    singles_s: float = 0.0
+    period_s: float = 0.0
+    sustained_s: float = 0.0
+    window_s: float = 10.0
+    streams_s: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse a plan that could not end or would not measure."""
@@ -318,6 +365,7 @@ class Plan(_Value, frozen=True, kw_only=True):
         _require(self.max_processes >= self.processes, "max_processes must be at least processes")
         _require(self.min_samples >= 1, "min_samples must be at least 1")
         _require(self.fresh == 0 or self.fresh >= 3, "fresh must be 0, or at least 3")
+        _require(self.window_s > 0, "window_s must be above 0")
 
 
 class OpTime(_Value, frozen=True, kw_only=True):
@@ -343,6 +391,8 @@ class OpTime(_Value, frozen=True, kw_only=True):
         bytes_in, bytes_out, bytes_weights: read, written, and read of constants.
         rotated_bytes: of an isolated op: the weights that it went through before it met the same
             ones again, so that they were as cold as in the network; 0 where all was reused.
+        live_bytes: of all tensors but weights that something still needs while the op runs
+            (`nnprof.profiler.graph.lifetimes`); None where the graph is not known.
     """
 
     index: int
@@ -364,13 +414,15 @@ class OpTime(_Value, frozen=True, kw_only=True):
     bytes_out: int | None = None
     bytes_weights: int | None = None
     rotated_bytes: int | None = None
+    live_bytes: int | None = None
     disagreement: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no clock can have given, and counts below 0."""
         self._require_times("seconds", "low_s", "high_s")
         self._require_counts(
-            *("index", "runs", "flops", "bytes_in", "bytes_out", "bytes_weights", "rotated_bytes")
+            *("index", "runs", "flops", "bytes_in", "bytes_out", "bytes_weights", "rotated_bytes"),
+            "live_bytes",
         )
 
 
@@ -419,7 +471,7 @@ class Reading(_Value, frozen=True, kw_only=True):
 
     Attributes:
         load_1m: runnable tasks, one-minute mean.
-        clock_hz: of the processors used, mean.
+        clock_hz: of what computes: of the processors used the mean.
         temperature_c: of the hottest sensor, degrees Celsius.
         throttles: throttle events since boot: thermal ones of the processors used; on a board those
             of its over-current counters.
@@ -430,7 +482,10 @@ class Reading(_Value, frozen=True, kw_only=True):
         locked: whether GPU and processors are held at one clock.
         clocks_hz: by part: gpu, cpu, emc (memory).
         rails_w: power by the rail's own name. Rails feed each other: they do not add up.
-        alerts: what throttles at this moment, by the kernel's names.
+        volts: at the core, or of the supply, by name.
+        alerts: what throttles at this moment, by the name that kernel or firmware has for it.
+        events: those of `throttles` by kind, of a board; of a Raspberry Pi 1 for a kind that has
+            happened since boot, however often.
         at_s: seconds since the clean pass began, of a reading within it.
         unknown: why a field that the device could have is None.
     """
@@ -446,7 +501,9 @@ class Reading(_Value, frozen=True, kw_only=True):
     locked: bool | None = None
     clocks_hz: dict[str, float] = {}
     rails_w: dict[str, float] = {}
+    volts: dict[str, float] = {}
     alerts: tuple[str, ...] = ()
+    events: dict[str, int] = {}
     at_s: float | None = None
     unknown: dict[str, str] = {}
 
@@ -517,12 +574,205 @@ class FramePass(_Value, frozen=True, kw_only=True):
         _require(known or bool(self.unknown), "what was not measured needs a reason")
 
 
+class Singles(_Value, frozen=True, kw_only=True):
+    """Inferences timed one by one, in a pass of its own after the clean pass of one process.
+
+    A sample of the clean pass may be a mean over many inferences, and says nothing of the slowest
+    ones. Here each inference has its own two readings of the clock.
+
+    Attributes:
+        samples_s: seconds of each inference, in order, from when it began; of a cell with an image,
+            of each whole image: cut, and all its inferences.
+        late_s: of each inference how long after its period's beginning it began, because the one
+            before had not ended; () where `period_s` is 0. What a camera waits for a frame is
+            `samples_s + late_s`.
+        waited_s: of each what of `samples_s` passed in waiting for a processor that another program
+            had; () where nobody counts that. A deadline feels it, so it is not taken off.
+        period_s: as planned.
+        resolution_s: the smallest step of the clock that was seen, its own cost included; 0 where
+            no two samples differed.
+        unknown: why there are no samples; the rest is then empty.
+    """
+
+    samples_s: tuple[float, ...] = ()
+    late_s: tuple[float, ...] = ()
+    waited_s: tuple[float, ...] = ()
+    period_s: float = 0.0
+    resolution_s: float = 0.0
+    unknown: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what no clock can have given, and a gap without a reason."""
+        self._require_times("period_s", "resolution_s")
+        _require(
+            min(self.samples_s, default=0.0) >= 0 and sum(self.samples_s) <= MOST_TIME_S,
+            "samples_s must be times",
+        )
+        for parts in (self.late_s, self.waited_s):
+            _require(
+                not parts or (len(parts) == len(self.samples_s) and min(parts) >= 0),
+                "late_s and waited_s must have a part of each sample",
+            )
+        _require(
+            bool(self.samples_s) or bool(self.unknown), "a pass without samples needs a reason"
+        )
+
+    @property
+    def latencies_s(self) -> tuple[float, ...]:
+        """What a camera waits for each inference: what it began too late, and its own time."""
+        if not self.late_s:
+            return self.samples_s
+        return tuple(map(sum, zip(self.samples_s, self.late_s, strict=True)))
+
+
+class Window(_Value, frozen=True, kw_only=True):
+    """A part of a sustained pass: single inferences of so many seconds, summed up.
+
+    Where tiles are cut from an image, each is a whole one: cut, and all its inferences.
+
+    Attributes:
+        at_s: its beginning, in seconds since the pass began.
+        seconds: its length.
+        inferences: that ended in it.
+        median_s, p90_s, p99_s, slowest_s: of their latencies; a percentile is None where there were
+            too few inferences for it.
+        missed: how many took longer than the plan's `deadline_s`, what they began late included;
+            None without one.
+        reading: of the machine: clocks and powers as means over the window, all alerts that were
+            seen in it, the rest as it was at its end.
+        waited_s: how much of it passed in waiting for a processor that another program had; None
+            where nobody counts that. It is in the latencies.
+    """
+
+    at_s: float
+    seconds: float
+    inferences: int
+    median_s: float
+    slowest_s: float
+    reading: Reading
+    p90_s: float | None = None
+    p99_s: float | None = None
+    missed: int | None = None
+    waited_s: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no clock can have given, and a window in which nothing ended."""
+        self._require_times(
+            "at_s", "seconds", "median_s", "slowest_s", "p90_s", "p99_s", "waited_s"
+        )
+        self._require_counts("missed")
+        _require(self.inferences >= 1, "inferences must be at least 1")
+
+
+class Memory(_Value, frozen=True, kw_only=True):
+    """Memory of one worker process, as the system and the runtime tell it; None is unknown.
+
+    Attributes:
+        before_bytes: resident before the runtime was imported.
+        imported_bytes: resident after that, before the model was loaded.
+        loaded_bytes: resident with the model loaded and its buffers bound.
+        peak_load_bytes: the highest resident size up to then.
+        peak_bytes: the highest resident size up to the end of the clean pass.
+        arena_bytes: what the runtime's own allocator had taken at the end of the clean pass.
+        device_bytes: that the process had on a device with memory of its own.
+        free_bytes: that the machine, or a device with memory of its own, had left before that.
+        apart: whether the device has memory of its own.
+        whole: whether the peaks hold what the process took before the runtime was imported, too,
+            because the kernel let nobody set them back.
+        weights_bytes: of the model's file, each once.
+        live_bytes: the most bytes of other tensors that are needed at one moment, from shapes and
+            the order of the nodes. With the weights a lower bound of what the network takes
+            (`nnprof.profiler.graph.lifetimes`).
+        unknown: why a field is None.
+    """
+
+    before_bytes: int | None = None
+    imported_bytes: int | None = None
+    loaded_bytes: int | None = None
+    peak_load_bytes: int | None = None
+    peak_bytes: int | None = None
+    arena_bytes: int | None = None
+    device_bytes: int | None = None
+    free_bytes: int | None = None
+    apart: bool = False
+    whole: bool = False
+    weights_bytes: int | None = None
+    live_bytes: int | None = None
+    unknown: dict[str, str] = {}
+
+    @property
+    def added_bytes(self) -> int | None:
+        """What the runtime and the network added to a process at the peak; None where not known."""
+        if self.peak_bytes is None or self.before_bytes is None:
+            return None
+        return max(0, self.peak_bytes - self.before_bytes)
+
+    @property
+    def least_bytes(self) -> int | None:
+        """The lower bound: weights, and what is needed at one moment; None where not known."""
+        if self.weights_bytes is None or self.live_bytes is None:
+            return None
+        return self.weights_bytes + self.live_bytes
+
+    def __post_init__(self) -> None:
+        """Refuse sizes below 0."""
+        self._require_counts(*(name for name in self.__struct_fields__ if name.endswith("_bytes")))
+
+
+class Loading(_Value, frozen=True, kw_only=True):
+    """What a fresh process spends before its second inference; None is unknown.
+
+    Attributes:
+        import_s: to import the runtime.
+        build_s: to make a session of the model's file: parsed, optimised, compiled, and built where
+            the runtime builds engines.
+        cached: whether an artifact kept from before, such as an engine, made `build_s` shorter.
+        first_s: the first inference.
+        waited_s: how much of these passed in waiting for a processor that another program had, as
+            far as that is counted.
+        unknown: why a field is None.
+    """
+
+    import_s: float | None = None
+    build_s: float | None = None
+    cached: bool = False
+    first_s: float | None = None
+    waited_s: float = 0.0
+    unknown: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        """Refuse what no clock can have given."""
+        self._require_times("import_s", "build_s", "first_s", "waited_s")
+
+
+class Stream(_Value, frozen=True, kw_only=True):
+    """One of several sessions that worked at the same time.
+
+    Attributes:
+        processors: those that it was pinned to.
+        samples_s: seconds of each of its inferences while all streams worked.
+    """
+
+    processors: tuple[int, ...]
+    samples_s: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what no clock can have given, and a stream that did nothing."""
+        _require(
+            bool(self.samples_s)
+            and min(self.samples_s) >= 0
+            and sum(self.samples_s) <= MOST_TIME_S,
+            "samples_s must be non-empty and times",
+        )
+
+
 class Lost(_Value, frozen=True, kw_only=True):
     """A pass that failed after the process's clean pass had succeeded.
 
     Attributes:
-        what: "telemetry", "idle", "frame", "energy", "close"; of the ops "runtime", "isolated" or
-            "differential", or "ops" where the whole worker ended in their passes.
+        what: "telemetry", "idle", "frame", "singles", "sustained", "energy", "arena", "close"; of
+            the ops "runtime", "isolated" or "differential", or "ops" where the whole worker ended
+            in their passes.
         error: class of the error, of `nnprof.errors` or of the runtime's own; "NotReached" where an
             earlier pass ended the worker.
         reason, remedy: as in a Failure.
@@ -561,6 +811,11 @@ class Process(_Value, frozen=True, kw_only=True):
             where they had not.
         others: processors that other programs kept busy after that; None where nobody looked.
         frame: of the image that its tiles are cut from, None where there is none.
+        singles: inferences timed one by one, None where that was not asked for.
+        windows: of a sustained pass, in order; () where none was asked for.
+        memory, loading: what it took; None where nobody looked, and in old files.
+        streams: of each stream what it did; () where there is one stream only.
+        board: of a fleet, the board that it ran on; empty where the target says it.
     """
 
     round: int
@@ -584,6 +839,12 @@ class Process(_Value, frozen=True, kw_only=True):
     patience_s: float = 0.0
     others: float | None = None
     frame: FramePass | None = None
+    singles: Singles | None = None
+    windows: tuple[Window, ...] = ()
+    memory: Memory | None = None
+    loading: Loading | None = None
+    streams: tuple[Stream, ...] = ()
+    board: str = ""
 
     def __post_init__(self) -> None:
         """Refuse times that no clock can have given, and a round or pair below 0."""
@@ -684,6 +945,8 @@ class Cell(_Value, frozen=True, kw_only=True):
         """Identity of the cell: equal when model bytes, batch, sides, data and target are equal."""
         work, target = self.workload, self.target
         given = work.model.axes if work.model.batch_from == "given" else {}
+        streams = [f"streams={target.streams}"] if target.streams > 1 else []
+        on = [f"on={target.beyond_device}"] if target.beyond_device else []
         sides = [f"{name}={side}" for name, side in sorted(work.dims.items())]
         sides += [f"{name}@{axis}" for name, axis in sorted(given.items())]
         options = ",".join(f"{name}={value}" for name, value in sorted(target.options.items()))
@@ -702,6 +965,8 @@ class Cell(_Value, frozen=True, kw_only=True):
                     target.threads,
                     options,
                     *sides,
+                    *streams,
+                    *on,
                 ),
             )
         )
@@ -746,6 +1011,11 @@ class Study(_Value, frozen=True, kw_only=True):
     cells: tuple[Cell, ...]
     wall_s: float = 0.0
     paired: Paired | None = None
+
+    @property
+    def target(self) -> Target:
+        """What is measured on: with as many streams as any of the cells has."""
+        return max((cell.target for cell in self.cells), key=lambda target: target.streams)
 
     def __post_init__(self) -> None:
         """Refuse a study that asks for nothing."""

@@ -1,6 +1,7 @@
 """Every warning that nnprof can give: when it is due, what it says, what to do about it.
 
-A check is data in the Run; its sentence lives here, once.
+A check is data in the Run; its sentence lives here, once. This file is longer than 400 lines
+because each warning stands in it with its words and its condition.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-from nnprof.profiler import stats
+from nnprof.profiler import stats, twins
+from nnprof.profiler.devices.vcgencmd import UNDER_VOLTAGE
 from nnprof.profiler.timing import reconcile
 from nnprof.types import Check, Measurement, Process, Reading
 
@@ -25,9 +27,21 @@ TEXTS: dict[str, tuple[str, str]] = {
         "of {processes} processes: {error}: {reason}",
         "{remedy}",
     ),
+    "does_not_fit": (
+        "The network needs at least {least_mb:,.0f} MB, and {free_mb:,.0f} MB were free.",
+        "Ask for a smaller batch: part of it lay in swap, and its time is that of the disk.",
+    ),
+    "memory_tight": (
+        "The process took {added_mb:,.0f} MB of the {free_mb:,.0f} MB that were free.",
+        "Ask for a smaller batch where anything else is to run beside it.",
+    ),
     "not_clean": (
         "No clean time was given; {what} stands in for it.",
         "Do not hold the ops against it.",
+    ),
+    "emulated": (
+        "An emulator of another kind of processor ran this: its times say nothing of the device.",
+        "Measure on the device itself.",
     ),
     "debug_build": (
         "Python is a debug build, which slows every call.",
@@ -40,6 +54,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     "throttling": (
         "The device was being throttled: {alerts}.",
         "Let it cool, improve the cooling, or lower the power mode.",
+    ),
+    "under_voltage": (
+        "The supply's voltage fell too low while it was measured, {told}: the board lowers its "
+        "clocks then.",
+        "Use the supply made for the board (a Raspberry Pi 5: 5 V, 5 A), and a short cable.",
     ),
     "power_mode_changed": (
         "The power mode changed: {modes}.",
@@ -70,6 +89,17 @@ TEXTS: dict[str, tuple[str, str]] = {
     "levels_differ": (
         "Its processes differ by {change:.0%}, each on a level of its own.",
         "Take more processes; memory layout or a neighbour decides which level one gets.",
+    ),
+    "boards_differ": (
+        "Boards that are alike are not as fast as each other: over all cells {slow} takes "
+        "{change:.1%} longer than {fast}, more than the spread of their processes explains.",
+        "Intervals hold each of these boards, and say nothing of another one. Look for what "
+        "differs (nnprof doctor --device {slow}), or measure one board alone.",
+    ),
+    "one_board": (
+        "Of boards that differ by {change:.1%} only {board} measured it, so its latency is that "
+        "board's.",
+        "Read it by its interval, which holds the others, too; or measure again.",
     ),
     "not_steady": (
         "{count} of {processes} processes were not steady ({states}).",
@@ -132,6 +162,8 @@ TEXTS: dict[str, tuple[str, str]] = {
 # Something that was asked for is not there: exit code 1.
 INCOMPLETE = ("ops_failed", "pass_failed")
 
+_OF_BOARDS = (stats.BOARDS_DIFFER, "one_board")  # found over all cells of a Run
+_SUPPLY_EVENTS = (UNDER_VOLTAGE, "oc1")  # of a Raspberry Pi, and of a Jetson
 _GOVERNORS = {"conservative", "ondemand", "powersave", "schedutil", "userspace"}
 _FOREIGN_LOAD = 0.75
 _STOLEN = 0.01
@@ -142,6 +174,7 @@ _RESIDUAL = 0.10
 _MATTERS = 0.05  # of the network's time: an op with less may be as uncertain as it likes
 _LEVELS = 0.10
 _TICKS = 1000
+_TIGHT = 0.8
 _OP_PASSES = ("runtime", "isolated", "differential", "ops")
 _WITHOUT = {
     True: "Measure again, or without the ops: --ops none.",
@@ -160,6 +193,7 @@ def find(measurement: Measurement) -> tuple[Check, ...]:
         *_governor(processes),
         *_clock(processes),
         *_throttle(processes),
+        *_supply(processes),
         *_board(processes),
         *_floor(measurement),
         *_states(processes),
@@ -167,9 +201,44 @@ def find(measurement: Measurement) -> tuple[Check, ...]:
         *_samples(measurement),
         *_ops(measurement),
         *_disagreement(measurement),
+        *_memory(processes),
         *_lost(processes),
     ]
     return tuple(found)
+
+
+def of_boards(cells: Sequence[Measurement]) -> tuple[tuple[Check, ...], ...]:
+    """All checks of each cell of a Run that several boards shared, once all are there.
+
+    Whether boards differ shows over all cells; it concerns each of those that have ended.
+    """
+    found = twins.levels(cells)
+    own = [tuple(one for one in cell.checks if one.code not in _OF_BOARDS) for cell in cells]
+    if found is None or not found.differ:
+        return tuple(own)
+    return tuple(
+        (*checks, *(_boards(cell, found) if cell.finished else ()))
+        for cell, checks in zip(cells, own, strict=True)
+    )
+
+
+def _boards(cell: Measurement, found: twins.Levels) -> Iterable[Check]:
+    names = twins.boards([cell])
+    if not set(names) <= set(found.steps):
+        return  # nothing was measured both there and elsewhere
+    yield Check(
+        code=stats.BOARDS_DIFFER,
+        data={
+            "fast": found.fast,
+            "slow": found.slow,
+            "change": found.change,
+            "p": found.p,
+            "steps": found.steps,
+            "error": found.error,
+        },
+    )
+    if len(names) == 1:
+        yield Check(code="one_board", data={"board": names[0], "change": found.change})
 
 
 def rank(code: str) -> int:
@@ -255,17 +324,14 @@ def _at_work(process: Process) -> tuple[Reading, ...]:
     return process.during[1:] if len(process.during) > 2 else (process.before, process.after)
 
 
-def _readings(processes: Iterable[Process]) -> list[Reading]:
-    return [
-        reading
-        for process in processes
-        for reading in (process.before, *process.during, process.after)
-    ]
+def _readings(process: Process) -> list[Reading]:
+    windows = (window.reading for window in process.windows)
+    return [process.before, *process.during, process.after, *windows]
 
 
 def _board(processes: Iterable[Process]) -> Iterable[Check]:
-    readings = _readings(processes)
-    alerts = sorted({alert for reading in readings for alert in reading.alerts})
+    readings = [reading for process in processes for reading in _readings(process)]
+    alerts = sorted({alert for reading in readings for alert in reading.alerts} - {UNDER_VOLTAGE})
     if alerts:
         yield Check(code="throttling", data={"alerts": ", ".join(alerts)})
     if any(reading.locked is False for reading in readings):
@@ -276,16 +342,31 @@ def _board(processes: Iterable[Process]) -> Iterable[Check]:
         yield Check(code="power_mode_changed", data={"modes": ", ".join(names)})
 
 
+def _supply(processes: Iterable[Process]) -> Iterable[Check]:
+    """A supply that is too weak: seen in a reading, or told of the time between two."""
+    every = list(map(_readings, processes))
+    readings = [one for own in every for one in own]
+    seen = sum(UNDER_VOLTAGE in one.alerts for one in readings)
+    between = any(
+        own[-1].events.get(kind, 0) > own[0].events.get(kind, 0)
+        for own in every
+        for kind in _SUPPLY_EVENTS
+    )
+    if seen or between:
+        told = f"in {seen} of {len(readings)} readings" if seen else "between two readings"
+        yield Check(code="under_voltage", data={"told": told})
+
+
 def _throttle(processes: Iterable[Process]) -> Iterable[Check]:
-    events = sum((process.after.throttles or 0) - (process.before.throttles or 0)
-                 for process in processes)  # fmt: skip
+    every = list(map(_readings, processes))
+    events = sum((own[-1].throttles or 0) - (own[0].throttles or 0) for own in every)
     if events > 0:
         yield Check(code="throttled", data={"events": events})
 
 
 def _floor(measurement: Measurement) -> Iterable[Check]:
     floor_s = median(process.floor_s for process in measurement.processes)
-    share = floor_s / stats.latency_s(measurement)
+    share = floor_s / stats.latency_s(measurement) / measurement.target.streams
     if share > _FLOOR:
         yield Check(code="floor_high", data={"share": share})
 
@@ -302,9 +383,9 @@ def _states(processes: tuple[Process, ...]) -> Iterable[Check]:
 
 def _precision(measurement: Measurement) -> Iterable[Check]:
     medians = stats.process_medians_s(measurement)
-    if len(medians) < 3:
+    if len(medians) < 3 and not measurement.plan.sustained_s:  # which has one on purpose
         yield Check(code="few_processes", data={"processes": len(medians)})
-    elif measurement.plan.protocol == "pairs":
+    elif measurement.plan.protocol == "pairs" or measurement.plan.sustained_s:
         return  # what is asked of a pair of cells is their ratio
     elif stats.relative_half_width(measurement) > measurement.plan.interval:
         yield Check(
@@ -339,8 +420,9 @@ def _samples(measurement: Measurement) -> Iterable[Check]:
         if shortest_s < _TICKS * resolution_s:
             data = {"sample_s": shortest_s, "resolution_s": resolution_s}
             yield Check(code="timer_coarse", data=data)
-    if measurement.facts.get("debug_build"):
-        yield Check(code="debug_build")
+    for code in ("emulated", "debug_build"):
+        if measurement.facts.get(code):
+            yield Check(code=code)
 
 
 def _disagreement(measurement: Measurement) -> Iterable[Check]:
@@ -360,6 +442,22 @@ def _ops(measurement: Measurement) -> Iterable[Check]:
     ratio = ops_over_clean(measurement)
     if ratio is not None and abs(ratio - 1) > _RESIDUAL:
         yield Check(code="ops_do_not_add_up", data={"ratio": ratio})
+
+
+def _memory(processes: Sequence[Process]) -> Iterable[Check]:
+    """Whether the cell fits into the memory that was free; the first process where it does not."""
+    known = [(one, one.free_bytes) for process in processes if (one := process.memory)]
+    for one, free in known:
+        if free is None:
+            continue
+        added = (one.device_bytes if one.apart else one.added_bytes) or 0
+        least, free_mb = one.least_bytes or 0, free / 1e6
+        if least > free:
+            yield Check(code="does_not_fit", data={"least_mb": least / 1e6, "free_mb": free_mb})
+            return
+        if added > _TIGHT * free:
+            yield Check(code="memory_tight", data={"added_mb": added / 1e6, "free_mb": free_mb})
+            return
 
 
 def _lost(processes: Sequence[Process]) -> Iterable[Check]:

@@ -101,7 +101,7 @@ def compare(before: Run, after: Run, *, allow: Iterable[str] = ()) -> Comparison
         UnknownName: `allow` names no condition.
     """
     paired = pairs.are_sides(before, after)
-    found = _sides(before, after) if paired else _matched(_finished(before), _finished(after))
+    found = sides(before, after) if paired else _matched(finished(before), finished(after))
     if not found:
         if not paired:  # what their conditions tell comes first
             differences(before, after, before.measurements, after.measurements, set(allow))
@@ -115,28 +115,28 @@ def compare(before: Run, after: Run, *, allow: Iterable[str] = ()) -> Comparison
     alike, unlike = differences(before, after, *both, leave)
     names = _Names((before, after))
     cells = _compared(names, found, paired=paired)
-    failed = [_question(failure) for failure in after.failures]
+    failed = [question(failure) for failure in after.failures]
     gone = _without(before.measurements, both[0])
     return Comparison(
         cells=cells,
         geometric_mean=math.exp(fmean(math.log(cell.ratio) for cell in cells)),
-        missing=names.of(one for one in gone if _question(one) not in failed and _is_done(one)),
+        missing=names.of(one for one in gone if question(one) not in failed and _is_done(one)),
         failed=names.of(after.failures),
-        failed_before=names.of(one for one in before.failures if _question(one) not in failed),
-        added=names.of(_without(_finished(after), both[1])),
+        failed_before=names.of(one for one in before.failures if question(one) not in failed),
+        added=names.of(_without(finished(after), both[1])),
         allowed=tuple(unlike),
         alike=alike,
         paired=paired,
     )
 
 
-_Question = tuple[str, int, str, str]
+Question = tuple[str, int, Precision, str]
 
 
 _Pair = tuple[Measurement, Measurement]
 
 
-def _question(item: Measurement | Failure) -> _Question:
+def question(item: Measurement | Failure) -> Question:
     """What a cell is called: the same for a model that was edited."""
     work = item.workload
     return work.model.name, work.batch, work.precision, _sizes(work)
@@ -158,13 +158,14 @@ def _is_done(measurement: Measurement) -> bool:
     return measurement.finished and measurement.stopped != "failure"
 
 
-def _finished(run: Run) -> list[Measurement]:
+def finished(run: Run) -> list[Measurement]:
+    """The cells of a Run that are measured to their end."""
     return [one for one in run.measurements if _is_done(one)]
 
 
-def _sides(before: Run, after: Run) -> list[_Pair]:
+def sides(before: Run, after: Run) -> list[_Pair]:
     """Cells of two Runs that alternated: those of the same position, where both are finished."""
-    done = [{_key(one): one for one in _finished(run)} for run in (before, after)]
+    done = [{_key(one): one for one in finished(run)} for run in (before, after)]
     keys = [[cell.key for cell in run.study.cells] for run in (before, after)]
     return [
         (done[0][old], done[1][new])
@@ -183,9 +184,9 @@ def _matched(before: Sequence[Measurement], after: Sequence[Measurement]) -> lis
         UsageError: several are left on both sides.
     """
     partner: dict[int, Measurement] = {}
-    for question in dict.fromkeys(map(_question, before)):
-        old = [one for one in before if _question(one) == question]
-        new = [one for one in after if _question(one) == question]
+    for asked in dict.fromkeys(map(question, before)):
+        old = [one for one in before if question(one) == asked]
+        new = [one for one in after if question(one) == asked]
         for alike in (_key, _file):
             for one in list(old):
                 same = [other for other in new if alike(other) == alike(one)]
@@ -198,8 +199,8 @@ def _matched(before: Sequence[Measurement], after: Sequence[Measurement]) -> lis
             partner[id(old[0])] = new[0]
         elif old and new and len(old) + len(new) > 2:
             raise UsageError(
-                f"The Runs have {len(old)} and {len(new)} cells called {question[0]}, batch "
-                f"{question[1]}, and nothing tells which is which.",
+                f"The Runs have {len(old)} and {len(new)} cells called {asked[0]}, batch "
+                f"{asked[1]}, and nothing tells which is which.",
                 "Give the files names of their own, and measure again.",
             )
     return [(one, partner[id(one)]) for one in before if id(one) in partner]
@@ -211,7 +212,8 @@ def _key(measurement: Measurement) -> str:
 
 def _file(measurement: Measurement) -> tuple[str, str]:
     target = measurement.target
-    return measurement.workload.model.path, f"{target.threads} {named(target.options)}"
+    how = f"{target.on} {target.threads} {named(target.options)}"
+    return measurement.workload.model.path, how
 
 
 def _without(all_: Iterable[Measurement], some: Sequence[Measurement]) -> list[Measurement]:
@@ -221,7 +223,7 @@ def _without(all_: Iterable[Measurement], some: Sequence[Measurement]) -> list[M
 
 def _listed(run: Run) -> str:
     names = dict.fromkeys(
-        f"{name}, batch {batch}" for name, batch, *_ in map(_question, _finished(run))
+        f"{name}, batch {batch}" for name, batch, *_ in map(question, finished(run))
     )
     return "; ".join([*names][:3]) + (" …" if len(names) > 3 else "") if names else "none"
 

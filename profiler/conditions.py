@@ -26,6 +26,7 @@ def conditions(run: Run, measured: Sequence[Measurement] | None = None) -> dict[
         "version": str(backend.get("version", "unknown")),
         "options": _joined(named(m.target.options) for m in measured),
         "device": str(device.get("board") or device.get("model", "unknown")),
+        "on": _joined(m.target.on or "unknown" for m in measured),
         "host": _joined(m.target.host for m in measured),
         "nnprof": str(run.environment.get("nnprof", "unknown")),
         "variables": "unknown" if variables is None else named(variables),
@@ -58,7 +59,8 @@ def differences(
 
     Only the cells that are compared count: `old` of the Run before, `new` of the Run after. A
     difference is (name, before, after).
-    What an older nnprof did not look at is not held against its Runs (`variables`).
+    What an older nnprof did not look at is not held against its Runs (`variables`), nor what an
+    import does not tell (`on`).
 
     Raises:
         UnknownName: `allow` names no condition.
@@ -68,7 +70,7 @@ def differences(
     for name in allow - {*was, MISSING}:
         raise UnknownName("condition", name, (*was, MISSING))
     unlike = [(name, was[name], now[name]) for name in was if was[name] != now[name]]
-    unlike = [one for one in unlike if one[0] != "variables" or "unknown" not in one]
+    unlike = [one for one in unlike if one[0] not in ("variables", "on") or "unknown" not in one]
     refused = [item for item in unlike if item[0] not in allow]
     if refused:
         listed = "; ".join(f"{name}: {one} and {other}" for name, one, other in refused)

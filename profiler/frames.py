@@ -12,7 +12,7 @@ from statistics import median
 from typing import NamedTuple
 
 from nnprof.networks import images
-from nnprof.profiler import inputs, stats
+from nnprof.profiler import stats
 from nnprof.types import Image, Measurement, Model, Workload
 
 
@@ -86,6 +86,8 @@ def measured(measurement: Measurement) -> Frame | None:
     work = measurement.workload
     if work.image is None:
         return None
+    from nnprof.profiler import inputs  # has numpy, which a Run without images does not need
+
     count = inputs.grid(work)[1].tiles
     ends = stats.interval_s(measurement) or (None, None)
     inference = FrameTime(stats.latency_s(measurement), *ends).times(count / work.batch)
@@ -141,6 +143,8 @@ def tiles_of(model: Model, image: Image, dims: Mapping[str, int]) -> int:
     Raises:
         UsageError: its input is no picture, or such tiles do not fit into the image.
     """
+    from nnprof.profiler import inputs
+
     batch, own = model.fixed_batch or 1, inputs.check_dims(model, dims)
     return inputs.grid(Workload(model=model, batch=batch, dims=own, image=image))[1].tiles
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from subprocess import CompletedProcess
+from subprocess import CompletedProcess, Popen
 from typing import Any, Protocol
 
 import msgspec
@@ -14,6 +15,18 @@ from numpy.typing import NDArray
 from nnprof.types import Clock, Kind, Method, OpPass, OpTime, Reading, Target, Workload
 
 Arrays = Mapping[str, NDArray[Any]]
+
+
+class Opening(msgspec.Struct, frozen=True, kw_only=True):
+    """What opening a session took, as it timed itself; the fields are those of `Loading`.
+
+    `first_s` is None where opening infers nothing: the first inference is then that of the warm-up.
+    """
+
+    build_s: float | None = None
+    first_s: float | None = None
+    waited_s: float = 0.0
+    cached: bool = False
 
 
 class OpNode(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +43,7 @@ class OpNode(msgspec.Struct, frozen=True, kw_only=True):
     bytes_in: int | None = None
     bytes_out: int | None = None
     bytes_weights: int | None = None
+    live_bytes: int | None = None
 
 
 class Part(Protocol):
@@ -50,8 +64,13 @@ class Session(Part, Protocol):
     Attributes:
         clock: what times it: "perf_counter", "cuda_event", "fake", or "recorded" (the device's
             own times of a run that was over before they are handed out).
-            A session whose inferences are over before they are counted also says `live = False`.
+            A session whose inferences are over before they are counted also says `live = False`;
+            one whose inferences take no time but what it tells says `simulated = True`.
         facts: what a reader needs to judge the numbers: whether transfers are inside, threads, …
+
+    One that times its own opening has `opening: Opening`. One whose runtime counts what its
+    allocator takes has the method `arena() -> int`: bytes, after inferences of its own; it may open
+    the model once more, and is not timed.
     """
 
     clock: Clock
@@ -98,11 +117,22 @@ class Session(Part, Protocol):
 class Backend(Protocol):
     """A runtime.
 
+    One that does not compute on processors alone has the attribute `on`: what it can compute on
+    ("cpu", "gpu", "dla"), the usual one first.
     One that works by running programs, and so needs no worker on a board, has the attribute
     `through_shell = True`, and runs them by `place.shells.at(target.host)`. One whose
     code on a processor the cost model knows has the attribute `library`, its name (`sets.sets_of`).
+    One that imports its runtime when a model is opened names the packages of it in `packages`, so
+    that this can be timed apart.
+    One that cannot run ONNX files without a further package has the method `require_converter()`,
+    which raises `Unavailable` where that is missing; the remedy says what to install.
+    One that pip can install on a board has `extra`, the extra of setup.cfg that brings it; "" where
+    nnprof itself is enough (`nnprof.profiler.setup`); and `bare`, distributions that it needs
+    beside that, without what they depend on.
     One that computes nothing has `computes = False`: its workers are not pinned, and need not be
     alone on a processor (`nnprof.profiler.place.claims`).
+    One whose options round has the method `rounds(target) -> bool`, whether they do: the Run then
+    has the accuracy of its models.
     One that runs int8 has the method `int8(target, device) -> nnprof.exporters.int8.Form`: the form
     that is right there, by the facts of the device. Without it the form is that for any runtime.
     """
@@ -130,13 +160,19 @@ class Backend(Protocol):
 
 
 class Device(Protocol):
-    """A kind of device.
+    """A kind of device: a place, and what of it computes.
+
+    One with memory of its own has the method `memory() -> (ours, free, why)`: bytes that this
+    process has there and that are free, None where that is not known, and why ours is not.
 
     Attributes:
         backend: the runtime that every such device has; "" where the usual one is as likely.
+        on: what can compute on such a device: "cpu", "gpu", "dla". One of which not every one has
+            all tells in its facts, as `computes_on`, which it has.
     """
 
     backend: str
+    on: tuple[str, ...]
 
     def facts(self) -> dict[str, Any]:
         """What it is: constant while it is on. Unknown is None."""
@@ -150,8 +186,13 @@ class Device(Protocol):
         """
         ...
 
-    def read(self, processors: tuple[int, ...]) -> Reading:
-        """How it is now."""
+    def read(self, processors: tuple[int, ...], on: str = "") -> Reading:
+        """How it is now.
+
+        Args:
+            processors: those that a worker is pinned to.
+            on: what computes, whose clock is wanted; "" is the device's own.
+        """
         ...
 
     def over(self, shell: Shell) -> Device:
@@ -180,6 +221,18 @@ class Shell(Protocol):
         """
         ...
 
+    def start(self, argv: Sequence[str]) -> Popen[bytes]:
+        """Start a program there in a session of its own, so that it outlives us and the connection.
+
+        Its standard input ends when this process or the connection does, or, of another machine,
+        when nothing was heard of us for `far_end.SILENCE_S` seconds. Both pipes are unbuffered.
+        """
+        ...
+
+    def reopened(self, then: Callable[[], None]) -> AbstractContextManager[None]:
+        """Meanwhile `then` is called each time the way there broke and was opened again."""
+        ...
+
     def path(self, name: str) -> str:
         """The full path there of a file of that name in our folder."""
         ...
@@ -206,9 +259,16 @@ def arrays_like(arrays: Arrays) -> dict[str, NDArray[Any]]:
 
 
 def timed(
-    node: OpNode, index: int, seconds: float, method: Method, *, runs: int = 1, kernel: str = ""
+    node: OpNode,
+    index: int,
+    seconds: float,
+    method: Method,
+    *,
+    runs: int = 1,
+    kernel: str = "",
+    doubt_s: float | None = None,
 ) -> OpTime:
-    """A node with a time."""
+    """A node with a time; with `doubt_s`, its standard error as the pass itself saw it."""
     return OpTime(
         **msgspec.structs.asdict(node),
         index=index,
@@ -216,4 +276,6 @@ def timed(
         method=method,
         runs=runs,
         kernel=kernel,
+        low_s=None if doubt_s is None else max(0.0, seconds - 2 * doubt_s),
+        high_s=None if doubt_s is None else seconds + 2 * doubt_s,
     )

@@ -39,9 +39,9 @@ _ASHMAN_D = 3.0  # D > 2 is a clean separation (Ashman, Bird & Zepf 1994); 3 spa
 _MINOR_SHARE = 0.15
 _SPREAD = 0.10
 _PIECE = 5
-_PERCENTILE_SAMPLES = {0.90: 64, 0.99: 662}
-_TURN_DRIFT = 0.005
+PERCENTILE_SAMPLES = {0.90: 64, 0.99: 662}
 _HARDLY = 0.01  # of a sample: a wait that is none
+BOARDS_DIFFER = "boards_differ"  # a check: how far the boards of a cell are from their middle
 FEWEST_FRESH = 3  # processes that tell a spread
 
 
@@ -119,8 +119,32 @@ def state(measurement: Measurement) -> str:
 
 
 def interval_s(measurement: Measurement) -> tuple[float, float] | None:
-    """95 % interval of the latency over processes; None with a single process."""
-    return _bounds(level(measurement), process_medians_s(measurement))
+    """95 % interval of the latency over processes; None with a single process.
+
+    Where boards that are alike were found to differ (`twins`) it holds the level of each of them:
+    that of their middle, from processes as they would be there, and beyond it what boards differ.
+    """
+    values = process_medians_s(measurement)
+    steps, step_error = _steps(measurement)
+    if not steps:
+        return bounds(level(measurement), values)
+    boards = [one.board for one in measurement.processes]
+    middle = [value / math.exp(steps[board]) for board, value in zip(boards, values, strict=True)]
+    found = level_of(middle, measurement.plan)
+    if found is None:
+        return None
+    low, high = (
+        found.log + step + sign * t_975(found.freedom) * math.hypot(found.error, step_error)
+        for step, sign in ((min(steps.values()), -1), (max(steps.values()), 1))
+    )
+    typical_s = median(values)
+    return min(math.exp(low), typical_s), max(math.exp(high), typical_s)
+
+
+def _steps(measurement: Measurement) -> tuple[dict[str, float], float]:
+    """How far boards are from their middle, as logarithms, and the error; {} where not at all."""
+    found = next((one.data for one in measurement.checks if one.code == BOARDS_DIFFER), {})
+    return found.get("steps", {}), found.get("error", 0.0)
 
 
 def relative_half_width(measurement: Measurement) -> float:
@@ -136,7 +160,7 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
     processes order statistics cannot reach 95 % and the bootstrap is too narrow; t is exact for
     log-normal values and known to be mild about others.
     """
-    return _bounds(level_among(values), values)
+    return bounds(level_among(values), values)
 
 
 class Level(NamedTuple):
@@ -178,7 +202,8 @@ def level_among(values: Sequence[float], fresh: Sequence[float] = ()) -> Level |
     return Level(fmean(map(math.log, values)), error, len(telling) - 1)
 
 
-def _bounds(found: Level | None, values: Sequence[float]) -> tuple[float, float] | None:
+def bounds(found: Level | None, values: Sequence[float]) -> tuple[float, float] | None:
+    """95 % interval of a level, widened where needed to hold the median of the values."""
     if found is None:
         return None
     reach, middle = t_975(found.freedom) * found.error, median(values)
@@ -219,21 +244,29 @@ def percentile_s(measurement: Measurement, share: float) -> float | None:
     """A percentile of single inferences over all processes; None with too few of them.
 
     As MLPerf asks for an early estimate: 64 samples for the 90th, 662 for the 99th. A sample that
-    is a mean of several inferences has no tail to speak of.
+    is a mean of several inferences has no tail to speak of; where inferences were timed one by one
+    (`Process.singles`), they alone count.
     """
+    timed = [one.singles for one in measurement.processes if one.singles and one.singles.samples_s]
+    if timed:
+        return _percentile_s([one for singles in timed for one in singles.latencies_s], share)
     told = measurement.facts.get("loops", 0)
     loops = [process.loops for process in measurement.processes] or [told] * len(
         measurement.samples_s
     )
-    singles = sorted(
+    singles = [
         value
         for repeated, samples in zip(loops, measurement.samples_s, strict=True)
         if repeated == 1
         for value in samples
-    )
-    if len(singles) < _PERCENTILE_SAMPLES[share]:
+    ]
+    return _percentile_s(singles, share)
+
+
+def _percentile_s(singles: Sequence[float], share: float) -> float | None:
+    if len(singles) < PERCENTILE_SAMPLES[share]:
         return None
-    return singles[math.ceil(share * len(singles)) - 1]
+    return sorted(singles)[math.ceil(share * len(singles)) - 1]
 
 
 def spread(samples: Sequence[float]) -> float:
@@ -281,16 +314,23 @@ def _levels(samples: Sequence[float], middle: float) -> list[float]:
     return levels
 
 
-def changepoints(samples: Sequence[float]) -> list[int]:
+def changepoints(samples: Sequence[float], least: float = 0.0) -> list[int]:
     """Indices at which the level of a series changes: the best cut into pieces of at least 5.
 
     Optimal partitioning (Jackson et al. 2005; PELT of Killick et al. 2012 without pruning, which
     a hundred samples do not need): the least sum of squared deviations from the pieces' means in
     units of the noise, plus a penalty of 3·ln n for each piece. Values are clipped at 5 sigma
     first (their order does not change), so that a single outlier makes no piece.
+
+    Args:
+        samples: in order.
+        least: noise that is assumed at least, relative to their median.
     """
-    count, noise = len(samples), _noise(samples)
-    if count < 2 * _PIECE or not noise:
+    count = len(samples)
+    if count < 2 * _PIECE:
+        return []
+    noise = max(_noise(samples), least * median(samples))
+    if not noise:
         return []
     middle = median(samples)
     scaled = [max(-5.0, min(5.0, (value - middle) / noise)) for value in samples]
@@ -319,42 +359,6 @@ def _noise(samples: Sequence[float]) -> float:
     steps = [abs(later - earlier) for earlier, later in pairwise(samples)]
     # 1.4826 turns the median of |differences| into a deviation, √2 that of one value.
     return 1.4826 * median(steps) / math.sqrt(2)
-
-
-class Drift(NamedTuple):
-    """Change of the latency per turn of a loop, over networks: relative, with its 95 % interval."""
-
-    per_turn: float
-    low: float
-    high: float
-
-    @property
-    def found(self) -> bool:
-        """Beyond doubt, and more than half a percent per turn."""
-        return (self.low > 0 or self.high < 0) and abs(self.per_turn) > _TURN_DRIFT
-
-
-def drift(measurements: Sequence[Measurement]) -> Drift | None:
-    """Whether a loop got slower or faster from turn to turn (Mattsson 2016, Table 1).
-
-    Each network gives one slope, by least squares on the logarithms of its turns' medians; the
-    interval is over networks. None with fewer than 2 networks or 2 turns.
-    """
-    slopes = [_slope([math.log(value) for value in process_medians_s(m)]) for m in measurements
-              if len(m.samples_s) > 1]  # fmt: skip
-    if len(slopes) < 2:
-        return None
-    reach = t_975(len(slopes) - 1) * stdev(slopes) / math.sqrt(len(slopes))
-    middle = fmean(slopes)
-    return Drift(*(math.expm1(value) for value in (middle, middle - reach, middle + reach)))
-
-
-def _slope(values: Sequence[float]) -> float:
-    centre = (len(values) - 1) / 2
-    weights = [index - centre for index in range(len(values))]
-    return sum(w * value for w, value in zip(weights, values, strict=True)) / sum(
-        w * w for w in weights
-    )
 
 
 def _mann_kendall_z(samples: Sequence[float]) -> float:

@@ -89,19 +89,31 @@ def workers_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     really = hosts.run_local
 
-    def run_local(job: jobs.Job, limit_s: float, more: dict[str, str] | None = None) -> object:
+    def run_local(
+        job: jobs.Job,
+        limit_s: float,
+        more: dict[str, str] | None = None,
+        *,
+        heard: Callable[[jobs.Reply], None] | None = None,
+    ) -> object:
         fault = job.target.options.get("fault")
         if job.target.backend != "fake" or fault in ("crash", "hang"):
-            return really(job, limit_s, more)
+            return really(job, limit_s, more, heard=heard)
+
+        def tell(answer: jobs.Answer) -> jobs.Answer:
+            told = msgspec.json.decode(msgspec.json.encode(answer), type=jobs.Answer)
+            if heard is not None:
+                heard(told)
+            return told
+
         allowed = os.sched_getaffinity(0)
         try:
             there = msgspec.json.decode(msgspec.json.encode(job), type=jobs.Job)
-            done = worker.do(there, lambda _: None)
+            answer = tell(worker.do(there, tell))
         finally:
             os.sched_setaffinity(0, allowed)
-        answer = msgspec.json.decode(msgspec.json.encode(done), type=jobs.Answer)
         if isinstance(answer, jobs.Fault):
-            raise hosts._error(answer)
+            raise hosts.error_of(answer)
         return answer
 
     monkeypatch.setattr(hosts, "run_local", run_local)

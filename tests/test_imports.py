@@ -30,6 +30,14 @@ def test_light_commands_load_nothing_heavy(arguments: list[str]) -> None:
     assert done.stderr == ""
 
 
+def test_show_loads_no_numpy() -> None:
+    """`show` of a Run without a budget or images computes with Python's own numbers."""
+    program = PROGRAM.format(heavy=("numpy",))
+    command = [sys.executable, "-c", program, "show", str(RUN)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_importing_nnprof_loads_nothing_heavy() -> None:
     """`import nnprof` costs nothing until a name is used."""
     program = f"import sys, nnprof; print([n for n in {HEAVY!r} + ('numpy',) if n in sys.modules])"

@@ -1,12 +1,11 @@
 """What README.md tells a reader to type and to open exists."""
 
 import re
-import shlex
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
+from pages import BASH, calls, unknown
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -15,46 +14,7 @@ DOCUMENTS = [
     for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("bench_results/*.md"))
 ]
 _MARKED = re.compile(r"<!-- command: (\S+) -->\s*```bash\n(.*?)```", re.DOTALL)
-_BASH = re.compile(r"```bash\n(.*?)```", re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
-
-
-def calls(block: str) -> list[list[str]]:
-    """The arguments of each nnprof command in a block of shell."""
-    found = []
-    for line in block.replace("\\\n", " ").splitlines():
-        for command in re.split(r"&&|\|\||[;|]", line):
-            words = shlex.split(command, comments=True)
-            while words and "=" in words[0]:  # VARIABLE=value before the command
-                del words[0]
-            if words and Path(words[0]).name == "nnprof":
-                found.append(words[1:])
-            elif words[1:3] == ["-m", "nnprof"]:
-                found.append(words[3:])
-    return found
-
-
-def unknown(arguments: list[str]) -> list[str]:
-    """Those words of a call that `nnprof` does not know: subcommand and options."""
-    import typer.main
-
-    from nnprof.cli.main import app
-
-    command: Any = typer.main.get_command(app)
-    wrong = []
-    if arguments and not arguments[0].startswith("-"):
-        if arguments[0] not in command.commands:
-            return [arguments[0]]
-        command = command.commands[arguments[0]]
-    options = {"-h", "--help"}
-    for parameter in command.params:
-        options.update(parameter.opts, parameter.secondary_opts)
-    wrong += [
-        word
-        for word in arguments
-        if re.match(r"--?[a-zA-Z]", word) and word.split("=")[0] not in options
-    ]
-    return wrong
 
 
 def test_the_parser_sees_wrong_calls() -> None:
@@ -73,16 +33,18 @@ def test_readme_has_the_commands_that_ci_runs() -> None:
 
 def test_commands_in_readme_exist() -> None:
     """Every nnprof call in the README's shell blocks is one that `nnprof --help` knows."""
-    found = [call for block in _BASH.findall(README) for call in calls(block)]
+    found = [call for block in BASH.findall(README) for call in calls(block)]
     assert found
     assert not [word for call in found for word in unknown(call)]
 
 
-@pytest.mark.parametrize("document", ["docs/training.md", "docs/data.md", "docs/mattsson-2016.md"])
+@pytest.mark.parametrize(
+    "document", ["docs/training.md", "docs/data.md", "docs/mattsson-2016.md", "docs/guide.md"]
+)
 def test_commands_in_pages_exist(document: str) -> None:
     """Every nnprof call in the shell blocks of a page is one that `nnprof --help` knows."""
     text = (ROOT / document).read_text(encoding="utf-8")
-    found = [call for block in _BASH.findall(text) for call in calls(block)]
+    found = [call for block in BASH.findall(text) for call in calls(block)]
     assert not [word for call in found for word in unknown(call)]
 
 

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 
 import typer
 
 import nnprof
-from nnprof.cli import forms, images, numbers, paired, plans, progress, resumed
+from nnprof.cli import (
+    deadlines,
+    fleets,
+    forms,
+    images,
+    numbers,
+    paired,
+    plans,
+    progress,
+    resumed,
+    streams,
+    sustained,
+)
 from nnprof.cli.places import Place
 from nnprof.cli.sides import BatchAxis, Dim, sides
 from nnprof.errors import UsageError
@@ -65,7 +77,18 @@ Batches = Annotated[str | None, typer.Option(help="Batch sizes, such as 1,16,102
 BackendName = Annotated[str | None, typer.Option(help="The runtime.", show_default="ONNX Runtime")]
 DeviceName = Annotated[
     str,
-    typer.Option(help="cpu, jetson, a board of your devices.toml, or ssh://user@host."),
+    typer.Option(
+        help="cpu, jetson, a board of your devices.toml, or ssh://user@host; several at once: all, "
+        "or names such as jetson,pi."
+    ),
+]
+On = Annotated[
+    str | None,
+    typer.Option(
+        metavar="cpu|gpu|dla",
+        help="What of the device computes.",
+        show_default="the runtime's usual one",
+    ),
 ]
 Threads = Annotated[int, typer.Option(help="Threads of the runtime, pinned to as many processors.")]
 Data = Annotated[
@@ -148,45 +171,43 @@ Form = Annotated[str, forms.fixed("What to print at the end.", "table", "json")]
 
 
 def bench(
-    context: typer.Context,
-    networks: Networks = None,
-    study: StudyName = None,
-    batch: Batches = None,
-    backend: BackendName = None,
-    device: DeviceName = "cpu",
-    threads: Threads = 1,
-    data: Data = None,
-    batch_axis: BatchAxis = None,
-    dim: Dim = None,
-    image: images.Image = None,
-    option: Options = None,
+    context: typer.Context, networks: Networks = None, study: StudyName = None,
+    batch: Batches = None, backend: BackendName = None, device: DeviceName = "cpu",
+    on: On = None, threads: Threads = 1, data: Data = None, batch_axis: BatchAxis = None,
+    dim: Dim = None, image: images.Image = None, option: Options = None,
     precision: Precision = None,
-    engines: Engines = None,
-    quick: Quick = False,
-    rigorous: Rigorous = False,
-    ops: OpMethod = Ops.combined,
-    idle: Idle = None,
-    protocol: Order = Protocol.rounds,
-    pair: paired.Paired = False,
-    against: paired.Against = None,
-    telemetry: Telemetry = True,
-    energy: Energy = 0.0,
-    patient: Patient = 0.0,
-    power_mode: PowerMode = None,
-    limit: Limit = 180.0,
-    out: Out = Path("bench_results"),
-    resume: Resume = None,
-    wait: Wait = False,
+    engines: Engines = None, quick: Quick = False, rigorous: Rigorous = False,
+    ops: OpMethod = Ops.combined, idle: Idle = None, protocol: Order = Protocol.rounds,
+    pair: paired.Paired = False, against: paired.Against = None, telemetry: Telemetry = True,
+    energy: Energy = 0.0, patient: Patient = 0.0, budget: deadlines.Budget = None,
+    period: deadlines.Period = None, for_: sustained.For = None,
+    several: streams.Streams = None, power_mode: PowerMode = None,
+    limit: Limit = 180.0, scheduler: fleets.Scheduler = None,
+    out: Out = Path("bench_results"), resume: Resume = None, wait: Wait = False,
     output: Form = forms.TABLE,
-) -> None:
+) -> None:  # fmt: skip
     """Measure how fast networks run here, and where the time goes."""
-    place = Place(backend, device, threads, _options(option, engines), precision)
+    place = Place(backend, device, threads, _options(option, engines), precision, on)
     how = partial(plans.passes, ops.value, idle, protocol.value, telemetry, energy, patient, limit)
+    how = partial(deadlines.passes, how, budget, period)
     work = _Work(networks, study, batch, data, partial(sides, batch_axis, dim), out, image)
+    if for_ is not None:
+        how = partial(sustained.passes, context, how, for_)
+    if several is not None:
+        work = work._replace(streams=streams.counts(several))
+        how = partial(streams.passes, context, how)
+    fleet = fleets.meant(device, resume, scheduler, power_mode)
+    if fleet is not None:
+        begin = partial(fleets.begun, fleet, work.cells, place, how, (quick, rigorous), out)
+        begin = partial(begin, bundled=not (networks or study), pairs=bool(pair or against))
+        if resume is not None:
+            begin = partial(fleets.resumed, fleet, context, resume, limit)
+        _print(*fleets.measured(fleet, begin), output, bundled=False)
     prepare = partial(_asked, work, place, how, (quick, rigorous), (context, pair, against))
     if resume is not None:
         prepare = partial(_resumed, context, resume, limit)
-    _print(*_measured(prepare, power_mode, wait), output, bundled=not (networks or study or resume))
+    complete, path = _measured(prepare, power_mode, wait)
+    _print(complete, (path,), output, bundled=not (networks or study or resume))
 
 
 class _Work(NamedTuple):
@@ -199,11 +220,15 @@ class _Work(NamedTuple):
     told: Callable[[], Sides]
     out: Path
     image: str | None = None
+    streams: tuple[int, ...] = ()
 
     def cells(self, target: Target) -> tuple[str, tuple[Cell, ...]]:
         """The name of the Run, and its cells on a target."""
         if self.image is None:
-            return _cells(self.networks, self.study, target, self.batch, self.data, self.told())
+            name, cells = _cells(
+                self.networks, self.study, target, self.batch, self.data, self.told()
+            )
+            return name, streams.each(cells, self.streams)
         batches, data = numbers.batch_sizes(self.batch), self.data or "generated"
         nnprof.framed_cells((), self.image)  # what is no image is said before networks are exported
         # Which batches divide the tiles depends on the network; the data are the image.
@@ -246,7 +271,8 @@ def _asked(
     target = place.target()
     bundled = not (work.networks or work.study)
     plan = plans.plan(passes, bundled=bundled, quick=quick, rigorous=rigorous)
-    return (target,), partial(_begin, *work.cells(target), place.precision, plan, work.out)
+    widest = streams.widest(target, work.streams)
+    return (widest,), partial(_begin, *work.cells(target), place.precision, plan, work.out)
 
 
 def _begin_pairs(
@@ -280,7 +306,7 @@ def _resumed(
     limit_s = numbers.seconds("--limit", limit, 0.01)
     run = nnprof.load(path)
     runs = nnprof.load_sides(path) if run.study.paired else (run,)
-    targets = tuple(one.study.cells[0].target for one in runs)
+    targets = tuple(one.study.target for one in runs)
     alone(path)
     given_s = limit_s if resumed.given(context, "limit") else None
     return targets, lambda: (nnprof.resume(path, limit_s=given_s), path)
@@ -327,24 +353,28 @@ def _sweep(run: Run, path: Path, shown: Shown) -> bool:
     return True
 
 
-def _print(complete: bool, path: Path, output: str, *, bundled: bool) -> None:
+def _print(complete: bool, paths: Sequence[Path], output: str, *, bundled: bool) -> NoReturn:
+    runs = [nnprof.load(path) for path in paths]
     if not complete:
-        sys.stderr.write("Stopped. What is measured is kept; go on with:\n")
-        sys.stderr.write(f"nnprof bench --resume {shell_word(path)}\n")
-    run = nnprof.load(path)
-    runs = nnprof.load_sides(path) if run.study.paired else (run,)
-    if len(runs) == 2:
-        paired.show(runs, output)
+        sys.stderr.writelines(map(resumed.stopped, runs, paths))
+    if runs[0].study.paired:
+        sides = nnprof.load_sides(paths[0])
+        paired.show(sides, output)
+        runs = [*sides]
     elif output == forms.JSON:
-        sys.stdout.write(shown_json(path.read_text(encoding="utf-8")) + "\n")
+        texts = [shown_json(path.read_text(encoding="utf-8")) for path in paths]
+        sys.stdout.write((texts[0] if len(texts) == 1 else f"[{','.join(texts)}]") + "\n")
     else:
-        _show(run, bundled=bundled)
+        for run in runs:
+            _show(run, bundled=bundled)
     if output != forms.JSON:
+        deadlines.show(runs, ends=True)
         # Plain and on a line of its own, whatever the width: it will be copied.
-        sys.stdout.write(f"Run: {shell_word(path)}\n")
+        sys.stdout.writelines(f"Run: {shell_word(path)}\n" for path in paths)
     failed = not all(map(nnprof.is_complete, runs))
     if failed or not complete:
         raise typer.Exit(1 if failed else INTERRUPTED)
+    raise typer.Exit(deadlines.exit_code(runs))
 
 
 def _show(run: Run, *, bundled: bool) -> None:
@@ -352,7 +382,7 @@ def _show(run: Run, *, bundled: bool) -> None:
 
     shown.print_cells(run)
     sys.stdout.write("\n")
-    if bundled and run.measurements:
+    if bundled and run.measurements and not run.study.plan.streams_s:
         shown.print_ops(max(run.measurements, key=lambda cell: cell.workload.batch), run)
         sys.stdout.write("\n")
     shown.print_rest(run)

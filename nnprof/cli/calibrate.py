@@ -16,6 +16,7 @@ from nnprof.cli.bench import (
     INTERRUPTED,
     BackendName,
     DeviceName,
+    On,
     Options,
     PowerMode,
     Threads,
@@ -64,6 +65,7 @@ def calibrate(
     minutes: Minutes = 15.0,
     backend: BackendName = None,
     device: DeviceName = "cpu",
+    on: On = None,
     threads: Threads = 1,
     option: Options = None,
     precision: Precision = "fp32",
@@ -81,7 +83,7 @@ def calibrate(
     )
     with progress.shown() as shown, claims(wait) as alone:
         known = _target(context, begun)
-        target = known or Place(backend, device, threads, option or []).target()
+        target = known or Place(backend, device, threads, option or [], on=on).target()
         alone(target)
         with nnprof.powered(target, power_mode):
             path = begun or nnprof.start_calibration(target, request, out, command=sys.argv[1:])

@@ -1,4 +1,4 @@
-"""`nnprof devices`: what is here and configured, one in full, and what it can do at best."""
+"""`nnprof devices`: devices and runtimes here, one device in full, and what it can do at best."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 import nnprof
 from nnprof.cli import places, progress
-from nnprof.cli.bench import BackendName, Options, PowerMode
+from nnprof.cli.bench import BackendName, On, Options, PowerMode
 from nnprof.text import plain
 
 if TYPE_CHECKING:
@@ -36,12 +36,13 @@ Threads = Annotated[int, typer.Option(help="Threads to measure with.")]
 def devices(
     name: Name = None,
     measure: Measure = False,
+    on: On = None,
     threads: Threads = 1,
     backend: BackendName = None,
     option: Options = None,
     power_mode: PowerMode = None,
 ) -> None:
-    """List the devices that are here and configured, or show one in full.
+    """List devices and runtimes, those here and those that can be had, or show one in full.
 
     What --measure finds holds for the runtime, options, threads, power mode, governor and clocks
     that it was measured with, and is used by runs with the same.
@@ -53,7 +54,8 @@ def devices(
         sys.stdout.write("One in full: nnprof devices NAME\n")
         sys.stdout.write("Limits of this machine: nnprof devices --measure\n")
         return
-    target = places.Place(backend, name or Target().device, threads, option or []).target()
+    device = name or Target().device
+    target = places.Place(backend, device, threads, option or [], on=on).target()
     with nnprof.powered(target, power_mode) if measure else nullcontext():
         if name:
             _show(target)
@@ -62,7 +64,7 @@ def devices(
 
 def _list() -> None:
     from nnprof import registry
-    from nnprof.profiler.place import boards
+    from nnprof.profiler.place import boards, runtimes
     from nnprof.profiler.report import shown_device
 
     rows = [(kind, *_here(registry.find("device", kind))) for kind in registry.names("device")]
@@ -70,6 +72,9 @@ def _list() -> None:
         runtime = board.backend or "the usual runtime"
         rows.append((name, board.by_hand, f"of {boards.file().name}; {runtime}"))
     shown_device.print_devices(rows)
+    sys.stdout.write("\n")
+    shown_device.print_runtimes(runtimes.known())
+    sys.stdout.write("\n")
 
 
 def _here(device: Device) -> tuple[str, str]:
@@ -97,7 +102,7 @@ def _show(target: Target) -> None:
     why = facts.pop("why", {})
     shown_device.print_facts(facts, why)
     sys.stdout.write("\nnow\n")
-    shown_device.print_reading(device.read(device.processors(target.threads)))
+    shown_device.print_reading(device.read(device.processors(target.threads), target.on))
 
 
 def _limits(target: Target, *, measure: bool) -> None:

@@ -27,6 +27,10 @@ _Backend = Annotated[str | None, typer.Option(help="What will run an int8 file: 
 _Device = Annotated[
     str | None, typer.Option(help="Where: cpu, a board of your devices.toml, ssh://user@host.")
 ]
+_On = Annotated[
+    str | None,
+    typer.Option(metavar="cpu|gpu|dla", help="What of that device will compute."),
+]
 _Form = Annotated[str, forms.fixed("json: one object, and nothing else.", "table", "json")]
 
 
@@ -36,6 +40,7 @@ def export(
     precision: _Precision = "fp32",
     backend: _Backend = None,
     device: _Device = None,
+    on: _On = None,
     format: _Form = forms.TABLE,
 ) -> None:
     """Export to ONNX, and check that the file computes what torch computes.
@@ -45,7 +50,7 @@ def export(
     """
     with progress.shown():
         written = nnprof.export_file(
-            network, output, precision=precision, backend=backend, device=device
+            network, output, precision=precision, backend=backend, device=device, on=on
         )
     if format == forms.JSON:
         sys.stdout.write(shown_json(msgspec.json.encode(written).decode()) + "\n")

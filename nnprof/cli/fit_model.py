@@ -14,14 +14,25 @@ from nnprof.cli.numbers import within
 from nnprof.text import plain, shell_word, shown_json
 
 if TYPE_CHECKING:
-    from nnprof import Peaks
+    from collections.abc import Sequence
+
+    from nnprof import OfTarget, Peaks
 
 
 Runs = Annotated[
     list[Path],
-    typer.Argument(metavar="RUN.json...", help="Runs of one device, with the times of ops."),
+    typer.Argument(
+        metavar="RUN.json...",
+        help="Runs with the times of ops. Of several boards, runtimes or precisions: a model of "
+        "each.",
+    ),
 ]
-Out = Annotated[Path, typer.Option("-o", "--output", help="The model file to write.")]
+Out = Annotated[
+    Path,
+    typer.Option(
+        "-o", "--output", help="The model file to write; of several -BOARD is added to each's name."
+    ),
+]
 Name = Annotated[str, typer.Option(help="What tables call it.", show_default="the device")]
 Prior = Annotated[
     str | None,
@@ -48,21 +59,58 @@ def fit_model(
     peak_gbytes: Bytes = None,
     form: Form = forms.TABLE,
 ) -> None:
-    """Fit a cost model to Runs, check it, and print its equations."""
+    """Fit a cost model to Runs, one for each board and precision; check it, print its equations."""
     peaks = _peaks(peak_gflops, peak_gbytes)
     with progress.shown():
         source = nnprof.load_cost_model(prior) if prior else None
-        made = nnprof.fit_model(runs, name=name, peaks=peaks, prior=source)
-        nnprof.save_cost_model(made, output)
+        found = nnprof.fit_models(runs, name=name, peaks=peaks, prior=source)
+        paths = [_path(output, one.name) for one in found]
+        for one, path in zip(found, paths, strict=True):
+            if one.made is not None:
+                nnprof.save_cost_model(one.made, path)
     if form == forms.JSON:
-        if made.doubt:
-            sys.stderr.write(f"nnprof: {plain(made.doubt)}\n")
-        sys.stdout.write(shown_json(output.read_text(encoding="utf-8")) + "\n")
-        return
+        _print_json(found, paths)
+    else:
+        _print_tables(found, paths)
+    _tell_missing(found)
+
+
+def _path(output: Path, name: str) -> Path:
+    """The file of one of several models, or of the only one, which has no name."""
+    return output.with_name(f"{output.stem}-{name}{output.suffix}") if name else output
+
+
+def _print_json(found: Sequence[OfTarget], paths: Sequence[Path]) -> None:
+    """The file; of several a list of them."""
+    made = [(one.made, path) for one, path in zip(found, paths, strict=True) if one.made]
+    for model, _ in made:
+        if model.doubt:
+            sys.stderr.write(f"nnprof: {plain(model.doubt)}\n")
+    texts = [path.read_text(encoding="utf-8") for _, path in made]
+    text = texts[0] if len(found) == 1 else f"[\n{','.join(texts)}]"
+    sys.stdout.write(shown_json(text) + "\n")
+
+
+def _print_tables(found: Sequence[OfTarget], paths: Sequence[Path]) -> None:
     from nnprof.profiler.report import shown_model
 
-    shown_model.print_model(made)
-    sys.stdout.write(f"Model: {shell_word(output)}\n")
+    for one, path in zip(found, paths, strict=True):
+        if one.made is not None:
+            shown_model.print_model(one.made)
+            sys.stdout.write(f"Model: {shell_word(path)}\n" + "\n" * (len(found) > 1))
+
+
+def _tell_missing(found: Sequence[OfTarget]) -> None:
+    """Of which targets there is no model, and why.
+
+    Raises:
+        Exit: 2, where one has none.
+    """
+    missing = [one for one in found if one.made is None]
+    for one in missing:
+        sys.stderr.write(f"nnprof: No model of {plain(one.name)}: {plain(str(one.error))}\n")
+    if missing:
+        raise typer.Exit(2)
 
 
 def _peaks(gflops: float | None, gbytes: float | None) -> Peaks | None:

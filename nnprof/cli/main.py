@@ -1,7 +1,8 @@
 """The `nnprof` command: collects the subcommands and turns errors into sentences and exit codes.
 
-Exit codes: 0 fine; 1 something was measured and failed (a cell, or a pass of one), or a regression;
-2 the request cannot be carried out as it stands; 70 a bug of nnprof's own; 130 stopped by Ctrl-C;
+Exit codes: 0 fine; 1 something was measured and failed (a cell, or a pass of one), or a regression,
+or doctor found what makes numbers untrustworthy; 2 the request cannot be carried out as it stands,
+or doctor found what makes measuring impossible; 70 a bug of nnprof's own; 130 stopped by Ctrl-C;
 141 nobody read the output to its end.
 """
 
@@ -24,17 +25,24 @@ from nnprof.cli.bench import bench
 from nnprof.cli.calibrate import calibrate
 from nnprof.cli.compare import compare
 from nnprof.cli.devices import devices
+from nnprof.cli.diff import diff
+from nnprof.cli.doctor import doctor
 from nnprof.cli.export import export
+from nnprof.cli.export_run import export_run
 from nnprof.cli.fit_model import fit_model
+from nnprof.cli.fleet import fleet
 from nnprof.cli.import_ import import_
 from nnprof.cli.maps import maps
 from nnprof.cli.plan import plan
 from nnprof.cli.plot import plot
 from nnprof.cli.predict import predict
+from nnprof.cli.report import report
 from nnprof.cli.search import search
+from nnprof.cli.setup import setup
 from nnprof.cli.show import show
 from nnprof.cli.studies import studies
 from nnprof.cli.train import train
+from nnprof.cli.trend import trend
 from nnprof.errors import NnprofError, Unavailable, UsageError
 from nnprof.text import plain
 
@@ -53,11 +61,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 for command in (
-    *(bench, show, compare, train, studies, export, plot, maps, devices),
-    *(calibrate, fit_model, predict, search, plan),
+    *(bench, show, report, compare, diff, trend, train, studies, export, export_run, plot, maps),
+    *(devices, fleet, doctor, calibrate, fit_model, predict, search, plan),
 ):
     app.command()(command)
 app.command("import")(import_)  # a word of Python's own
+app.command()(setup)
 
 
 def _version(asked: bool) -> None:

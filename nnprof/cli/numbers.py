@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from nnprof.errors import UsageError
 from nnprof.types import MOST_BATCH, MOST_S
 
 _MOST_SEEDS = 1000
+_TIME = re.compile(r"(\d+(?:\.\d+)?|\.\d+) ?(s|ms|us|µs|μs)")
+_UNITS_S = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6}
 
 
 def within(option: str, value: float, least: float, most: float, what: str) -> float:
@@ -22,6 +26,12 @@ def within(option: str, value: float, least: float, most: float, what: str) -> f
 def seconds(option: str, value: float, least: float = 0.0) -> float:
     """The same for a time."""
     return within(option, value, least, MOST_S, "a number of seconds")
+
+
+def time(text: str) -> float | None:
+    """Seconds of `33ms`, `0.5 ms`, `800us` or `2s`; None for other text."""
+    match = _TIME.fullmatch(text.strip())
+    return float(match[1]) * _UNITS_S[match[2]] if match else None
 
 
 def batch_sizes(text: str | None) -> tuple[int, ...]:

@@ -30,7 +30,7 @@ Against = Annotated[
     typer.Option(
         metavar="NAME=VALUE",
         help="With --paired: hold each network against itself with this changed: backend, device, "
-        "threads, precision or an option of the backend; repeatable.",
+        "on, threads, precision or an option of the backend; repeatable.",
     ),
 ]
 

@@ -1,8 +1,8 @@
-"""Where to measure, in the user's words: --backend, --device, --threads, --option, --precision."""
+"""Where to measure, in the user's words: --device, --on, --backend, --threads, --option."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nnprof
 from nnprof.errors import UsageError
@@ -21,6 +21,7 @@ class Place(NamedTuple):
     threads: int
     options: Sequence[str] = ()
     precision: str | None = None
+    on: str | None = None
 
     def target(self) -> Target:
         """What the words mean.
@@ -35,7 +36,7 @@ class Place(NamedTuple):
                 raise UsageError(f"--option {text} has no value.", "Write --option NAME=VALUE.")
             pairs[name] = value
         return nnprof.named_target(
-            self.device, backend=self.backend, threads=self.threads, options=pairs
+            self.device, on=self.on, backend=self.backend, threads=self.threads, options=pairs
         )
 
     def changed(self, against: Iterable[str]) -> Place:
@@ -58,12 +59,9 @@ class Place(NamedTuple):
                 raise UsageError(f"--against {word} is no number of threads.", "Give 1 or more.")
             if name == "threads":
                 place = place._replace(threads=int(value))
-            elif name == "backend":
-                place = place._replace(backend=value)
-            elif name == "device":
-                place = place._replace(device=value)
-            elif name == "precision":
-                place = place._replace(precision=value)
+            elif name in ("backend", "device", "on", "precision"):
+                words: dict[str, Any] = {name: value}
+                place = place._replace(**words)
             else:
                 others = [one for one in place.options if one.partition("=")[0] != name]
                 place = place._replace(options=[*others, word])

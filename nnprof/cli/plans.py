@@ -21,7 +21,7 @@ def plan(passes: dict[str, Any], *, bundled: bool, quick: bool, rigorous: bool) 
 
     plan = _words_plan(quick or (bundled and not rigorous), rigorous)
     budget_s = _BUDGET_S if bundled and not rigorous else 0.0
-    return replace(plan, budget_s=budget_s, **passes)
+    return replace(plan, **{"budget_s": budget_s, **passes})
 
 
 def _words_plan(quick: bool, rigorous: bool) -> Plan:
@@ -66,6 +66,11 @@ def passes(
     """What is done beside the clean pass, in which order, and for how long, as fields of a plan."""
     from nnprof.profiler.place.watcher import INTERVAL_S
 
+    if protocol != "rounds":
+        runtime = ops == "runtime"  # "combined" may be the default, "none" is what is done
+        ops, telemetry = _without_passes(
+            protocol, ops=runtime, idle=idle, energy=energy, patient=patient
+        )
     return {
         "op_method": ops,
         "idle_s": _gaps(idle),
@@ -76,6 +81,18 @@ def passes(
         "process_limit_s": numbers.seconds("--limit", limit, 0.01),
         **(_LOOPS_OF_2016 if protocol == "loop-fresh" else {}),
     }
+
+
+def _without_passes(protocol: str, **asked: object) -> tuple[str, bool]:
+    """How ops are timed, and whether the device is read, in loops: neither."""
+    for name, value in asked.items():
+        if value:
+            raise UsageError(
+                f"--protocol {protocol} times inferences and makes no other pass, so --{name} "
+                "cannot be done.",
+                f"Leave one of the two out: --protocol or --{name}.",
+            )
+    return "none", False
 
 
 _GAP = re.compile(r"(\d+(?:\.\d+)?)(s|ms|us|µs)?")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -19,9 +19,14 @@ import nnprof
 from nnprof.text import plain
 
 if TYPE_CHECKING:
-    from nnprof import Step
-    from nnprof.terminal import Console
+    from pathlib import Path
 
+    from nnprof import BoardNews, Step
+    from nnprof.profiler.report.shown_fleet import FleetView
+    from nnprof.terminal import Console
+    from nnprof.types import Run
+
+_LOG = logging.getLogger(__name__)
 _FIRST_S, _EACH_S = 2.0, 5.0  # before the first line that is not the end of a round, and between
 
 
@@ -33,10 +38,10 @@ class Shown(logging.Handler):
         self._next_s = monotonic() + _FIRST_S
 
     def emit(self, record: logging.LogRecord) -> None:
-        """A line, unless there was one a moment ago; a warning is always one."""
+        """A line, unless there was one a moment ago; what is above INFO is always one."""
         now_s = monotonic()
         due = record.levelno >= logging.INFO and now_s >= self._next_s
-        if due or record.levelno >= logging.WARNING:
+        if due or record.levelno > logging.INFO:
             self._next_s = now_s + _EACH_S
             self.say(record.getMessage())
 
@@ -127,12 +132,59 @@ def shown() -> Iterator[Shown]:
 
     console = Console(stderr=True)
     handler = _Painted(console) if console.is_terminal else Shown()
+    with _told_to(handler):
+        yield handler
+
+
+@contextmanager
+def fleet(runs: Sequence[tuple[Run, Path]]) -> Iterator[FleetView | _FleetLines]:
+    """Show what several boards do inside: a table on a terminal, else a line each few seconds."""
+    from nnprof.profiler.report.shown_fleet import FleetView
+    from nnprof.terminal import Console
+
+    if not Console(stderr=True).is_terminal:
+        with _told_to(Shown()):
+            yield _FleetLines()
+        return
+    with FleetView(runs) as view, _told_to(_Warnings(view.say)):
+        yield view
+
+
+class _FleetLines:
+    """Several boards in lines."""
+
+    def board(self, news: BoardNews) -> None:
+        """Boards that are away are warned of as such."""
+
+    def step(self, path: Path, step: Step) -> None:
+        """A line, if the last one is a while ago."""
+        _LOG.info(
+            "%s: %d of %d processes, %d of %d cells finished, about %.0f s left",
+            *(path.name, step.done, step.expected, step.finished, step.total, step.left_s),
+        )
+
+
+class _Warnings(logging.Handler):
+    """Says what is above INFO."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """A line."""
+        self._say(record.getMessage())
+
+
+@contextmanager
+def _told_to(handler: logging.Handler) -> Iterator[None]:
+    """What the code below the commands says goes to a handler."""
     logger = logging.getLogger("nnprof")
     level = logger.level
     logger.setLevel(logging.DEBUG)
     logger.addHandler(handler)
     try:
-        yield handler
+        yield
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)

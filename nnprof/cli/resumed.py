@@ -6,12 +6,17 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from nnprof.errors import UsageError
+from nnprof.text import shell_word
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import typer
 
+    from nnprof.types import Run
+
 # What says how this part is done, not what is measured; all else stands in the Run.
-_ALLOWED = {"resume", "wait", "limit", "power_mode", "output"}
+_ALLOWED = {"resume", "wait", "limit", "power_mode", "scheduler", "output"}
 
 
 def given(context: typer.Context, name: str) -> bool:
@@ -37,3 +42,16 @@ def refuse_others(context: typer.Context, allowed: Collection[str] = _ALLOWED) -
             f"{', '.join(words)}.",
             f"Leave {'that' if len(words) == 1 else 'those'} out, or start a new run.",
         )
+
+
+def stopped(run: Run, path: Path) -> str:
+    """What the user reads who stopped a Run: what is kept, and how to go on."""
+    if run.study.plan.sustained_s:
+        return (
+            "Stopped. The windows so far are kept; no later ones can be joined to them, for the "
+            "machine cools meanwhile.\n"
+        )
+    return (
+        "Stopped. What is measured is kept; go on with:\n"
+        f"nnprof bench --resume {shell_word(path)}\n"
+    )

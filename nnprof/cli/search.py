@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import nnprof
-from nnprof.cli import forms, images, progress
+from nnprof.cli import deadlines, forms, images, progress
 from nnprof.cli.numbers import within
 from nnprof.text import plain
 from nnprof.types import MOST_BATCH
@@ -65,12 +65,14 @@ def search(
     accuracy: Accuracy = None,
     image: images.Image = None,
     frames: LeastFrames = None,
+    budget: deadlines.Kept = None,
     output: Form = forms.TABLE,
 ) -> None:
     """Find the networks that a cost model predicts to be fast enough."""
     for option, value in (("--min-tiles-per-ms", least), ("--min-frames-per-s", frames)):
         if value is not None:
             within(option, value, 0, 1e12, "a speed")
+    budget_s = None if budget is None else deadlines.seconds("--budget", budget)
     with progress.shown():
         known = nnprof.load_cost_model(model)
         found = nnprof.search(
@@ -81,6 +83,7 @@ def search(
             trained=accuracy or (),
             image=image or "",
             min_frames_per_s=frames,
+            budget_s=budget_s,
         )
     doubts = [found.doubt] if found.doubt and output != forms.TABLE else []
     for note in (*found.notes, *doubts):
@@ -90,8 +93,7 @@ def search(
         return
     from nnprof.profiler.report import shown_search
 
-    wanted = (frames if least is None else least) or 0.0
-    shown_search.print_found(found, known.name, wanted, trained=bool(accuracy))
+    shown_search.print_found(found, known.name, trained=bool(accuracy), budget_s=budget_s)
 
 
 def _text(candidates: Sequence[Candidate], output: str) -> str:

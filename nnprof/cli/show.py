@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 import nnprof
-from nnprof.cli import forms, grids
+from nnprof.cli import deadlines, forms, grids
 from nnprof.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +30,14 @@ _Study = Annotated[
     str | None, typer.Option(help="Weights and multiply-adds of a study's networks.")
 ]
 _Ops = Annotated[bool, typer.Option("--ops", help="Show the time of each op.")]
+_Windows = Annotated[
+    bool,
+    typer.Option("--windows", help="Of bench --for: every window, also as CSV or --format."),
+]
+_Memory = Annotated[
+    bool,
+    typer.Option("--memory", help="Show memory and the time to load; with --ops of each op."),
+]
 _Curves = Annotated[
     bool, typer.Option("--curves", help="Of trainings: each epoch, as CSV or --format.")
 ]
@@ -45,17 +53,22 @@ def show(
     run: _Beside = None,
     study: _Study = None,
     ops: _Ops = False,
+    windows: _Windows = False,
+    memory: _Memory = False,
     curves: _Curves = False,
     batch: _Batch = None,
     grid: grids.Axes = None,
     figure: grids.Figure = None,
     kind: grids.Kind = None,
     where: grids.Where = None,
+    budget: deadlines.Asked = None,
     output: _Form = forms.TABLE,
 ) -> None:
     """Show a Run; trainings, with the speed of a Run beside them; or what a network weighs."""
     batches = batch or []
     wanted = grids.asked(grid, figure, kind, where)
+    named = study is None and what is not None and Path(what).suffix == ".json"
+    deadlines.require_run(budget, is_run=named and not wanted)
     if study is not None or what is None:
         _show_study(study, what, batches, output)
     elif Path(what).is_dir():
@@ -71,7 +84,9 @@ def show(
         grids.refuse_batch(batch)
         grids.write(wanted, output, nnprof.load(Path(what)))
     else:
-        _show_run(Path(what), batches, output, ops=ops)
+        budget_s = None if budget is None else deadlines.seconds("--budget", budget)
+        looks = _Looks(ops, windows, memory)
+        _show_run(Path(what), batches, output, looks, budget_s)
 
 
 def _show_study(study: str | None, what: str | None, batches: list[int], output: str) -> None:
@@ -91,16 +106,35 @@ def _one(batches: list[int]) -> int | None:
     return batches[0] if batches else None
 
 
-def _show_run(path: Path, batches: list[int], output: str, *, ops: bool) -> None:
+class _Looks(NamedTuple):
+    """What of a Run is asked for beside its cells."""
+
+    ops: bool
+    windows: bool
+    memory: bool
+
+
+def _show_run(
+    path: Path, batches: list[int], output: str, looks: _Looks, budget_s: float | None
+) -> None:
     whole = nnprof.load(path)
     chosen = select(whole, batches)
-    if output == forms.TABLE:
+    if looks.windows:
+        from nnprof.profiler.report import shown_sustained
+
+        shown_sustained.print_all(chosen, output)
+    elif looks.memory:
+        from nnprof.profiler.report import shown_memory
+
+        shown_memory.show(chosen, output, ops=looks.ops)
+    elif output == forms.TABLE:
         from nnprof.profiler.report import shown
 
-        shown.print_cells_or_ops(chosen, ops=ops)
+        shown.print_cells_or_ops(chosen, ops=looks.ops)
         shown.print_rest(whole)
+        deadlines.show((whole,), budget_s, batches)
     else:
-        sys.stdout.write(_text(chosen, ops, output))
+        sys.stdout.write(_text(chosen, looks.ops, output))
 
 
 def select(run: Run, batches: list[int]) -> Run:

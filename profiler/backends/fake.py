@@ -10,6 +10,9 @@ Options (`--option NAME=VALUE`), all off by default:
 `drift`        relative growth from one sample to the next
 `cold`         the first inference takes that many times as long; halves each time
 `speed`        divides every time
+`contention`   each further stream makes all of them so much slower: 0.1 is a tenth
+`throttle`     times become so many times as long …
+`throttle_s`   … once so many seconds of its clock have passed in the session
 `fault`        `crash`, `hang`, `memory`, `error` or `bug` when the model is opened …
 `fault_batch`  … at this batch (every batch if not given)
 `fault_pass`   … or not then, but in this pass: `runtime`, `isolated`,
@@ -35,13 +38,14 @@ from nnprof.errors import BadFile, OutOfMemory, UsageError
 from nnprof.exporters.probes import FLOOR
 from nnprof.profiler import inputs, ports
 from nnprof.profiler.graph import opgraph
-from nnprof.profiler.ports import Arrays, OpNode, Part
+from nnprof.profiler.ports import Arrays, Opening, OpNode, Part
 from nnprof.types import OpPass, Target, Workload
 
 _CALL_S = 1e-6
 _NODE_S = 1e-6
 _WEIGHT_S = 1e-10
 _PROFILER_S = 2e-6
+_BUILD_S = 1e-3  # of a node, on its clock
 _DEFAULTS = {
     "noise": 0.0,
     "process": 0.0,
@@ -49,7 +53,10 @@ _DEFAULTS = {
     "drift": 0.0,
     "cold": 1.0,
     "speed": 1.0,
+    "contention": 0.0,
     "fault_batch": 0.0,
+    "throttle": 1.0,
+    "throttle_s": 0.0,
 }
 _FAULTS = ("", "crash", "hang", "memory", "error", "bug")
 _PASSES = ("", "runtime", "isolated", "differential", "idle", "close")
@@ -60,6 +67,7 @@ class FakeSession:
     """Times that follow from the model, the options and the seed, and from nothing else."""
 
     clock = "fake"
+    simulated = True
 
     def __init__(self, workload: Workload, target: Target) -> None:
         import onnx
@@ -79,6 +87,7 @@ class FakeSession:
             )
             for index, node in enumerate(graph.node)
         )
+        self._numbers["speed"] /= 1 + self._numbers["contention"] * (target.streams - 1)
         speed = self._numbers["speed"]
         self._node_s = [
             (
@@ -90,9 +99,10 @@ class FakeSession:
         ]
         self._random = np.random.default_rng(workload.seed)
         self._level: float = math.exp(self._random.normal(0, self._numbers["process"]))
-        self._samples = 0
+        self._samples, self._passed_s = 0, 0.0
         self._noise = float(self._random.normal())
         self._cold = self._numbers["cold"]
+        self.opening = Opening(build_s=_BUILD_S * len(self._nodes) / speed)
         self.facts: dict[str, Any] = {"transfers": "none", "buffers": "none"}
 
     def infer(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
@@ -118,9 +128,13 @@ class FakeSession:
         self._noise = correlation * self._noise + fresh
         factor = self._level * math.exp(numbers["noise"] * self._noise)
         factor *= 1 + numbers["drift"] * self._samples
+        if self._passed_s >= numbers["throttle_s"]:
+            factor *= numbers["throttle"]
         cold, self._cold = self._cold, 1 + (self._cold - 1) / 2
         self._samples += 1
-        return float(self.clean_s(sum(self._node_s)) * factor * (loops + cold - 1))
+        seconds = float(self.clean_s(sum(self._node_s)) * factor * (loops + cold - 1))
+        self._passed_s += seconds
+        return seconds
 
     def clean_s(self, work_s: float) -> float:
         """A call that does so much work, without noise."""
@@ -134,9 +148,10 @@ class FakeSession:
         """The nodes of the file, as they stand."""
         return self._nodes
 
-    def pause(self, seconds: float) -> None:  # noqa: ARG002
-        """The fake waits for nobody."""
+    def pause(self, seconds: float) -> None:
+        """The fake waits for nobody; its clock goes on."""
         self._enter("idle")
+        self._passed_s += seconds
 
     def op_times(self, budget_s: float) -> OpPass:  # noqa: ARG002  a fake takes no time
         """The terms of the sum, each read as a real profiler does: two microseconds too long."""
@@ -221,6 +236,8 @@ class Fake:
     """The backend."""
 
     computes = False
+    on = ("cpu", "gpu", "dla")
+    extra = ""
 
     def probe(self, target: Target | None = None) -> dict[str, Any]:  # noqa: ARG002
         """It is always here."""

@@ -11,7 +11,6 @@ src/plugins/intel_cpu/src/perf_count.h): a node below one microsecond reads zero
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -26,11 +25,13 @@ from numpy.typing import NDArray
 from nnprof.errors import BadFile, Unavailable, UsageError
 from nnprof.exporters import beside, identity
 from nnprof.exporters.int8 import Form, on_processor
-from nnprof.profiler import inputs, ports
+from nnprof.profiler import inputs, ports, waits
 from nnprof.profiler.backends.refusals import translated
-from nnprof.profiler.graph import opgraph
+from nnprof.profiler.graph import fused, opgraph
+from nnprof.profiler.place import computes
 from nnprof.profiler.ports import Arrays, OpNode, Part, arrays_like
-from nnprof.types import Kind, OpPass, Target, Workload
+from nnprof.profiler.waits import opened
+from nnprof.types import OpPass, Target, Workload
 
 # Precision of a workload → the type that nodes compute with. Without this hint the plugin takes
 # bfloat16 on processors that have it. int8 comes from the file; its other nodes stay float32.
@@ -78,9 +79,12 @@ class OpenVinoSession:
         self._nodes: tuple[OpNode, ...] | None = None
         with _translated(workload):
             self._tiles = arrays_like(inputs.make(workload))
+            watch = waits.Stopwatch()
             self._compiled = self._compile(profiled=False)
             self._request = self._bind(self._compiled)
+            build = watch.lap()
             self._request.infer()
+            self.opening = opened(build, watch.lap())
         self.facts: dict[str, Any] = {
             "transfers": "none: inputs and outputs are in host memory",
             "buffers": "bound once, reused",
@@ -291,27 +295,19 @@ def _describe(node: Any, makers: Mapping[str, OpNode], live: Collection[str]) ->
     layer = _info(node, "layerType")
     sources = _sources(node)
     flowing = [one for one in sources if one.get_node().get_friendly_name() in live]
-    counted = [one.flops for one in origins]
     return OpNode(
         node=node.get_friendly_name(),
         op=layer,
-        kind=_kind(layer, origins),
+        kind=fused.kind(layer, origins, _MEMORY),
         origin=tuple(one.node for one in origins),
         key=_key(node),
         inputs=tuple(tuple(one.get_shape()) for one in sources),
         outputs=tuple(tuple(one.get_shape()) for one in node.outputs()),
-        flops=None if None in counted else sum(count for count in counted if count),
+        flops=fused.total(one.flops for one in origins),
         bytes_in=sum(map(_bytes, flowing)),
         bytes_out=sum(map(_bytes, node.outputs())),
         bytes_weights=sum(map(_bytes, sources)) - sum(map(_bytes, flowing)),
     )
-
-
-def _kind(layer: str, origins: tuple[OpNode, ...]) -> Kind:
-    """The kind of the heaviest ONNX node inside, because a fused node has several."""
-    if layer in _MEMORY or not origins:
-        return "memory" if layer in _MEMORY else "other"
-    return max(origins, key=lambda one: one.flops or 0).kind
 
 
 def _bytes(port: Any) -> int:
@@ -323,11 +319,15 @@ def _key(node: Any) -> str:
     parts = [_info(node, key) for key in ("layerType", "primitiveType", "outputLayouts")]
     parts += [f"{port.get_element_type()}{list(port.get_shape())}"
               for port in (*_sources(node), *node.outputs())]  # fmt: skip
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return fused.key(parts)
 
 
 class OpenVino:
     """The backend."""
+
+    packages = ("openvino",)
+    on = ("cpu",)
+    extra = "openvino"
 
     def int8(self, target: Target, device: Mapping[str, Any]) -> Form:  # noqa: ARG002
         """By the instructions of the processor."""
@@ -340,11 +340,7 @@ class OpenVino:
 
     def open(self, workload: Workload, target: Target) -> OpenVinoSession:
         """A session on the CPU."""
-        if target.device != "cpu":
-            raise Unavailable(
-                f"The openvino backend does not run on device '{target.device}'.",
-                "It runs on: cpu.",
-            )
+        computes.require_can("openvino", self.on, target)
         if target.options:
             raise UsageError(
                 f"The openvino backend has no option '{min(target.options)}'.", "Leave it out."

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from nnprof.errors import BadFile, Unavailable
 from nnprof.exporters import plain
 from nnprof.profiler import inputs, stats, waits
+from nnprof.profiler.backends import ort_arena
 from nnprof.profiler.backends.ort_bound import (
     Bound,
     as_ours,
@@ -27,18 +28,20 @@ from nnprof.profiler.backends.ort_bound import (
 from nnprof.profiler.graph import opgraph
 from nnprof.profiler.importers import ort_ops, ort_profile
 from nnprof.profiler.ports import Arrays, OpNode, Part, arrays_like
+from nnprof.profiler.waits import opened
 from nnprof.types import Clock, OpPass, Target, Workload
 
 _CPU = "CPUExecutionProvider"
 
 
-# (device, option) → providers in the order in which they may take nodes.
+# (what computes, option) → providers in the order in which they may take nodes.
 PROVIDERS = {
     ("cpu", ""): (_CPU,),
-    ("cuda", ""): ("CUDAExecutionProvider",),
-    ("cuda", "cuda"): ("CUDAExecutionProvider",),
-    ("cuda", "tensorrt"): ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
+    ("gpu", ""): ("CUDAExecutionProvider",),
+    ("gpu", "cuda"): ("CUDAExecutionProvider",),
+    ("gpu", "tensorrt"): ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
 }
+_MEMORY = {"cpu": "cpu", "gpu": "cuda"}  # what computes → the runtime's name for its memory
 
 
 # Types of tensors that numpy has, too, so that what flows can be looked at and given again.
@@ -66,18 +69,21 @@ class OrtSession(Bound):
         self._nodes: tuple[OpNode, ...] | None = None
         self._freed: bytes | None = None
         self._as_it_stands = target.options.get("optimise") == "0"
-        self._asked = PROVIDERS[target.device, target.options.get("provider", "")]
+        self._asked = PROVIDERS[target.on, target.options.get("provider", "")]
         with as_ours(workload):
             self._tiles = arrays_like(inputs.make(workload))
+            watch = waits.Stopwatch()
             session = self._load(self._options())
             if any(0 in one.shape and self._tiles[one.name].size for one in session.get_inputs()):
                 self._freed = _freed(workload.model.path)
                 session = self._load(self._options())
+            build = watch.lap()
             super().__init__(session, self._bind(session, self._tiles), workload)
-        place = "host memory" if target.device == "cpu" else "the device's memory"
+            self.opening = opened(build, watch.lap())
+        place = "host memory" if target.on == "cpu" else "the device's memory"
         self.facts: dict[str, Any] = {
             "providers": session.get_providers(),
-            **({} if target.device == "cpu" else {"nodes": self._placement(session)}),
+            **({} if target.on == "cpu" else {"nodes": self._placement(session)}),
             "transfers": f"none: inputs and outputs are in {place}",
             "buffers": "bound once, reused",
             **({"sides": "declared as 0, run as free"} if self._freed else {}),
@@ -109,7 +115,7 @@ class OrtSession(Bound):
 
     def _bind(self, session: Any, arrays: Arrays) -> Any:
         """Bind inputs, and outputs of the shapes that one first inference shows."""
-        binding, place = session.io_binding(), self._target.device
+        binding, place = session.io_binding(), _MEMORY[self._target.on]
         for tensor in session.get_inputs():
             value = self._ort.OrtValue.ortvalue_from_numpy(arrays[tensor.name], place, 0)
             binding.bind_ortvalue_input(tensor.name, value)
@@ -242,6 +248,16 @@ class OrtSession(Bound):
             timed = [part.timed(1) for _ in range(runs)]
             events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
         return events, [first, *timed]
+
+    def arena(self) -> int | None:
+        """What the arenas of a session like this one take for two inferences."""
+        with ort_arena.logged() as log, as_ours(self._workload):
+            session = self._load(self._options())
+            bound = Bound(session, self._bind(session, self._tiles), self._workload)
+            bound.sample(1)
+            bound.close()
+            log.seek(0)
+            return ort_arena.taken(log.read().decode(errors="replace"))
 
     def _placement(self, session: Any) -> dict[str, int]:
         """How many nodes ran on which provider, of one inference.

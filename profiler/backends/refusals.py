@@ -1,4 +1,4 @@
-"""Whatever a runtime raises, as errors of ours; for all runtimes.
+"""Whatever a runtime raises, as errors of ours, and what it prints; for all runtimes.
 
 Bindings raise RuntimeError, ValueError and types of their own. None may end a worker: the user has
 to read why the runtime refuses the model.
@@ -6,6 +6,9 @@ to read why the runtime refuses the model.
 
 from __future__ import annotations
 
+import ctypes
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,6 +16,24 @@ from nnprof.errors import BadFile, NnprofError, OutOfMemory
 from nnprof.types import Workload
 
 _NO_MEMORY = ("allocate memory", "out of memory", "bad_alloc", "bad alloc", "not enough memory")
+
+
+@contextmanager
+def heard(descriptor: int) -> Iterator[list[str]]:
+    """What C++ prints to stdout (1) or stderr (2) meanwhile: into the list, and not shown."""
+    flush, kept = ctypes.CDLL(None).fflush, os.dup(descriptor)
+    said: list[str] = []
+    with tempfile.TemporaryFile() as file:
+        flush(None)
+        os.dup2(file.fileno(), descriptor)
+        try:
+            yield said
+        finally:
+            flush(None)
+            os.dup2(kept, descriptor)
+            os.close(kept)
+            file.seek(0)
+            said.append(file.read().decode(errors="replace"))
 
 
 def first_line(text: str) -> str:

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import fmean, median
-from time import sleep
+from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -34,11 +34,12 @@ from nnprof.exporters.probes import FLOOR
 from nnprof.exporters.tensorrt import Recipe
 from nnprof.profiler import inputs
 from nnprof.profiler.backends.cuda_calls import Buffer, Gpu, gpu_here, ok, pinned, runtime
-from nnprof.profiler.backends.tensorrt_options import NO_PARTS, Choices, batches_of, on_gpu
+from nnprof.profiler.backends.tensorrt_options import NO_PARTS, Choices, batches_of
 from nnprof.profiler.graph import opgraph
 from nnprof.profiler.importers import trtexec_layers, trtexec_ops
 from nnprof.profiler.importers.trtexec_json import LayerTime, Profile
-from nnprof.profiler.ports import Arrays, OpNode, Part
+from nnprof.profiler.place import computes
+from nnprof.profiler.ports import Arrays, Opening, OpNode, Part
 from nnprof.types import OpPass, OpTime, Target, Workload
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class TensorrtSession:
         self._workload, self._choices = workload, choices
         recipe = _recipe(workload, target, gpu)
         count = 1 if workload.model.name == FLOOR else choices.engines
+        start = perf_counter()
         taken = engines.take(workload.model, recipe, count, engines.default_folder())
         self._profile_index = recipe.batches.index(workload.batch)
         self._stream = ok(cuda.cudaStreamCreate())
@@ -72,6 +74,7 @@ class TensorrtSession:
         self._graph: Any = None
         self._fill(self._tiles)
         self._launch = self._launcher()
+        self.opening = Opening(build_s=perf_counter() - start, cached=not taken.fresh)
         self.facts: dict[str, Any] = {
             **_place_facts(gpu),
             "engine": {
@@ -336,6 +339,9 @@ def _place_facts(gpu: Gpu) -> dict[str, Any]:
 class Tensorrt:
     """The backend."""
 
+    packages = ("tensorrt",)
+    on = ("gpu",)
+
     def int8(self, target: Target, device: Mapping[str, Any]) -> Form:  # noqa: ARG002
         """Signed and symmetric, as TensorRT wants it."""
         return signed("TensorRT")
@@ -347,7 +353,8 @@ class Tensorrt:
 
     def open(self, workload: Workload, target: Target) -> TensorrtSession:
         """An engine of the model for this batch, built if need be."""
-        return TensorrtSession(workload, on_gpu(target))
+        computes.require_can("tensorrt", self.on, target)
+        return TensorrtSession(workload, target)
 
 
 BACKEND = Tensorrt()

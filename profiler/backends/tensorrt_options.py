@@ -1,11 +1,10 @@
-"""Options and devices of TensorRT, checked; for its Python backend and for trtexec's."""
+"""Options of TensorRT, checked; for its Python backend and for trtexec's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nnprof.errors import Unavailable, UsageError
-from nnprof.types import Target
+from nnprof.errors import UsageError
 
 NO_PARTS = "TensorRT builds an engine of the network as a whole; a part would be another engine."
 
@@ -33,6 +32,13 @@ class Choices:
         self.engines = int(engines_wanted)
         self.cuda_graph = _one_of(options, "cuda_graph", "off", "on") == "on"
         self.transfers = _one_of(options, "transfers", "outside", "inside") == "inside"
+        core = options.get("dla_core", "0")
+        if not core.isdecimal():
+            raise UsageError(
+                f"Option dla_core={core} is not the number of a core.",
+                "Write it like this: --option dla_core=1",
+            )
+        self.dla_core = int(core)
 
 
 def _one_of(options: Mapping[str, str], name: str, usual: str, other: str) -> str:
@@ -60,17 +66,3 @@ def batches_of(text: str | None, batch: int) -> tuple[int, ...]:
             "Write it like this: --option batches=1,16,1024",
         )
     return tuple(map(int, words))
-
-
-def on_gpu(target: Target) -> Target:
-    """The target, if its device is a GPU: a Run must not name the wrong device.
-
-    Raises:
-        Unavailable: the device is "cpu".
-    """
-    if target.device == "cpu":
-        raise Unavailable(
-            "TensorRT does not run on device 'cpu'.",
-            "Ask for --device cuda; on a board, or for one, --device jetson.",
-        )
-    return target

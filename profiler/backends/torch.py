@@ -1,4 +1,4 @@
-"""PyTorch, eager or compiled, on the CPU or a CUDA device.
+"""PyTorch, eager or compiled, on a CPU or an NVIDIA GPU.
 
 What runs is the ONNX file rebuilt as torch modules (`nnprof.exporters.torch`). Options:
 
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, Unavailable, UsageError
 from nnprof.exporters.torch import rebuild
-from nnprof.profiler import inputs, ports
+from nnprof.profiler import inputs, ports, waits
 from nnprof.profiler.backends.refusals import translated
 from nnprof.profiler.backends.torch_graph import (
     INFERENCE,
@@ -41,13 +41,16 @@ from nnprof.profiler.backends.torch_graph import (
     steps_of,
 )
 from nnprof.profiler.graph import opgraph
+from nnprof.profiler.place import computes
 from nnprof.profiler.ports import Arrays, OpNode, Part, arrays_like
+from nnprof.profiler.waits import opened
 from nnprof.types import OpPass, OpTime, Target, Workload
 
 if TYPE_CHECKING:
     from torch import fx
 
 _OPTIONS = {"mode": ("eager", "compile"), "cuda_graph": ("0", "1")}
+_DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # what computes → torch's name for it
 _NO_PARTS = "torch.compile makes one program of the network; a part of it would be another one."
 _MOST_RUNS = 50  # the profiler keeps every event
 
@@ -115,25 +118,28 @@ class TorchSession(_Timed):
 
     def __init__(self, workload: Workload, target: Target) -> None:
         torch = _runtime()
-        self._workload, self._device = workload, torch.device(target.device)
+        self._workload, self._device = workload, torch.device(_DEVICES[target.on])
         self._compiled = target.options.get("mode") == "compile"
-        self.clock = "cuda_event" if target.device == "cuda" else "perf_counter"
+        self.clock = "cuda_event" if target.on == "gpu" else "perf_counter"
         torch.set_num_threads(target.threads)
         self._tiles = arrays_like(inputs.make(workload))
         with _translated(workload):
+            watch = waits.Stopwatch()
             self._module, self._steps = rebuild(Path(workload.model.path))
             self._module.to(self._device)
             self._run = self._compile({}) if self._compiled else _called(torch, self._module)
             bound = self._on_device(self._tiles)
             super().__init__(workload, [self._run], bound, self._device.type == "cuda")
-            self.sample(1)
+            build = watch.lap()
+            self.sample(1)  # mode=compile compiles in it
+            self.opening = opened(build, watch.lap())
             graphed = target.options.get("cuda_graph") == "1"
             if graphed:
                 self._calls = [self._captured()]
         self._nodes: tuple[OpNode, ...] | None = None
         self._watched: Callable[..., Any] | None = None
         self.facts: dict[str, Any] = {
-            "transfers": f"none: inputs and outputs are in the memory of the {target.device}",
+            "transfers": f"none: inputs and outputs are in the memory of the {self._device}",
             "buffers": "inputs bound once; torch allocates each output",
             "mode": "compile" if self._compiled else "eager",
             "cuda_graph": graphed,
@@ -141,6 +147,10 @@ class TorchSession(_Timed):
             "tf32": bool(torch.backends.cudnn.allow_tf32) if self._cuda else None,
             **({"parts": _NO_PARTS} if self._compiled else {}),
         }
+
+    def arena(self) -> int | None:
+        """The most that the caching allocator of the GPU had reserved; a processor has none."""
+        return int(self._torch.cuda.max_memory_reserved()) if self._cuda else None
 
     def _compile(self, options: dict[str, Any]) -> Callable[..., Any]:
         from torch._inductor import config
@@ -316,6 +326,10 @@ def _called(torch: Any, module: fx.GraphModule) -> Callable[..., Any]:
 class Torch:
     """The backend."""
 
+    packages = ("torch",)
+    on = ("cpu", "gpu")
+    extra = "torch"
+
     def probe(self, target: Target | None = None) -> dict[str, Any]:  # noqa: ARG002  runs here
         """Version, the CUDA it was built with, and the devices that it sees."""
         torch = _runtime()
@@ -329,14 +343,10 @@ class Torch:
         }
 
     def open(self, workload: Workload, target: Target) -> TorchSession:
-        """A session on the asked device."""
+        """A session on what was asked for."""
         torch = _runtime()
-        if target.device not in ("cpu", "cuda"):
-            raise Unavailable(
-                f"The torch backend does not run on device '{target.device}'.",
-                "It runs on: cpu, cuda.",
-            )
-        if target.device == "cuda" and not torch.cuda.is_available():
+        computes.require_can("torch", self.on, target)
+        if target.on == "gpu" and not torch.cuda.is_available():
             built = torch.version.cuda
             raise Unavailable(
                 "torch sees no CUDA device here."
@@ -360,8 +370,8 @@ def _check_options(target: Target) -> None:
             raise UsageError(
                 f"Option {name}={value} is not known.", f"Known: {', '.join(_OPTIONS[name])}."
             )
-    if target.options.get("cuda_graph") == "1" and target.device != "cuda":
-        raise UsageError("CUDA graphs need --device cuda.", "Leave out --option cuda_graph=1.")
+    if target.options.get("cuda_graph") == "1" and target.on != "gpu":
+        raise UsageError("CUDA graphs need a GPU.", "Leave out --option cuda_graph=1.")
     compiler = os.environ.get("CXX") or "g++"
     if target.options.get("mode") == "compile" and not shutil.which(compiler):
         raise Unavailable(

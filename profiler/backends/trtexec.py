@@ -7,7 +7,11 @@ Options (`--option NAME=VALUE`):
 `engines`       how many engines the processes take in turn (1)
 `cuda_graph`    `on` or `off` (off): launch the whole network at once
 `transfers`     `inside` or `outside` (outside): copies to and from the device
+`dla_core`      with `--on dla`: which of the board's DLA cores (0)
 ==============  ==================================================================
+
+On a DLA layers that it does not take run on the GPU (`--allowGPUFallback`): without that trtexec
+takes no float32 inputs there (samples/common/sampleEngines.cpp sets `kDIRECT_IO`).
 
 trtexec times a whole run and writes the times of all its inferences. So a session runs trtexec
 once, without warm-up, when the first sample is asked for. It hands out the inferences in order, the
@@ -30,6 +34,7 @@ import uuid
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -44,12 +49,19 @@ from nnprof.exporters.probes import FLOOR
 from nnprof.exporters.tensorrt import Recipe
 from nnprof.profiler import inputs
 from nnprof.profiler.backends.tensorrt import node_of
-from nnprof.profiler.backends.tensorrt_options import NO_PARTS, Choices, on_gpu
-from nnprof.profiler.backends.trtexec_program import build_flags, find, pinned, quoted, shape_spec
+from nnprof.profiler.backends.tensorrt_options import NO_PARTS, Choices
+from nnprof.profiler.backends.trtexec_program import (
+    build_flags,
+    find,
+    pinned,
+    quoted,
+    require_dla,
+    shape_spec,
+)
 from nnprof.profiler.graph import opgraph
 from nnprof.profiler.importers import trtexec_json, trtexec_layers, trtexec_ops
-from nnprof.profiler.place import shells
-from nnprof.profiler.ports import Arrays, OpNode, Part
+from nnprof.profiler.place import computes, shells
+from nnprof.profiler.ports import Arrays, Opening, OpNode, Part
 from nnprof.types import OpPass, Target, Workload
 
 _CLEAN_S = 3.0  # of one run: more than a process's warm-up and samples take by default
@@ -75,9 +87,14 @@ class TrtexecSession:
 
     def __init__(self, workload: Workload, target: Target) -> None:
         self._workload = workload
-        self._choices = Choices(target.options, more=("trtexec",))
+        dla = target.on == "dla"
+        self._choices = Choices(target.options, more=("trtexec", *(["dla_core"] if dla else [])))
+        self._core = self._choices.dla_core if dla else None
         self._shell = shells.at(target.host)
         self._program = find(self._shell, target.host, target.options.get("trtexec"))
+        if dla:  # what does nothing has no precision to speak of
+            floor = workload.model.name == FLOOR
+            require_dla(self._program.version, "fp16" if floor else workload.precision)
         self._times_s: deque[float] = deque()
         self._gaps_s: dict[float, deque[float]] = {}
         self._gap_s = 0.0
@@ -88,17 +105,25 @@ class TrtexecSession:
         shapes = {name: array.shape for name, array in self._arrays.items()}
         self._shapes = shape_spec(workload.model, shapes)
         self._tiles = self._send(self._arrays)
+        start = perf_counter()
         self._engine, index, fresh = self._take(target.host)
+        self.opening = Opening(build_s=perf_counter() - start, cached=not fresh)
         choices = self._choices
         self._pinned = pinned(
             self._program.version, cuda_graph=choices.cuda_graph, transfers=choices.transfers
-        )
-        self.facts: dict[str, Any] = {
+        ) + ([] if self._core is None else [f"--useDLACore={self._core}"])
+        self.facts: dict[str, Any] = self._told(index, fresh)
+
+    def _told(self, index: int, fresh: bool) -> dict[str, Any]:
+        core, choices = self._core, self._choices
+        dla = {"dla": f"core {core}; what it does not take runs on the GPU"}
+        return {
             "version": ".".join(map(str, self._program.version)),
             "engine": {"index": index, "of": choices.engines, "built_now": fresh},
-            "flags": [*build_flags(self._program.version, workload.precision), *self._pinned],
+            "flags": [*self._build_flags(), *self._pinned],
             "transfers": "inside" if choices.transfers else "outside",
             "cuda_graph": choices.cuda_graph,
+            **({} if core is None else dla),
             "latency": "from before the enqueue on an idle stream to the end, by CUDA events",
             "parts": NO_PARTS,
             "runs": 0,
@@ -115,7 +140,7 @@ class TrtexecSession:
             shapes=inputs.profiles(workload, (workload.batch,)),
             precision=workload.precision,
             version=".".join(map(str, version)),
-            device=host,
+            device=host if self._core is None else f"{host}, DLA {self._core}",
         )
         count = 1 if workload.model.name == FLOOR else self._choices.engines
         names = [f"{recipe.key}-{index}{engines.SUFFIX}" for index in range(count)]
@@ -130,13 +155,17 @@ class TrtexecSession:
             self._build(path, f"timing-{recipe.version}-{index}.cache")
         return path, index, index not in built
 
+    def _build_flags(self) -> list[str]:
+        version, precision = self._program.version, self._workload.precision
+        return build_flags(version, precision, dla_core=self._core)
+
     def _build(self, path: str, cache: str) -> None:
         model = self._workload.model
         there = identity.send(model, self._shell.put)
         draft = f"{path}.{uuid.uuid4().hex}.tmp"  # a build that is cut off leaves no engine
         flags = [f"--onnx={there}", f"--saveEngine={draft}"]
         flags.append(f"--timingCacheFile={self._shell.path(cache)}")
-        flags += build_flags(self._program.version, self._workload.precision)
+        flags += self._build_flags()
         if self._shapes:
             flags += [f"--{edge}Shapes={self._shapes}" for edge in ("min", "opt", "max")]
         self._program.run(flags, model)
@@ -274,6 +303,7 @@ class Trtexec:
     """The backend. Its sessions stay here, and run programs where the target is."""
 
     through_shell = True
+    on = ("gpu", "dla")
 
     def int8(self, target: Target, device: Mapping[str, Any]) -> Form:  # noqa: ARG002
         """Signed and symmetric, as TensorRT wants it."""
@@ -287,7 +317,8 @@ class Trtexec:
 
     def open(self, workload: Workload, target: Target) -> TrtexecSession:
         """An engine of the model for this batch, built if need be."""
-        return TrtexecSession(workload, on_gpu(target))
+        computes.require_can("trtexec", self.on, target)
+        return TrtexecSession(workload, target)
 
 
 BACKEND = Trtexec()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from subprocess import CompletedProcess
 from typing import NoReturn
 
-from nnprof.errors import BadFile, Unavailable, WorkerCrashed
+from nnprof.errors import BadFile, Unavailable, UsageError, WorkerCrashed
 from nnprof.exporters import tensorrt as engines
 from nnprof.profiler.importers.trtexec_log import ERROR, Version, version_of
 from nnprof.profiler.place import shells
@@ -33,14 +33,41 @@ def pinned(version: Version, *, cuda_graph: bool, transfers: bool) -> list[str]:
     return flags
 
 
-def build_flags(version: Version, precision: str) -> list[str]:
-    """Flags of a build without an inference: the precision, and all details of each layer."""
+def build_flags(version: Version, precision: str, *, dla_core: int | None = None) -> list[str]:
+    """Flags of a build without an inference: the precision, and all details of each layer.
+
+    A network for a DLA is weakly typed: the types inside are the DLA's.
+    """
     flags = ["--profilingVerbosity=detailed"]
     flags.append("--skipInference" if version >= (8, 6) else "--buildOnly")
-    if version < engines.STRONGLY_TYPED:
+    if dla_core is not None:
+        flags += [f"--useDLACore={dla_core}", "--allowGPUFallback"]
+    if version < engines.STRONGLY_TYPED or dla_core is not None:
         return flags + [f"--{name.lower()}" for name in engines.WEAK_FLAGS[precision]]
     # 11 knows nothing else, and calls the flag deprecated.
     return flags if version >= (11,) else [*flags, "--stronglyTyped"]
+
+
+def require_dla(version: Version, precision: str) -> None:
+    """Refuse a version without DLA, and a precision that a DLA does not take from an ONNX file.
+
+    10.7 is the last version with one ("Working with DLA" of its documentation at 11.3). int8 files
+    of ours are QDQ, which the DLA of these versions does not take.
+
+    Raises:
+        Unavailable: the version.
+        UsageError: the precision.
+    """
+    if version >= (10, 8):
+        raise Unavailable(
+            f"TensorRT {'.'.join(map(str, version))} has no DLA; 10.7 was the last that had.",
+            "Ask for --on gpu; or use JetPack 6, which has TensorRT 10.3.",
+        )
+    if precision != "fp16":
+        raise UsageError(
+            f"A DLA takes networks in fp16 from us, and this one is {precision}.",
+            "Ask for --precision fp16.",
+        )
 
 
 def shape_spec(model: Model, shapes: Mapping[str, tuple[int, ...]]) -> str:
@@ -119,5 +146,6 @@ def find(shell: Shell, host: str, path: str | None) -> Program:
     where = "here" if host == "local" else f"on {host}"
     raise Unavailable(
         f"trtexec is not {where} (looked for: {', '.join(places)}).",
-        "On a Jetson: sudo apt install libnvinfer-bin. Elsewhere: --option trtexec=/PATH/trtexec",
+        "On a Jetson: sudo apt install libnvinfer-bin, or measure its processors (--on cpu). "
+        "Elsewhere: --option trtexec=/PATH/trtexec",
     )

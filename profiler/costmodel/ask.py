@@ -17,11 +17,14 @@ from nnprof.networks import images
 from nnprof.networks.spaces import Space, parse_space
 from nnprof.networks.studies.study import Asked, Study
 from nnprof.profiler import frames, results
-from nnprof.profiler.costmodel import assemble, design, gather, graphs, here, work
+from nnprof.profiler.costmodel import across, design, gather, graphs, here, parted, power, work
 from nnprof.profiler.costmodel import predict as predicting
 from nnprof.profiler.costmodel import search as searching
+from nnprof.profiler.costmodel.across import Offer
 from nnprof.profiler.costmodel.design import Choice, Measured
+from nnprof.profiler.costmodel.kept import Kept
 from nnprof.profiler.costmodel.model import CostModel, Peaks, load
+from nnprof.profiler.costmodel.parted import OfTarget
 from nnprof.profiler.costmodel.prediction import Prediction
 from nnprof.profiler.costmodel.search import Found
 from nnprof.profiler.studies import AS_DECLARED, Sides
@@ -67,7 +70,30 @@ def fit_model(
         BadFile: a file is no Run.
         UsageError: the Runs are of different targets, or hold nothing that can be fitted.
     """
-    return assemble.model(gather.read([Path(run) for run in runs]), name, peaks, prior)
+    return parted.fitted(*gather.loaded([Path(run) for run in runs]), name, peaks, prior)
+
+
+def fit_models(
+    runs: Iterable[AnyPath],
+    *,
+    name: str = "",
+    peaks: Peaks | None = None,
+    prior: CostModel | None = None,
+) -> tuple[OfTarget, ...]:
+    """A cost model of each target and precision that these files measured, as a fleet's do.
+
+    Args:
+        runs: files of one or several targets, with the times of ops.
+        name: what tables call the model, where there is one target.
+        peaks: of its device, from its data sheet.
+        prior: a model of another device to start from.
+
+    Raises:
+        BadFile: a file is no Run.
+        UsageError: the Runs hold no measurement; several targets are given one name, or peaks; or
+            there is one target, and nothing of it can be fitted.
+    """
+    return parted.of_each(*gather.loaded([Path(run) for run in runs]), name, peaks, prior)
 
 
 def predict(
@@ -124,8 +150,45 @@ def _of_network(
             doubt=model.doubt,
             ops_from=lowered.source,
             elsewhere=here.elsewhere(model),
+            joules=power.joules(model, one),
             tiles_per_frame=lowered.tiles,
         )
+
+
+def predict_all(
+    models: Iterable[Kept],
+    networks: Iterable[AnyPath],
+    *,
+    batches: Sequence[int] = (),
+    sides: Sides = AS_DECLARED,
+    partial: bool = False,
+    image: str = "",
+    budget_s: float | None = None,
+) -> tuple[Offer, ...]:
+    """What each network costs by each model, the best first, the networks in order.
+
+    Args:
+        models: such as `kept_models` finds.
+        networks: as for `predict`, and so are the others.
+        batches: 1, 16 and 1024 where not given, or the batch that a file is bound to.
+        sides: what the files do not tell of their inputs.
+        partial: predict the known ops where others are unknown.
+        image: that is cut into tiles.
+        budget_s: that one inference may take; with an image all inferences of its tiles.
+
+    Raises:
+        UsageError: all models refuse a network for one and the same reason; see `predict`.
+    """
+    asked, found = tuple(models), list[Offer]()
+    for network in map(str, networks):
+
+        def said(kept: Kept, network: str = network) -> tuple[Prediction, ...]:
+            return predict(
+                kept.made, [network], batches=batches, sides=sides, partial=partial, image=image
+            )
+
+        found += across.offers(asked, network, said, budget_s)
+    return tuple(found)
 
 
 def search(
@@ -137,27 +200,29 @@ def search(
     trained: Iterable[AnyPath] = (),
     image: str = "",
     min_frames_per_s: float | None = None,
+    budget_s: float | None = None,
 ) -> Found:
     """The networks that are predicted to be fast enough.
 
     Args:
         model: fitted, or published.
-        min_tiles_per_ms: the budget; or, with an image, `min_frames_per_s`.
+        min_tiles_per_ms: what they are to reach; or, with an image, `min_frames_per_s`; or, of
+            either, `budget_s`.
         family: the networks to look at, such as "mattsson(conv=1..3, depth=5..80/5)".
-        batch: tiles per inference, 1024 where not given; with an image the most that divide its
-            tiles (at most 4096).
+        batch: tiles per inference, 1024 where not given, 1 with `budget_s`; with an image the most
+            that divide its tiles (at most 4096).
         trained: folders that `nnprof train` wrote. The networks are then the trained ones, with
             the front of accuracy against predicted time, and `family` is not read.
         image: that is cut into tiles, such as "784x784" (`networks.images`).
-        min_frames_per_s: the budget with an image, for inference alone.
+        min_frames_per_s: what is to be reached with an image, by inference alone.
+        budget_s: that one inference may take; with an image all inferences of its tiles.
 
     Raises:
         BadNotation, UsageError: there is no such family, or it has no such network; there is not
             one budget; or the image cannot be cut, or the batch does not divide its tiles.
         BadFile: a folder holds no training.
     """
-    least = _least(min_tiles_per_ms, min_frames_per_s, image)
-    budget = _Budget(least, batch, images.parse(image) if image else None)
+    budget = _budget(budget_s, (min_tiles_per_ms, min_frames_per_s), batch, image)
     folders = [Path(folder) for folder in trained]
     if folders:
         found = _of_trained(model, folders, budget)
@@ -182,6 +247,26 @@ class _Budget(NamedTuple):
         return frames.batches(tiles, asked)[-1], self.least * tiles / 1e3
 
 
+def _budget(
+    budget_s: float | None, speeds: tuple[float | None, float | None], batch: int | None, image: str
+) -> _Budget:
+    """The one that was given: a speed, or the time of an inference (batch 1) or of an image.
+
+    Raises:
+        UsageError: there are a time and a speed; see also `_least`.
+    """
+    whole = images.parse(image) if image else None
+    if budget_s is None:
+        return _Budget(_least(*speeds, image), batch, whole)
+    if any(one is not None for one in speeds):
+        raise UsageError(
+            "A search needs one budget, and has 2.", "Give a time budget, or a least speed."
+        )
+    if whole:
+        return _Budget(1 / budget_s, batch, whole)
+    return _Budget((batch or 1) / (budget_s * 1e3), batch or 1, None)
+
+
 def _least(tiles_per_ms: float | None, frames_per_s: float | None, image: str) -> float:
     """The one budget that was given.
 
@@ -191,13 +276,13 @@ def _least(tiles_per_ms: float | None, frames_per_s: float | None, image: str) -
     if bool(image) != (frames_per_s is not None):
         raise UsageError(
             "An image is searched for by its frames/s.",
-            "Give both: --image 784x784 --min-frames-per-s 30.",
+            "Give both: --image 784x784 --min-frames-per-s 30, or --budget 30fps.",
         )
     given = [one for one in (tiles_per_ms, frames_per_s) if one is not None]
     if len(given) != 1:
         raise UsageError(
             f"A search needs one budget, and has {len(given) or 'none'}.",
-            "Give --min-tiles-per-ms, or --image with --min-frames-per-s.",
+            "Give --budget, --min-tiles-per-ms, or --image with --min-frames-per-s.",
         )
     return given[0]
 

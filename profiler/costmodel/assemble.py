@@ -76,7 +76,8 @@ def model(
     result = _of_ops(measured, found, name, peaks, prior)
     if prior is None or measured.asked:
         result = replace(result, network=checked(measured, found.groups, found.added, result))
-    return fitted_in(marked(audit.audited(with_shares(result, measured), measured.rows)))
+    made = audit.audited(with_shares(result, measured), measured.rows)
+    return fitted_in(marked(made, measured.shapeless))
 
 
 def _of_ops(
@@ -86,7 +87,9 @@ def _of_ops(
     terms, groups = terms_and_groups(measured, found, prior)
     same_runtime = prior is not None and prior.target.backend == measured.target.backend
     lowering = measured.lowering or (prior.lowering if prior and same_runtime else "fused")
-    batches = [cell.batch for cell in measured.networks]
+    known = (*measured.whole, *measured.asked) or measured.networks
+    batches = [cell.batch for cell in known]
+    batches += prior.batches if prior and prior.batches else ()
     scale = found.calibration.scale if found.calibration else 1.0
     old = standins.scaled(prior, scale) if prior else ()
     return CostModel(

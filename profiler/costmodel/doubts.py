@@ -68,8 +68,12 @@ def other_blocks(prior: CostModel | None, lowering: str) -> list[str]:
     ]
 
 
-def marked(made: CostModel) -> CostModel:
+def marked(made: CostModel, shapeless: float = 0.0) -> CostModel:
     """The model with its `doubt`, where it is far off on what it was not fitted on.
+
+    Args:
+        made: the model.
+        shapeless: share of the measured time that is in no term, as its ops have no shapes.
 
     Raises:
         UsageError: half of the networks that were left out are predicted wrong by more than half.
@@ -82,7 +86,7 @@ def marked(made: CostModel) -> CostModel:
             f"that it was held against ({whole.how}) are predicted more than {_percent(off)} off.",
             "Measure again where nothing else runs, or more networks like those that matter.",
         )
-    parts = (*_networks_off(whole), *_groups_off(made))
+    parts = (*_networks_off(whole), *_groups_off(made), *_lost(shapeless))
     return replace(made, doubt=f"Known to be far off: {'; '.join(parts)}." if parts else "")
 
 
@@ -105,6 +109,13 @@ def _groups_off(made: CostModel) -> list[str]:
             shape = f"shapes of {group.name} ({_percent(share)} of the time)"
             found.append(f"{shape} by {_percent(group.error)}")
     return found
+
+
+def _lost(share: float) -> list[str]:
+    """What no prediction has, where it is more than a group that matters."""
+    if share <= _GROUP_SHARE:
+        return []
+    return [f"{_percent(share)} of the time is of ops without shapes, and in no prediction"]
 
 
 def _percent(value: float | None) -> str:

@@ -58,6 +58,7 @@ class Measured(NamedTuple):
     `lowering` are the rules that the runtime's kernels or the ops speak for, "" where neither do.
     `asked` are networks of which only the time was measured, beside others whose ops were; they say
     how far off predictions are, and nothing is fitted on them.
+    `shapeless` is the share of the time of all ops that those of unknown shape take.
     """
 
     rows: Rows
@@ -72,6 +73,7 @@ class Measured(NamedTuple):
     lowering: str = ""
     notes: tuple[str, ...] = ()
     asked: tuple[Cellular, ...] = ()
+    shapeless: float = 0.0
 
     @property
     def whole(self) -> tuple[Cellular, ...]:
@@ -80,12 +82,12 @@ class Measured(NamedTuple):
 
 
 def read(paths: Sequence[Path]) -> Measured:
-    """What these Runs measured.
+    """What these Runs measured; raises what `loaded` and `gathered` raise."""
+    return gathered(*loaded(paths))
 
-    Raises:
-        BadFile: a file is no Run.
-        UsageError: they are of different targets, or hold nothing that can be fitted.
-    """
+
+def loaded(paths: Sequence[Path]) -> tuple[tuple[Run, ...], tuple[Source, ...]]:
+    """Runs, and what a model says that it came from; BadFile where one is none."""
     runs = []
     for path in paths:
         _LOG.info("reading %s", path.name)
@@ -94,11 +96,11 @@ def read(paths: Sequence[Path]) -> Measured:
         Source(name=path.name, sha256=hashlib.sha256(path.read_bytes()).hexdigest()[:16])
         for path in paths
     )
-    return gathered(runs, sources)
+    return tuple(runs), sources
 
 
 def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
-    """The same for Runs in memory."""
+    """The same of Runs; UsageError: of different targets, or nothing in them can be fitted."""
     cells = _cells(runs)
     first, environment = cells[0], runs[0].environment
     roof = limits.stated(environment)
@@ -118,6 +120,7 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
         networks = tuple(cell for cell in networks if cell.doubt != "untimed" or not asked)
     else:
         networks = _without_ops(cells)
+    shapeless, lost = _shapeless(cells)
     floors = [process.floor_s for cell in cells for process in cell.processes]
     return Measured(
         rows=rows,
@@ -130,8 +133,9 @@ def gathered(runs: Sequence[Run], sources: tuple[Source, ...]) -> Measured:
         roof=roof,
         idle=_idle(works, rows),
         lowering=rules,
-        notes=(*strange, *_shapeless(cells), *_unsure(timed, works, rows), *_left_out(networks)),
+        notes=(*strange, *lost, *_unsure(timed, works, rows), *_left_out(networks)),
         asked=asked,
+        shapeless=shapeless,
     )
 
 
@@ -156,7 +160,7 @@ def processor_of(
     target: Target, device: Mapping[str, Any], roof: limits.Roofline | None
 ) -> Processor:
     """What features may know of the target's processor; nothing of any other device."""
-    if target.device != "cpu":
+    if target.on != "cpu":
         return Processor()
     streams = roof.bandwidths if roof else ()
     return processor.of_device(device, kernels.library_of(target), streams)
@@ -175,6 +179,11 @@ def _cells(runs: Sequence[Run]) -> list[Measurement]:
         raise UsageError(
             f"The Runs hold no measurement{only}.", "Give Runs that nnprof bench wrote."
         )
+    if any(cell.plan.streams_s for cell in cells):
+        raise UsageError(
+            "Cells with --streams time several sessions at once, which a model knows nothing of.",
+            "Give Runs that were measured without --streams.",
+        )
     settings = [
         {**to_builtins(cell.target), "precision": cell.workload.precision} for cell in cells
     ]
@@ -183,8 +192,8 @@ def _cells(runs: Sequence[Run]) -> list[Measurement]:
         if len(found) > 1:
             raise UsageError(
                 f"The Runs are of different targets or precisions; {name}: {', '.join(found)}.",
-                "A model is of one device, backend, number of threads and precision: "
-                "fit one for each.",
+                "A model is of one device, what of it computes, backend, number of threads and "
+                "precision: fit one for each.",
             )
     return cells
 
@@ -302,16 +311,17 @@ def _left_out(networks: Sequence[Cellular]) -> list[str]:
     ]
 
 
-def _shapeless(cells: Sequence[Measurement]) -> list[str]:
-    """A sentence on op times that no feature can be made of."""
+def _shapeless(cells: Sequence[Measurement]) -> tuple[float, tuple[str, ...]]:
+    """The share of the time of ops that no feature can be made of, and a sentence on them."""
     every = [op for cell in cells for op in _ops(cell)]
     lost = [op for op in every if not op.outputs and op.seconds > 0]
     if not lost:
-        return []
+        return 0.0, ()
     share = sum(op.seconds for op in lost) / sum(op.seconds for op in every)
     names = sorted({op.op for op in lost})
     listed = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
-    return [f"{len(lost)} op times without shapes ({listed}), {share:.1%} of all time, left out."]
+    left = f"{len(lost)} op times without shapes ({listed}), {share:.1%} of all time, left out."
+    return share, (left,)
 
 
 def _unsure(

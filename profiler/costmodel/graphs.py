@@ -29,6 +29,7 @@ from nnprof.types import Image, Model, Target, Workload
 
 BATCHES = (1, 16, 1024)
 NO_DIMS: Mapping[str, int] = MappingProxyType({})
+UNTOLD = "untold"  # group of ops of which nothing says what they do
 
 
 class Lowered(NamedTuple):
@@ -103,6 +104,7 @@ def of_file(
     """As the model's runtime would run the file, or by rules where it is not here.
 
     Nor is it here where its blocks of channels are of another width than the model's.
+    By rules, too, where those gave the ops that the model was fitted on.
 
     Raises:
         UsageError: a batch that the file is not made for, or other sizes that it leaves free.
@@ -113,11 +115,11 @@ def of_file(
     for size, one in workloads.items():
         inputs.check_batch(model, size)
         _check_sizes(one)
-    if made.lowering != "layers":
+    if _is_of_ran_ops(made):
         try:
             asked = {size: _ran(one, made.target) for size, one in workloads.items()}
             if not any(_other_blocks(ops, made.lowering) for ops in asked.values()):
-                works = {size: ran.of_nodes(ops) for size, ops in asked.items()}
+                works = {size: _works(ops) for size, ops in asked.items()}
                 return Lowered(works, "runtime")
         except (Unavailable, UnknownName):
             pass  # a model of a device that is elsewhere: the rules stand in for its runtime
@@ -128,6 +130,21 @@ def of_file(
         },
         "rules",
     )
+
+
+def _is_of_ran_ops(made: CostModel) -> bool:
+    """Whether the model's groups are of ops as they ran, not of those that rules give a network.
+
+    The latter of published models, and of those fitted on whole networks: a runtime that times no
+    ops, or tells no shapes, may name its ops by other words than the rules, or by the same words.
+    """
+    return made.lowering != "layers" and any(group.rows for group in made.groups)
+
+
+def _works(ops: Sequence[OpNode]) -> tuple[Work, ...]:
+    """Ops as numbers; those of unknown shape as ones that no model has seen, for they cost, too."""
+    untold = (Work(group=UNTOLD, op=f"{op.op} (shapes unknown)") for op in ops if not op.outputs)
+    return (*ran.of_nodes(ops), *untold)
 
 
 def _check_sizes(workload: Workload) -> None:

@@ -40,7 +40,7 @@ def lowering_of(target: Target) -> str:
 
 def library_of(target: Target) -> str:
     """Whose code runs on the target, where its backend says, "" of any other (`sets.sets_of`)."""
-    if target.device != "cpu" or target.backend not in registry.names("backend"):
+    if target.on != "cpu" or target.backend not in registry.names("backend"):
         return ""
     return str(getattr(registry.find("backend", target.backend), "library", ""))
 

@@ -177,6 +177,20 @@ class Neighbour(_Value, frozen=True, kw_only=True):
     weight: float
 
 
+class Power(_Value, frozen=True, kw_only=True):
+    """What a rail carried while networks ran at a batch, less what it carries idle (`power`).
+
+    `watts` is the median over so many `networks`, `low` and `high` are the least and the most.
+    """
+
+    batch: int
+    watts: float
+    low: float
+    high: float
+    networks: int
+    rail: str
+
+
 class MadeFor(_Value, frozen=True, kw_only=True):
     """The networks that a published model is about (`made_for`).
 
@@ -231,6 +245,7 @@ class CostModel(_Value, frozen=True, kw_only=True):
         network: check on whole networks.
         nearby: networks timed whole, where no op was; what the terms left of their times.
         calibration: where it was made from another device's model.
+        power: at each batch of which the Runs measured the energy; () where of none.
         batches: (smallest, largest) batch in training.
         made_for: the networks that its equations are about; None where its terms say what was seen.
         doubt: where it is known to be far off, and by how much; "" where that is not known.
@@ -255,6 +270,7 @@ class CostModel(_Value, frozen=True, kw_only=True):
     network: Whole = Whole()
     nearby: tuple[Neighbour, ...] = ()
     calibration: Calibration | None = None
+    power: tuple[Power, ...] = ()
     batches: tuple[int, int] | None = None
     made_for: MadeFor | None = None
     doubt: str = ""

@@ -7,7 +7,7 @@ The rules, in the order in which they are tried on each node:
 3. An addition of a constant after a MatMul is its bias.
 4. Relu, LeakyRelu, Clip, Tanh, Sigmoid and HardSigmoid after a convolution or product that nothing
    else reads, and that has no activation yet, are part of it.
-5. Everything else is an op of its own. Flatten and its like are a Reshape.
+5. Everything else is an op of its own, by its own name.
 
 With the lowerings "blocked8" and "blocked16" images live in blocks of so many channels
 (`onnx_blocks`).
@@ -26,7 +26,7 @@ from nnprof.profiler.costmodel import kernels, onnx_blocks, ran, work
 from nnprof.profiler.costmodel.kernels import BLOCKS
 from nnprof.profiler.costmodel.onnx_blocks import Flow
 from nnprof.profiler.costmodel.work import Work
-from nnprof.profiler.graph import counts, opgraph
+from nnprof.profiler.graph import opgraph
 from nnprof.profiler.ports import OpNode
 from nnprof.types import Workload
 
@@ -121,11 +121,5 @@ def _fuse(nodes: Sequence[Any], described: Sequence[OpNode], weights: set[str]) 
                 f"The shapes of {node.op_type} '{node.name}' are not in the file.",
                 "Install the runtime that the model was measured with, and ask again.",
             )
-        fused.add(_renamed(about), [fused.name(name) for name in node.input], node.output[0])
+        fused.add(about, [fused.name(name) for name in node.input], node.output[0])
     return fused
-
-
-def _renamed(about: OpNode) -> OpNode:
-    from msgspec.structs import replace
-
-    return replace(about, op="Reshape") if about.op in counts.VIEWS else about

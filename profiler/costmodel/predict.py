@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 
 _BEYOND = 2.0  # times the largest amount in training at which a term is said to extrapolate
 _SHARE = 0.10  # of the network's time; ops of a group with less in all cannot move it much
+_APART = 4.0  # times: batches closer together do not tell a call from a tile; our choice
 _LEVER = 1.01  # over the largest leverage in training
 
 
@@ -87,6 +88,7 @@ def predict(model: CostModel, ops: Sequence[Work], batch: int, network: str = ""
     overhead = _of_network(model, ops, batch, each)
     total = float(each[known].sum()) + sum(part.seconds for part in overhead)
     factor = _factor(model, groups, batch) if known.all() else math.nan
+    factor *= float(_below(model, work.table([ops]), batch, np.array([factor]))[0])
     return Prediction(
         network=network,
         batch=batch,
@@ -274,11 +276,13 @@ def _outside(
 
 
 def _batch_words(model: CostModel, batch: int) -> tuple[str, ...]:
-    """A sentence where the batch was not seen, and the terms do not tell what they have seen."""
-    if not model.batches or any(term.largest for term in model.terms):
+    """A sentence where the batch was not seen; above those that were, terms tell it themselves."""
+    if not model.batches:
         return ()
     low, high = model.batches
-    if low <= batch <= high:
+    if batch < low:
+        return (f"batch {batch} is below the least that was measured, {low}",)
+    if batch <= high or any(term.largest for term in model.terms):
         return ()
     return (f"the model was made for batch {low}{f' to {high}' if high > low else ''}",)
 
@@ -288,7 +292,8 @@ def network_factors(model: CostModel, ops: Table) -> Array:
 
     That of whole networks where some were held out. Else the mean of the ops' factors in the
     logarithm, by their time, as if all erred together; a group without a factor has the largest.
-    Ops beyond the measurements make it wider by their share of the time.
+    Ops beyond the measurements make it wider by their share of the time, and so does a batch below
+    those that were measured (`_below`).
     """
     ops = ops.apart()
     logs = np.array(_logs(model, ops.names))[ops.codes]
@@ -296,10 +301,32 @@ def network_factors(model: CostModel, ops: Table) -> Array:
         return np.full(ops.networks, np.nan)
     for code in range(len(ops.names)):
         logs[ops.codes == code] += _Grouped.of_table(model, ops, code).widening()
-    logs += nearby.wider(model, float(ops.columns["batch"].max(initial=1.0)))
+    batch = float(ops.columns["batch"].max(initial=1.0))
+    logs += nearby.wider(model, batch)
     seconds = op_seconds(model, ops)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.exp(_summed(logs * seconds, ops) / _summed(seconds, ops))
+        factors = np.exp(_summed(logs * seconds, ops) / _summed(seconds, ops))
+    return factors * _below(model, ops, round(batch), factors)
+
+
+def _below(model: CostModel, ops: Table, batch: int, factors: Array) -> Array:
+    """What a batch below the least that was measured multiplies the factors by.
+
+    At that least batch the model may be off by its factor, and nothing tells whether by what a call
+    and an op cost at any batch or by what a tile costs. In the worst case it is all of the former:
+    as many seconds are in doubt at the smaller batch. Where all batches were about the same, the
+    two were not told apart at all, and the time may as well be that of the tiles alone.
+    """
+    if not model.batches or batch >= model.batches[0]:
+        return np.ones(ops.networks)
+    low, high = model.batches
+    total = network_seconds(model, ops, batch)
+    least = network_seconds(model, ops.at(low / batch), low)
+    wider = 1 + (factors - 1) * least / total * (1 - batch / low)
+    if high < _APART * low:
+        tiles = total / (least * batch / low)
+        wider = np.maximum(wider, np.maximum(tiles, 1 / tiles))
+    return np.asarray(wider)
 
 
 def _logs(model: CostModel, names: Sequence[str]) -> list[float]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
+from nnprof.profiler.deadlines import Claim, claim
 from nnprof.profiler.frames import FrameTime
+from nnprof.profiler.shares import Estimate
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,6 +21,18 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     term: str
     seconds: float
     words: str = ""
+
+
+class Joules(NamedTuple):
+    """Of a tile, beyond what the device takes idle; from which rail. The ends as for `Prediction`.
+
+    They hold the interval of the time and all powers that were measured at this batch.
+    """
+
+    per_tile: float
+    low: float | None
+    high: float | None
+    rail: str
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +50,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
             on; None where none was held against it.
         doubt: where the model is known to be far off, "" where that is not known.
         elsewhere: a sentence where this machine is of another kind than the model's, else "".
+        joules: None where the model's Runs measured no energy at this batch, or an op is unknown.
         tiles_per_frame: that an image is cut into, None where none was asked about.
     """
 
@@ -50,6 +67,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     known_error: float | None = None
     doubt: str = ""
     elsewhere: str = ""
+    joules: Joules | None = None
     tiles_per_frame: int | None = None
 
     @property
@@ -64,3 +82,16 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
             return None
         one = FrameTime(self.seconds, self.low_s, self.high_s)
         return one.times(self.tiles_per_frame / self.batch)
+
+    def claim(self, budget_s: float) -> Claim:
+        """Whether an inference, or all those of an image, keep to a time budget, by the interval.
+
+        That is of 90 %, not of 95 % as where it was measured; and of the clean time: how slow the
+        slowest inferences are no cost model knows.
+        """
+        if self.unknown:
+            why = f"the model has not seen {', '.join(self.unknown)}"
+            return claim(Estimate(None, None, None), budget_s, why)
+        whole = self.frame or FrameTime(self.seconds, self.low_s, self.high_s)
+        why = "" if whole.low_s is not None else "the model has no interval"
+        return claim(Estimate(whole.seconds, whole.low_s, whole.high_s), budget_s, why)

@@ -23,12 +23,13 @@ def nearest(
 ) -> CostModel | None:
     """The model to start from: of the same backend, and as like as can be had.
 
-    In order of what matters: the kind of device, the code that runs (`lowering`), the precision,
-    and the number of threads. None where no model is of the backend.
+    In order of what matters: what computes, the kind of device, the code that runs (`lowering`),
+    the precision, and the number of threads. None where no model is of the backend.
     """
     return min(
         (one for one in models if one.target.backend == target.backend),
         key=lambda one: (
+            one.target.on != target.on,
             one.target.device != target.device,
             one.lowering != lowering,
             one.precision != precision,

@@ -83,6 +83,8 @@ class Found(NamedTuple):
         known_error, doubt: of the model; `prediction.Prediction` says what they are.
         batch: tiles per inference.
         tiles_per_frame: of an image, None where none was asked about.
+        wanted: tiles/ms, or frames/s of an image, that were asked for.
+        perhaps: networks that are predicted to be too slow, but may meet it by their interval.
     """
 
     candidates: tuple[Candidate, ...]
@@ -95,6 +97,8 @@ class Found(NamedTuple):
     doubt: str = ""
     batch: int = 0
     tiles_per_frame: int | None = None
+    wanted: float = 0.0
+    perhaps: int = 0
 
     def on_frames(self, tiles: int) -> Found:
         """The same, with the frames/s of images of so many tiles."""
@@ -102,6 +106,7 @@ class Found(NamedTuple):
             candidates=tuple(_on_frames(one, tiles) for one in self.candidates),
             fastest=self.fastest and _on_frames(self.fastest, tiles),
             tiles_per_frame=tiles,
+            wanted=self.wanted * 1e3 / tiles,
         )
 
 
@@ -135,8 +140,16 @@ def search(model: CostModel, space: Space, batch: int, tiles_per_ms: float) -> F
     unknown = int(np.isnan(seconds).sum())
     return Found(
         tuple(found), len(specs), unknown, predicted.unseen, fastest,
-        known_error=model.network.error, doubt=model.doubt, batch=batch,
+        known_error=model.network.error, doubt=model.doubt, batch=batch, wanted=tiles_per_ms,
+        perhaps=_perhaps(predicted, batch, tiles_per_ms),
     )  # fmt: skip
+
+
+def _perhaps(predicted: _Predicted, batch: int, tiles_per_ms: float) -> int:
+    """Networks that are too slow as predicted, and fast enough at an end of the interval."""
+    slow = batch / 1e3 < tiles_per_ms * predicted.seconds
+    could = batch / 1e3 >= tiles_per_ms * predicted.seconds / predicted.factors
+    return int((slow & could).sum())
 
 
 def _place(space: Space, spec: NetworkSpec) -> tuple[int, ...]:
@@ -304,5 +317,5 @@ def front(model: CostModel, trained: Sequence[Trained], batch: int, tiles_per_ms
     fastest = result[0] if result else None
     return Found(
         tuple(result), len(specs), len(specs) - len(known), predicted.unseen, fastest,
-        known_error=model.network.error, doubt=model.doubt, batch=batch,
+        known_error=model.network.error, doubt=model.doubt, batch=batch, wanted=tiles_per_ms,
     )  # fmt: skip

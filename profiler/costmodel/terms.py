@@ -93,6 +93,8 @@ def _terms(group: str, one: Fitted, mine: Rows, launches: float) -> list[Term]:
             continue
         scale = launches if feature == "launch" else 1.0
         reach = float(high[index] - low[index])
+        # A prior can pull a value out of what the data alone would allow: then they do not tell it.
+        told = float(low[index]) <= value <= float(high[index])
         result.append(
             Term(
                 group=group,
@@ -100,7 +102,7 @@ def _terms(group: str, one: Fitted, mine: Rows, launches: float) -> list[Term]:
                 coefficient=value * scale,
                 low=float(low[index]) * scale if len(present) else None,
                 high=float(high[index]) * scale if len(present) else None,
-                identified=len(present) > 0 and not few and reach < SPANS * value,
+                identified=len(present) > 0 and not few and told and reach < SPANS * value,
                 largest=float(present.max()) if len(present) else None,
             )
         )

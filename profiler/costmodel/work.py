@@ -88,10 +88,10 @@ class Table(NamedTuple):
     row: NDArray[np.int64]
     networks: int
 
-    def at(self, batch: int, value_bytes: float = VALUE_BYTES) -> Table:
-        """A table of batch 1 at another batch, in values of that size."""
+    def at(self, more: float, value_bytes: float = VALUE_BYTES) -> Table:
+        """The table at so many times its batch; one of 4-byte values in values of that size."""
         times = {
-            name: (batch if name in _GROWING else 1.0)
+            name: (more if name in _GROWING else 1.0)
             * (value_bytes / VALUE_BYTES if name in _BYTES else 1.0)
             for name in self.columns
         }

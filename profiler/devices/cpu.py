@@ -19,6 +19,7 @@ class Cpu:
     """The device: here, or at the other end of a shell."""
 
     backend = ""
+    on = ("cpu",)
 
     def __init__(self, shell: Shell | None = None) -> None:
         self._shell = shell
@@ -35,7 +36,7 @@ class Cpu:
         """The best ones; see `linux.pinned`."""
         return () if self._shell else linux.pinned(threads)
 
-    def read(self, processors: tuple[int, ...]) -> Reading:
+    def read(self, processors: tuple[int, ...], on: str = "") -> Reading:  # noqa: ARG002
         """Load, clock, temperature, throttling, stolen time, preemptions, governor."""
         texts = snapshot.of(self._shell, linux.READING)
         known = {

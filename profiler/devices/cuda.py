@@ -90,6 +90,18 @@ def reading(nvml: Any, handle: Any, base: dict[str, tuple[Any, str]]) -> Reading
     )
 
 
+def own_memory(nvml: Any, handle: Any) -> tuple[int | None, int | None, str]:
+    """Bytes of a GPU that this process has, and that are free; why one is not known.
+
+    NVML names processes as the machine does; within a container we have another number.
+    """
+    found, no_list = _ask(nvml, nvml.nvmlDeviceGetComputeRunningProcesses, handle)
+    state, _ = _ask(nvml, nvml.nvmlDeviceGetMemoryInfo, handle)
+    own = next((one.usedGpuMemory for one in found or () if one.pid == os.getpid()), None)
+    why = "" if own is not None else no_list or "NVML does not list this process"
+    return own, state and state.free, why
+
+
 def _ask(nvml: Any, call: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
     """The answer, or None and what NVML says instead."""
     try:
@@ -122,6 +134,7 @@ class Cuda:
     """The device: the first GPU here, or of the machine at the other end of a shell."""
 
     backend = ""
+    on = ("gpu",)
 
     def __init__(self, shell: Shell | None = None) -> None:
         self._shell = shell
@@ -144,7 +157,7 @@ class Cuda:
         """Those of the process that feeds the GPU."""
         return () if self._shell else linux.pinned(threads)
 
-    def read(self, processors: tuple[int, ...]) -> Reading:
+    def read(self, processors: tuple[int, ...], on: str = "") -> Reading:  # noqa: ARG002
         """See `reading` above; over a shell only what the machine around it tells."""
         base = linux.readings(snapshot.of(self._shell, linux.READING), processors)
         if self._shell:
@@ -155,6 +168,10 @@ class Cuda:
             )
         base["preemptions"] = (psutil.Process().num_ctx_switches().involuntary, "")
         return reading(*_open(), base)
+
+    def memory(self) -> tuple[int | None, int | None, str]:
+        """Bytes of the GPU that this process has, and that are free; why one is not known."""
+        return (None, None, _FAR) if self._shell else own_memory(*_open())
 
     def over(self, shell: Shell) -> Cuda:
         """The GPU of the machine that the shell is on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from nnprof.profiler.devices.snapshot import Texts
 
@@ -43,6 +44,14 @@ _MODULES = {
     "p2888": "AGX Xavier",
     "p3448": "Nano",
 }
+# Module or family → cores of its DLA. From memory, not read off NVIDIA's data sheets: a wrong
+# number lets trtexec refuse, or refuses `--on dla` here, but makes no wrong time.
+_DLA_CORES = {
+    **{"Nano": 0, "TX2": 0, "Xavier": 2, "Thor": 0},
+    **{"p3767-0000": 2, "p3767-0001": 1},
+    **dict.fromkeys(("p3767-0003", "p3767-0004", "p3767-0005"), 0),
+    **dict.fromkeys(("p3701-0000", "p3701-0004", "p3701-0005", "p3701-0008"), 2),
+}
 # L4T → JetPack. Releases come faster than tables: the L4T itself is always kept.
 _JETPACKS = {
     "39.2.0": "7.2",
@@ -61,9 +70,31 @@ _JETPACKS = {
     "35.1.0": "5.0.2",
     "32.7": "4.6",
 }
+# JetPack → the Python of its Ubuntu, for which NVIDIA builds; and where wheels for its GPU are.
+_PYTHONS = {"4": "3.6", "5": "3.8", "6": "3.10", "7": "3.12"}
+_WHEELS = {
+    "6": "https://pypi.jetson-ai-lab.io/jp6/cu126",
+    "7": "https://pypi.jetson-ai-lab.io/sbsa/cu130",
+}
 
 
-def known(texts: Texts) -> dict[str, tuple[str | None, str]]:
+def python_of(jetpack: str | None) -> str | None:
+    """The Python that NVIDIA's packages of a JetPack are for; None where it is in no table."""
+    return _PYTHONS.get((jetpack or "").partition(".")[0])
+
+
+def wheels_of(jetpack: str | None) -> str | None:
+    """The index of wheels for the GPU of a JetPack; None where it is in no table."""
+    return _WHEELS.get((jetpack or "").partition(".")[0])
+
+
+def dla_cores(texts: Texts) -> int | None:
+    """How many deep learning accelerators the module has; None where it is in no table."""
+    part, family = _part(texts), _CHIPS.get(chip(texts) or "", ("", ""))[0]
+    return _DLA_CORES.get(part or "", _DLA_CORES.get(family))
+
+
+def known(texts: Texts) -> dict[str, tuple[Any, str]]:
     """Facts of board, module and software: (value, why it is unknown if it is None)."""
     family, capability = _CHIPS.get(chip(texts) or "", (None, None))
     part, l4t = _part(texts), _l4t(texts)
@@ -74,6 +105,7 @@ def known(texts: Texts) -> dict[str, tuple[str | None, str]]:
         "chip": (chip(texts), "the device tree names no Tegra chip"),
         "family": (family, "the chip is not known"),
         "compute_capability": (capability, "the chip is not known"),
+        "dla_cores": (dla_cores(texts), "the module is not known"),
         "l4t": (l4t, "neither /etc/nv_tegra_release nor dpkg tells"),
         "jetpack": (_jetpack(l4t), f"L4T {l4t} is in no table here" if l4t else "no L4T"),
         "tensorrt_version": (_package(texts, "libnvinfer"), "dpkg lists no libnvinfer"),

@@ -59,6 +59,7 @@ _TOTALS = ("VIN", "VDD_IN", "POM_5V_IN")
 _GPUS = ("gpu", "ga10b", "gb10b", "gv11b", "gp10b", "gpu-gpc-0")
 _SENSORS = ("ina3221", "ina238")
 _NO_CLOCK = "devfreq lists no GPU"
+PARTS = ("cpu", "gpu", "dla")
 
 
 def is_jetson(texts: Texts) -> bool:
@@ -75,6 +76,7 @@ def facts(texts: Texts, ours: Collection[int] = ()) -> dict[str, Any]:
     own = linux.stated(
         {
             **jetpack.known(texts),
+            "computes_on": (_parts(texts), ""),
             "power_mode": (mode and mode[1], "neither nvpmodel nor its status file tells"),
             "power_mode_id": (mode and mode[0], "neither nvpmodel nor its status file tells"),
             "power_modes": (power_modes(texts) or None, "/etc/nvpmodel.conf cannot be read"),
@@ -90,14 +92,21 @@ def facts(texts: Texts, ours: Collection[int] = ()) -> dict[str, Any]:
     return {**both, **own, **({"why": why} if why else {})}
 
 
-def reading(texts: Texts, processors: tuple[int, ...] = ()) -> Reading:
-    """The board at the moment of the snapshot."""
+def _parts(texts: Texts) -> tuple[str, ...]:
+    """What computes on this board; a DLA is left out only where it is known to have none."""
+    return tuple(one for one in PARTS if one != "dla" or jetpack.dla_cores(texts) != 0)
+
+
+def reading(texts: Texts, processors: tuple[int, ...] = (), on: str = "") -> Reading:
+    """The board at the moment of the snapshot; its clock is that of what computes, the GPU's."""
     rails, mode, counts = rails_w(texts), power_mode(texts), overcurrents(texts)
     total = total_rail(rails)
     clocks = clocks_hz(texts)
+    around = linux.readings(texts, processors)
+    of_part = {"cpu": around["clock_hz"], "dla": (None, "no file tells the clock of a DLA")}
     known = {
-        **linux.readings(texts, processors),
-        "clock_hz": (clocks.get("gpu"), _NO_CLOCK),
+        **around,
+        "clock_hz": of_part.get(on, (clocks.get("gpu"), _NO_CLOCK)),
         "throttles": (sum(counts.values()) if counts else None, "no soctherm_oc in hwmon"),
         "power_mode": (mode and mode[1], "neither nvpmodel nor its status file tells"),
         "power_w": (rails.get(total or ""), "no rail measures the whole board"),
@@ -111,6 +120,7 @@ def reading(texts: Texts, processors: tuple[int, ...] = ()) -> Reading:
         clocks_hz=clocks,
         rails_w=rails,
         alerts=alerts(texts),
+        events=counts,
         unknown=unknown,
     )
 
@@ -203,6 +213,18 @@ def power_modes(texts: Texts) -> dict[str, int]:
     return {name: int(key) for key, name in _MODEL.findall(texts.get("/etc/nvpmodel.conf", ""))}
 
 
+_WATTS = re.compile(r"(\d+)W")
+
+
+def fullest(modes: dict[str, int]) -> str | None:
+    """The mode of nvpmodel that caps least: MAXN_SUPER, MAXN, or that of most watts."""
+    for name in ("MAXN_SUPER", "MAXN"):
+        if name in modes:
+            return name
+    watts = {name: int(found[1]) for name in modes if (found := _WATTS.search(name))}
+    return max(watts, key=lambda name: watts[name]) if watts else None
+
+
 def power_mode(texts: Texts) -> tuple[int, str] | None:
     """Id and name of the mode, from nvpmodel, or from its status file; None where neither tells."""
     said = _MODE.search(texts.get(QUERY, ""))
@@ -264,6 +286,7 @@ class Jetson:
     """The device: the board that we run on, or one at the other end of a shell."""
 
     backend = "trtexec"  # comes with JetPack
+    on = PARTS
 
     def __init__(self, shell: Shell | None = None) -> None:
         self._shell = shell
@@ -286,10 +309,10 @@ class Jetson:
         """As on any Linux machine."""
         return () if self._shell else linux.pinned(threads)
 
-    def read(self, processors: tuple[int, ...]) -> Reading:
+    def read(self, processors: tuple[int, ...], on: str = "") -> Reading:
         """See `reading` above."""
         own = None if self._shell else psutil.Process().num_ctx_switches().involuntary
-        return replace(reading(self._texts(READING), processors), preemptions=own)
+        return replace(reading(self._texts(READING), processors, on), preemptions=own)
 
     def over(self, shell: Shell) -> Jetson:
         """The board that the shell is on."""

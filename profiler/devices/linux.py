@@ -41,9 +41,15 @@ FACTS = (
 
 _MACHINE = "uname -m"
 COMMANDS = (_MACHINE,)
+# Machines, as `uname -m` names them, by the field of /proc/cpuinfo that only their kernels write.
+_WRITTEN = {
+    "CPU implementer": ("aarch64", "aarch64_be", "armv7l", "armv8l", "arm64"),
+    "vendor_id": ("x86_64", "i686", "i586", "i386"),
+}
+_BENEATH = "/proc/cpuinfo tells of another kind of processor, beneath an emulator"
 
 _IDLE, _STOLEN = (3, 4), 7  # idle and waiting for a disk; in the order of proc_stat(5)
-_TICKS_PER_S = 100  # /proc/stat counts in USER_HZ, which is 100 on every Linux of ours
+TICKS_PER_S = 100  # /proc/stat counts in USER_HZ, which is 100 on every Linux of ours
 _OFF_C = -100.0  # a sensor that is switched off reads -256 °C
 # What decides which kernels a runtime picks.
 _EXTENSIONS = (
@@ -52,6 +58,8 @@ _EXTENSIONS = (
 )
 # ARM cores have numbers, not names: implementer and part (Arm's and NVIDIA's manuals).
 _CORES = {
+    ("0x41", "0xb76"): "ARM1176JZF-S",
+    ("0x41", "0xc07"): "Cortex-A7",
     ("0x41", "0xd03"): "Cortex-A53",
     ("0x41", "0xd07"): "Cortex-A57",
     ("0x41", "0xd08"): "Cortex-A72",
@@ -135,17 +143,20 @@ def facts(texts: Texts, ours: Collection[int] = ()) -> dict[str, Any]:
     What differs between cores is of the one that a single thread is pinned to: the best of `ours`,
     the processors that may be used; of all where none is named.
     """
-    virtual = " hypervisor" in texts.get("/proc/cpuinfo", "")
+    emulated = is_emulated(texts)
+    virtual = not emulated and " hypervisor" in texts.get("/proc/cpuinfo", "")
     where = "a virtual machine has no cpufreq" if virtual else "the kernel has no cpufreq driver"
     ours = ours or topology.numbers(texts.get(f"{CPU}/online", "")) or (0,)
     (core,) = topology.chosen(texts, ours, 1)
     clocks = f"{CPU}/cpu{core}/cpufreq"
     kind = topology.kinds(texts, (core,))
+    no_model = _BENEATH if emulated else "/proc/cpuinfo names none"
     return stated(
         {
-            "model": (_model(texts, core), "/proc/cpuinfo names none"),
+            "model": (_model(texts, core), no_model),
             "architecture": (texts.get(_MACHINE), "uname does not say"),
-            "extensions": (_extensions(texts, core), ""),
+            **({"emulated": (True, "")} if emulated else {}),
+            "extensions": (None if emulated else _extensions(texts, core), _BENEATH),
             "processors": (_online(texts), "the kernel does not list them"),
             "core": (kind or "like all others", ""),
             "threads_per_core": (len(topology.siblings(texts, core)), ""),
@@ -158,8 +169,22 @@ def facts(texts: Texts, ours: Collection[int] = ()) -> dict[str, Any]:
             "allowed_clock_hz": (_hertz(texts, f"{clocks}/scaling_max_freq"), where),
             "turbo": (_turbo(texts), where),
             "kernel": (texts.get("/proc/sys/kernel/osrelease"), "the kernel does not say"),
-            "hypervisor": (virtual, ""),
+            "hypervisor": (None if emulated else virtual, _BENEATH),
         }
+    )
+
+
+def is_emulated(texts: Texts) -> bool:
+    """Whether /proc/cpuinfo is of another kind of processor than the one that programs run on.
+
+    An emulator of programs (qemu-user) shows them the files of the kernel beneath. So of that file
+    only what a kernel of this kind of machine writes may be believed.
+    """
+    machine, text = texts.get(_MACHINE, ""), texts.get("/proc/cpuinfo", "")
+    written = {field: field in _fields(text) for field in _WRITTEN}
+    return any(
+        machine in machines and not written[field] and any(written.values())
+        for field, machines in _WRITTEN.items()
     )
 
 
@@ -182,7 +207,7 @@ def readings(texts: Texts, processors: Sequence[int]) -> dict[str, tuple[Any, st
             int(sum(throttles)) if throttles else None,
             "the kernel counts no throttling here",
         ),
-        "stolen_s": (_stolen_s(texts), "/proc/stat does not tell"),
+        "stolen_s": (stolen_s(texts), "/proc/stat does not tell"),
     }
 
 
@@ -234,7 +259,7 @@ def _fields(text: str) -> dict[str, str]:
 
 def _of_core(texts: Texts, core: int) -> dict[str, str]:
     """What /proc/cpuinfo says of a processor, before what it says of all and of others."""
-    text = texts.get("/proc/cpuinfo", "")
+    text = "" if is_emulated(texts) else texts.get("/proc/cpuinfo", "")
     blocks = [_fields(block) for block in text.split("\n\n")]
     own = [block for block in blocks if block.get("processor") == str(core)]
     return {**_fields(text), **(own[0] if own else {})}
@@ -287,23 +312,31 @@ def _hertz(texts: Texts, path: str) -> float | None:
     return kilohertz * 1e3 if kilohertz else None
 
 
-def worked_s(texts: Texts) -> float | None:
-    """Seconds that all processors together were not idle since boot; None where it is not told."""
-    spent_s = _spent_s(texts)
+def worked_s(texts: Texts, processor: int | None = None) -> float | None:
+    """Seconds that a processor, or all together, were not idle since boot; None: it is not told."""
+    spent_s = _spent_s(texts, processor)
     return sum(spent_s) - sum(spent_s[i] for i in _IDLE) if spent_s else None
 
 
-def _stolen_s(texts: Texts) -> float | None:
+def passed_s(texts: Texts) -> float | None:
+    """Seconds of all processors together since boot, idle or not; None where it is not told."""
+    return sum(_spent_s(texts)) or None
+
+
+def stolen_s(texts: Texts) -> float | None:
+    """Seconds that the hypervisor had all processors together; None where it is not told."""
     spent_s = _spent_s(texts)
     return spent_s[_STOLEN] if spent_s else None
 
 
-def _spent_s(texts: Texts) -> list[float]:
-    """The first eight counts of the first line of /proc/stat (proc_stat(5)); none without it.
+def _spent_s(texts: Texts, processor: int | None = None) -> list[float]:
+    """The first eight counts of a line of /proc/stat (proc_stat(5)); none without it.
 
     Those after them are part of the first two already.
     """
-    words = texts.get("/proc/stat", "").split("\n")[0].split()
+    name = "cpu" if processor is None else f"cpu{processor}"
+    lines = texts.get("/proc/stat", "").split("\n")
+    words = next((line.split() for line in lines if line.split()[:1] == [name]), [])
     ticks = [number(word) for word in words[1 : _STOLEN + 2]]
-    known = [count / _TICKS_PER_S for count in ticks if count is not None]
-    return known if words[:1] == ["cpu"] and len(known) > _STOLEN else []
+    known = [count / TICKS_PER_S for count in ticks if count is not None]
+    return known if len(known) > _STOLEN else []

@@ -14,7 +14,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from glob import glob
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # numpy comes with it, and telemetry starts often
     from nnprof.profiler.ports import Shell
@@ -94,6 +94,30 @@ def parsed(output: str) -> dict[str, str]:
         if colon:
             lines.setdefault(name.removeprefix("."), []).append(text)
     return {name: clean("\n".join(texts)) for name, texts in lines.items()}
+
+
+class Closed(NamedTuple):
+    """A file that is there and not open to us, and the group that owns it."""
+
+    path: str
+    group: str
+
+
+def closed(shell: Shell, patterns: Iterable[str], *, to_use: bool = False) -> list[Closed]:
+    """Files at the other end of a shell that we may not read; or, `to_use`, not read and write.
+
+    Raises:
+        CellError: it cannot be reached any more.
+    """
+    names = " ".join(f".{pattern}" for pattern in patterns)
+    test = '[ -r "$f" ] && [ -w "$f" ]' if to_use else '[ -r "$f" ]'
+    text = (
+        'cd "${NNPROF_ROOT:-/}" || exit\n'
+        f'for f in {names}; do [ -e "$f" ] && {{ {test} || stat -c "%G %n" "$f"; }}; done\ntrue\n'
+    )
+    done = shell.run(["sh", "-s"], stdin=text.encode(), timeout_s=3 * _LIMIT_S)
+    lines = [line.partition(" ") for line in done.stdout.decode(errors="replace").splitlines()]
+    return [Closed(name.removeprefix("."), group) for group, _, name in lines if name]
 
 
 def clean(text: str) -> str:

@@ -99,7 +99,7 @@ def beginning(model: onnx.ModelProto, last: int, tensors: Arrays) -> onnx.ModelP
     """The model up to and with node `last`; its outputs are the tensors that later nodes read."""
     nodes = list(model.graph.node[: last + 1])
     made = [name for node in nodes for name in node.output if name]
-    later = {name for node in model.graph.node[last + 1 :] for name in _reads(node)}
+    later = {name for node in model.graph.node[last + 1 :] for name in reads(node)}
     later |= {value.name for value in model.graph.output}
     return _cut(model, nodes, [name for name in made if name in later], tensors)
 
@@ -115,7 +115,7 @@ def _cut(
     # In the order of first use, each once.
     used = [
         name
-        for name in dict.fromkeys(name for node in nodes for name in _reads(node))
+        for name in dict.fromkeys(name for node in nodes for name in reads(node))
         if name in weights or name in tensors
     ]
     graph = helper.make_graph(
@@ -130,13 +130,13 @@ def _cut(
     )
 
 
-def _reads(node: onnx.NodeProto) -> list[str]:
+def reads(node: onnx.NodeProto) -> list[str]:
     """Every tensor that a node may read, those of graphs inside it included."""
     inner = [
         name
         for attribute in node.attribute
         for child in (attribute.g.node if attribute.HasField("g") else ())
-        for name in _reads(child)
+        for name in reads(child)
     ]
     return [name for name in (*node.input, *inner) if name]
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from nnprof.exporters import identity, plain
-from nnprof.profiler.graph import counts, cut
+from nnprof.profiler.graph import counts, cut, lifetimes, origins
 from nnprof.profiler.ports import OpNode
 from nnprof.types import Kind
 
@@ -41,9 +41,6 @@ _KINDS: dict[Kind, str] = {
 }
 _KIND_OF = {op: kind for kind, ops in _KINDS.items() for op in ops.split()}
 
-# ONNX Runtime names a node in blocked layout after the tensor it makes.
-_BLOCKED = "_nchwc"
-
 
 def kind_of(op: str) -> Kind:
     """conv, gemm, pool, elementwise, softmax, recurrent, memory or other."""
@@ -62,7 +59,7 @@ def op_types(model: Any) -> dict[str, str]:
 
 def in_blocks(node: str) -> bool:
     """Whether a node's name says that it computes on blocks of channels (ONNX Runtime's do)."""
-    return node.endswith(_BLOCKED)
+    return node.endswith(origins.BLOCKED)
 
 
 def read(optimised: Any, original: Path, tensors: Mapping[str, NDArray[Any]]) -> tuple[OpNode, ...]:
@@ -78,9 +75,10 @@ def read(optimised: Any, original: Path, tensors: Mapping[str, NDArray[Any]]) ->
     asked = onnx.load(original, load_external_data=False).graph.node
     weights = cut.weights_of(optimised)
     ran = optimised.graph.node
+    lives = live_bytes(optimised.graph, {name: one.nbytes for name, one in tensors.items()})
     return tuple(
-        _describe(node, origin, tensors, weights)
-        for node, origin in zip(ran, _origins(ran, asked), strict=True)
+        replace(_describe(node, origin, tensors, weights), live_bytes=live)
+        for node, origin, live in zip(ran, _origins(ran, asked), lives, strict=True)
     )
 
 
@@ -89,24 +87,51 @@ def asked(path: Path, tiles: Mapping[str, NDArray[Any]]) -> tuple[OpNode, ...]:
 
     ONNX infers the shapes. A node with a tensor of unknown shape has name, type and kind only.
     """
-    import onnx
-
     model = identity.whole(path)
     plain.make_dense(model)
+    tensors = {**inferred(model, {name: one.shape for name, one in tiles.items()}), **tiles}
+    weights = cut.weights_of(model)
+    lives = live_bytes(model.graph, {name: one.nbytes for name, one in tensors.items()})
+    return tuple(
+        replace(_as_asked(node, tensors, weights), live_bytes=live)
+        for node, live in zip(model.graph.node, lives, strict=True)
+    )
+
+
+def inferred(model: Any, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[Any]]:
+    """Hollow arrays for the tensors of a model, for inputs of these shapes, as ONNX infers them.
+
+    What it cannot tell is left out. The shapes of the inputs are written into the model.
+    """
+    import onnx
+
     for value in model.graph.input:
-        if value.name in tiles:
-            for dimension, side in zip(
-                value.type.tensor_type.shape.dim, tiles[value.name].shape, strict=True
-            ):
+        if value.name in shapes:
+            sides = value.type.tensor_type.shape.dim
+            for dimension, side in zip(sides, shapes[value.name], strict=True):
                 dimension.dim_value = side
     # Shapes at other batches may be written in the file.
     del model.graph.value_info[:]
     for value in model.graph.output:
         value.type.tensor_type.ClearField("shape")
     graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    tensors = {**_hollow(graph.value_info), **_hollow(graph.output), **tiles}
-    weights = cut.weights_of(model)
-    return tuple(_as_asked(node, tensors, weights) for node in model.graph.node)
+    return {**_hollow(graph.input), **_hollow(graph.value_info), **_hollow(graph.output)}
+
+
+def live_bytes(graph: Any, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """For each node of an ONNX graph what is needed while it runs: `lifetimes.live_bytes`."""
+    weights = {one.name for one in graph.initializer}
+    steps = [
+        lifetimes.Step(
+            op=node.op_type,
+            kind=kind_of(node.op_type),
+            reads=tuple(dict.fromkeys(one for one in cut.reads(node) if one not in weights)),
+            makes=tuple(one for one in node.output if one),
+        )
+        for node in graph.node
+    ]
+    inputs = [one.name for one in graph.input if one.name not in weights]
+    return lifetimes.live_bytes(steps, sizes, inputs, [one.name for one in graph.output])
 
 
 def _hollow(values: Iterable[Any]) -> dict[str, NDArray[Any]]:
@@ -161,41 +186,8 @@ def _describe(
 
 
 def _origins(ran: Sequence[Any], asked: Sequence[Any]) -> list[tuple[str, ...]]:
-    """For each node that ran, the names of the asked nodes between its inputs and its output.
-
-    A fusion keeps the name of the last tensor it makes. So walking back in the original graph from
-    there, up to tensors that other nodes make, meets just the nodes that were fused.
-    """
-    makers = {tensor: node for node in asked for tensor in node.output if tensor}
-    # Where a copy or reorder makes the same tensor again, the first to make it did the work.
-    claimed: dict[str, int] = {}
-    for index, node in enumerate(ran):
-        for tensor in _made(node, makers):
-            claimed.setdefault(tensor, index)
-    order = {id(node): index for index, node in enumerate(asked)}
-    result = []
-    for index, node in enumerate(ran):
-        own = [tensor for tensor in _made(node, makers) if claimed[tensor] == index]
-        found = _walk(own, makers, claimed)
-        names = sorted(found.values(), key=lambda found_node: order[id(found_node)])
-        result.append(tuple(found_node.name for found_node in names))
-    return result
-
-
-def _made(node: Any, makers: Mapping[str, Any]) -> list[str]:
-    named = [node.name.removesuffix(_BLOCKED)] if in_blocks(node.name) else []
-    return [tensor for tensor in (*named, *node.output) if tensor in makers]
-
-
-def _walk(
-    own: Sequence[str], makers: Mapping[str, Any], claimed: Mapping[str, int]
-) -> dict[int, Any]:
-    found: dict[int, Any] = {}
-    front = list(own)
-    while front:
-        maker = makers.get(front.pop())
-        if maker is None or id(maker) in found:
-            continue
-        found[id(maker)] = maker
-        front += [tensor for tensor in maker.input if tensor not in claimed]
-    return found
+    made = [
+        origins.Ran(node.name, tuple(node.output), kind_of(node.op_type) == "memory")
+        for node in ran
+    ]
+    return origins.find(made, asked)

@@ -23,13 +23,14 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-JETSON = "jetson"
+# Devices whose name means this machine only where it is one; elsewhere a board of that name.
+BOARDS = {"jetson": "Jetson", "pi": "Raspberry Pi"}
 _MOST = 1 << 20  # bytes of devices.toml
 _URL = "ssh://"
+KIND = "fleet:"  # begins the name of several boards that are alike (`nnprof.profiler.fleet.kinds`)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9._:%-]*")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@\\-]*")
-_EXAMPLE = '[jetson] and, on the next line, host = "user@address"'
 
 
 class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,9 +40,11 @@ class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         host: what ssh is given: a Host of ~/.ssh/config, a name or an address, `user@` before it.
         port: None is ssh's own choice.
         device: its kind, as `nnprof devices` lists them; empty: what it says it is.
+        on: what of it computes, where --on does not say; empty: what the runtime usually takes.
         backend: the runtime, where --backend does not say; empty: the usual one.
         python: on the board, with nnprof installed; not needed where the runtime is a program.
         power_mode: the nvpmodel mode that it is to be measured in, empty for any.
+        cache_gb: how much of what benches sent there is kept from one to the next.
         options: of the backend, as --option gives them.
         name: what tables and messages call it.
     """
@@ -49,9 +52,11 @@ class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     host: str
     port: int | None = None
     device: str = ""
+    on: str = ""
     backend: str = ""
     python: str = "python3"
     power_mode: str = ""
+    cache_gb: float = 2.0
     options: dict[str, str] = {}
     name: str = ""
 
@@ -62,6 +67,13 @@ class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError(f"'{self.host}' is no host; write host or user@host")
         if self.port is not None and not 0 < self.port < 2**16:
             raise ValueError(f"{self.port} is no port")
+        if not 0 <= self.cache_gb < 1e6:
+            raise ValueError(f"{self.cache_gb} is no number of GB")
+
+    @property
+    def cache_bytes(self) -> int:
+        """Of `cache_gb`."""
+        return round(self.cache_gb * 1e9)
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -87,10 +99,17 @@ def load() -> dict[str, Board]:
         BadFile: it cannot be read, is not TOML, or says what it cannot mean.
     """
     path = file()
-    if not path.exists():
-        return {}
+    return parsed(read(path, _MOST), path) if path.exists() else {}
+
+
+def parsed(text: bytes, path: Path) -> dict[str, Board]:
+    """The boards of a text that is, or is to be, devices.toml at that path.
+
+    Raises:
+        BadFile: it is not TOML, or says what it cannot mean.
+    """
     with foreign(f"{path} is not TOML", "docs/remote.md has an example."):
-        tables = tomllib.loads(read(path, _MOST).decode())
+        tables = tomllib.loads(text.decode())
     return {name: _board(path, name, table) for name, table in tables.items()}
 
 
@@ -98,14 +117,14 @@ def _board(path: Path, name: str, table: Any) -> Board:
     if not isinstance(table, dict):
         raise BadFile(
             f"{path}: '{name}' stands outside of any board.",
-            f"Put the board's name in front, such as {_EXAMPLE}.",
+            f"Put the board's name in front, such as {_example('jetson')}.",
         )
     if not _NAME.fullmatch(name):
         raise BadFile(
             f"{path}: '{name}' cannot name a board.",
             "Use letters, digits, '.', '_' and '-'; other names need --device ssh://.",
         )
-    if name in registry.names("device") and name != JETSON:
+    if name in registry.names("device") and name not in BOARDS:
         raise BadFile(
             f"{path}: --device {name} always means this machine.", "Give the board another name."
         )
@@ -115,13 +134,23 @@ def _board(path: Path, name: str, table: Any) -> Board:
         board = msgspec.convert({**table, "name": name}, Board)
     except msgspec.ValidationError as error:
         raise BadFile(f"{path}, board {name}: {_plain(error)}.", _known_keys()) from error
-    for kind, value in (("device", board.device), ("backend", board.backend)):
-        if value and value not in registry.names(kind):
+    for kind, value, known in (
+        ("device", board.device, registry.names("device")),
+        ("backend", board.backend, registry.names("backend")),
+        ("on", board.on, _parts(board.device)),
+    ):
+        if value and value not in known:
             raise BadFile(
                 f"{path}, board {name}: unknown {kind} '{value}'.",
-                f"Known: {', '.join(registry.names(kind))}.",
+                f"Known: {', '.join(known)}.",
             )
     return board
+
+
+def _parts(device: str) -> list[str]:
+    """What computes on a kind of device; on any, where the kind is not known."""
+    kinds = [one for one in registry.names("device") if device in (one, "")]
+    return sorted({one for kind in kinds for one in registry.find("device", kind).on})
 
 
 def _plain(error: msgspec.ValidationError) -> str:
@@ -167,6 +196,11 @@ def find(name: str) -> Board:
     """
     if name.startswith(_URL):
         return from_url(name)
+    if name.startswith(KIND):
+        raise UsageError(
+            f"{name.removeprefix(KIND)} are several boards that are alike, not one.",
+            "Go on with their Run by nnprof bench --resume, or name one of them.",
+        )
     boards = load()
     if name not in boards:
         raise UsageError(
@@ -187,19 +221,23 @@ def meant_by(device: str) -> Board | None:
     if device.startswith(_URL):
         return from_url(device)
     kinds = registry.names("device")
-    if device in kinds and (device != JETSON or _is_here(device)):
+    if device in kinds and (device not in BOARDS or _is_here(device)):
         return None
     boards = load()
     if device in boards:
         return boards[device]
-    if device == JETSON:
+    if device in BOARDS:
         raise Unavailable(
-            f"This machine is no Jetson, and no board is called 'jetson' in {file()}.",
+            f"This machine is no {BOARDS[device]}, and no board is called '{device}' in {file()}.",
             "There are two ways:\n"
-            f"  name it there once: {_EXAMPLE} (docs/remote.md)\n"
+            f"  name it there once: {_example(device)} (docs/remote.md)\n"
             "  or give its address: --device ssh://user@address",
         )
     raise UnknownName("device", device, [*kinds, *boards, "jetson", f"{_URL}user@host"])
+
+
+def _example(name: str) -> str:
+    return f'[{name}] and, on the next line, host = "user@address"'
 
 
 def _is_here(device: str) -> bool:

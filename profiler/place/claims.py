@@ -14,6 +14,7 @@ from pathlib import Path
 
 from nnprof import locks, registry
 from nnprof.profiler.devices import linux
+from nnprof.profiler.place import spread
 from nnprof.types import LOCAL, Target
 
 FOLDER_VARIABLE = "NNPROF_LOCKS"
@@ -44,16 +45,30 @@ def held(target: Target, wait: Callable[[str], None] | None = None) -> Iterator[
         yield _others({f"{name}.lock" for name, _ in places}) if places else ()
 
 
+def holders(target: Target) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Who measures on the processors of a target here, and who on others; nothing is locked."""
+    own = {f"{name}.lock" for name, _ in _places(target)}
+    found = [locks.is_held(folder() / name) for name in sorted(own)]
+    on_ours = dict.fromkeys(locks.said(one) for one in found if one is not None)
+    return tuple(on_ours), tuple(one for one in _others(own) if one not in on_ours)
+
+
 def _places(target: Target) -> Iterator[tuple[str, str]]:
     """Names of locks, and what each keeps, in the one order in which all take them."""
     backend = registry.find("backend", target.backend)
     if target.host != LOCAL or not getattr(backend, "computes", True):
         return
     device = registry.find("device", target.device)
-    processors = device.processors(target.threads)
-    for processor in sorted({*processors, *linux.siblings(processors)}):
+    # Of fewer streams, too: a Run measures with one, with two, and so on.
+    processors = {
+        one
+        for streams in range(1, target.streams + 1)
+        for own in spread.spread(device, target.threads, streams)
+        for one in own
+    }
+    for processor in sorted({*processors, *linux.siblings(tuple(processors))}):
         yield f"{_PREFIX}{processor}", f"Processor {processor}"
-    if target.device != Target().device:
+    if target.on != Target().on:  # more than its processors
         yield f"nnprof-device-{target.device}", f"The device {target.device}"
 
 

@@ -34,7 +34,11 @@ _TIMING = (
     *("TORCH*", "PYTORCH_*", "ATEN_*", "TRITON_*", "TRT_*", "TENSORRT_*", "POLYGRAPHY_*"),
     *("CUDA_*", "NVIDIA_*", "CUDNN_*", "CUBLAS_*", "NCCL_*", "HIP_*", "HSA_*", "ROCR_*"),
 )
-# … but for what torch sets itself in a process that exports: a folder, and no choice of the user's.
+# What a worker tells runtimes, unless the user does. From 1.31 on ONNX Runtime begins a thread and
+# a data base for telemetry as it is imported, on Linux, too: nothing beside what is timed may do
+# so, nor leave files on a board.
+TOLD = {"ORT_DISABLE_TELEMETRY": "1"}
+# Not the user's choice: a folder that torch sets itself in a process that exports.
 _OWN = ("TORCHINDUCTOR_CACHE_DIR",)
 
 
@@ -44,9 +48,14 @@ def passed(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def timing(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables of a worker that may change how fast a network runs, for the Run."""
+    """The variables of a worker that may change how fast a network runs, for the Run.
+
+    What every worker is told anyway (`TOLD`) is left out, unless the user says otherwise.
+    """
     found = _matching(environ, _TIMING)
-    return {name: value for name, value in found.items() if name not in _OWN}
+    return {
+        name: value for name, value in found.items() if name not in _OWN and TOLD.get(name) != value
+    }
 
 
 def _matching(environ: Mapping[str, str], patterns: tuple[str, ...]) -> dict[str, str]:

@@ -51,6 +51,7 @@ class Place(msgspec.Struct, frozen=True):
         state = {
             "runtime": f"{backend.get('name')} {backend.get('version')}",
             "options": self.target.options,
+            **({"on": self.target.beyond_device} if self.target.beyond_device else {}),
             "threads": self.target.threads,
             "variables": self.environment.get("variables") or {},
             **{name.replace("_", " "): self.device.get(name) for name in _STATE},

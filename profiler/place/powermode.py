@@ -6,16 +6,19 @@ or over SSH; another one is told what to type.
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from nnprof.errors import Unavailable, UsageError
+from nnprof.errors import NnprofError, Unavailable, UsageError
 from nnprof.profiler.devices import jetson, snapshot
+from nnprof.profiler.place.guard import PRESENT, RECORD, Guard
 from nnprof.profiler.ports import Shell
 
+_LOG = logging.getLogger(__name__)
 LOCKED = "locked"
 _LIMIT_S = 30.0
 _STATE = "clocks.conf"
@@ -27,7 +30,8 @@ def held(shell: Shell, wanted: str) -> Iterator[None]:
     """Have a board in a power mode with its clocks locked; afterwards as it was.
 
     It is put back after errors, too, and when this process is asked to end (SIGINT, SIGTERM and
-    SIGHUP become KeyboardInterrupt).
+    SIGHUP become KeyboardInterrupt). If it is killed, or the connection breaks, the guard there
+    puts it back (`nnprof.profiler.place.guard`); a connection that is made again sets it again.
 
     Args:
         shell: on the board.
@@ -36,36 +40,82 @@ def held(shell: Shell, wanted: str) -> Iterator[None]:
     Raises:
         UsageError: the board has no such mode.
         Unavailable: it has no nvpmodel, it would have to restart, or the account may not set it;
-            the remedy is what to type.
+            it could not be put back. The remedy is what to type.
     """
-    before, modes = _mode(shell)
-    mode = before[0] if wanted == LOCKED else _number(wanted, modes)
-    root = () if _says(shell, "id", "-u") == "0" else ("sudo", "-n")
-    by_hand = f"Type there: sudo nvpmodel -m {mode} && sudo jetson_clocks"
-    state = shell.path(_STATE)
-    _run(shell, (*root, "jetson_clocks", "--store", state), by_hand)
+    hold = _Hold(shell, wanted)
     with _endings_interrupt():
         try:
-            if mode != before[0]:
-                _run(shell, (*root, "nvpmodel", "-m", str(mode)), by_hand)
-                if _mode(shell)[0][0] != mode:
-                    raise Unavailable(
-                        f"The board takes power mode {wanted} only with a restart.",
-                        f"Type there: sudo nvpmodel -m {mode}, and let it restart.",
-                    )
-            _run(shell, (*root, "jetson_clocks"), by_hand)
-            yield
+            hold.set()
+            with shell.reopened(hold.set):
+                yield
         finally:
             with _undisturbed():
-                _put_back(shell, root, before[0], mode, state)
+                hold.put_back()
 
 
-def _put_back(shell: Shell, root: tuple[str, ...], was: int, mode: int, state: str) -> None:
-    by_hand = f"Type there: sudo nvpmodel -m {was} && sudo jetson_clocks --restore {state}"
-    if mode != was:
-        _run(shell, (*root, "nvpmodel", "-m", str(was)), by_hand)
-    # After the mode, whose limits would overwrite it.
-    _run(shell, (*root, "jetson_clocks", "--restore", state), by_hand)
+class _Hold:
+    """A board that is to be in a mode, and the guard that has put it there."""
+
+    def __init__(self, shell: Shell, wanted: str) -> None:
+        self._shell, self._wanted = shell, wanted
+        self._guard: Guard | None = None
+        self._by_hand = ""  # how a person puts the board back
+
+    def set(self) -> None:
+        """Set the mode and lock the clocks, by a guard at the end of the present connection."""
+        guard = self._begun()
+        if self._left():
+            _LOG.warning("The board is still set for a Run that was killed; it is put back first.")
+            guard.end(self._by_hand)
+            guard = self._begun()
+        (now, _), modes = _mode(self._shell)
+        mode = now if self._wanted == LOCKED else _number(self._wanted, modes)
+        self._by_hand = self._back(str(now))
+        steps = ["store", f"keep {PRESENT if mode == now else now}"]
+        steps += [] if mode == now else [f"mode {mode}"]
+        for step in (*steps, "lock"):
+            if not guard.ask(step, f"Type there: sudo nvpmodel -m {mode} && sudo jetson_clocks"):
+                raise Unavailable("What sets the board's power mode was ended.", "Measure again.")
+            if step.startswith("mode") and _mode(self._shell)[0][0] != mode:
+                raise Unavailable(
+                    f"The board takes power mode {self._wanted} only with a restart.",
+                    f"Type there: sudo nvpmodel -m {mode}, and let it restart.",
+                )
+
+    def put_back(self) -> None:
+        """Have the guard put the board back, or another one where that was ended meanwhile."""
+        if self._guard is None or self._guard.end(self._by_hand):
+            return
+        unknown = "Whether the board was put back is not known"
+        try:
+            guard = self._begun()
+        except NnprofError as error:
+            raise Unavailable(f"{unknown}: {error.reason}", self._by_hand) from error
+        if not guard.end(self._by_hand):
+            raise Unavailable(f"{unknown}: the connection broke.", self._by_hand)
+
+    def _begun(self) -> Guard:
+        """A fresh guard in place of the one before."""
+        if self._guard is not None:
+            self._guard.close()
+        root = () if _says(self._shell, "id", "-u") == "0" else ("sudo", "-n")
+        self._guard = None
+        self._guard = Guard(self._shell, self._shell.path(_STATE), root)
+        return self._guard
+
+    def _left(self) -> bool:
+        """Whether an earlier guard had to put something back and did not."""
+        try:
+            mode = self._shell.get(self._shell.path(f"{_STATE}{RECORD}")).decode(errors="replace")
+        except FileNotFoundError:
+            return False
+        self._by_hand = self._back(mode.strip())
+        return True
+
+    def _back(self, mode: str) -> str:
+        state = self._shell.path(_STATE)
+        nvpmodel = "" if mode == PRESENT else f"sudo nvpmodel -m {mode} && "
+        return f"Type there: {nvpmodel}sudo jetson_clocks --restore {state} && rm {state}{RECORD}"
 
 
 def _mode(shell: Shell) -> tuple[tuple[int, str], dict[str, int]]:
@@ -99,16 +149,6 @@ def _number(wanted: str, modes: dict[str, int]) -> int:
 
 def _says(shell: Shell, *argv: str) -> str:
     return shell.run(argv, timeout_s=_LIMIT_S).stdout.decode(errors="replace").strip()
-
-
-def _run(shell: Shell, argv: tuple[str, ...], by_hand: str) -> None:
-    # jetson_clocks asks whether it may overwrite a file (yes), nvpmodel whether to restart (no).
-    answer = b"Y\n" if "--store" in argv else b"NO\n"
-    done = shell.run(argv, stdin=answer, timeout_s=_LIMIT_S)
-    if done.returncode:
-        said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-        words = f": {said[-1].rstrip('.')}" if said else ""
-        raise Unavailable(f"'{' '.join(argv)}' did not work on the board{words}.", by_hand)
 
 
 @contextmanager

@@ -11,18 +11,17 @@ from __future__ import annotations
 import getpass
 import os
 import selectors
-import shlex
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from subprocess import CompletedProcess
-from threading import Event, Thread
+from threading import Event
 from typing import IO
 
 import msgspec
@@ -37,84 +36,19 @@ from nnprof.errors import (
     WorkerTimeout,
 )
 from nnprof.exporters.identity import sha256_of
-from nnprof.profiler.place import far_end
+from nnprof.profiler.place import far_end, listening, ssh_client
 from nnprof.profiler.place.boards import Board
+from nnprof.profiler.place.listening import Hear
 
-_OPTIONS = {
-    "BatchMode": "yes",  # nobody is asked for a password in mid-sweep
-    "StrictHostKeyChecking": "yes",
-    "ConnectTimeout": "10",
-    "ServerAliveInterval": "15",  # a network that is gone is noticed in 45 s
-    "ServerAliveCountMax": "3",
-    "ControlPersist": "no",
-    "LogLevel": "ERROR",
-    # What a user's config may want for a login, and a program cannot have.
-    "ClearAllForwardings": "yes",
-    "ForwardAgent": "no",
-    "ForwardX11": "no",
-    "RemoteCommand": "none",
-    "RequestTTY": "no",
-}
 _CONNECT_LIMIT_S = 40.0
 _FILE_LIMIT_S = 600.0
 _GRACE_S = 10.0  # for the far end to end a program at its limit, before we call it silent
-_HEARTBEAT_S = 10.0  # well below `far_end.SILENCE_S`
 _BROKEN = 255  # what ssh answers when it, and not the program, failed
 _TIMED_OUT = (124, 137)  # of coreutils' timeout
-_GREETING = 5  # lines
+_GREETING = 6  # lines
 _LONGEST_GREETING = 1 << 16
 _SHORT = 60
 _AGAIN = "Go on with --resume once it can be reached."
-
-# What ssh says → what is wrong, and what to do: the board {0}, its host {1}, as ssh has it {2}.
-_REASONS = (
-    (
-        "IDENTIFICATION HAS CHANGED",
-        "{0} shows another host key than known_hosts has: it was installed anew, or this is "
-        "another machine.",
-        "If that is expected, remove the old key with ssh-keygen -R, then connect once by hand: "
-        "ssh {2}",
-    ),
-    (
-        "Host key verification failed",
-        "The host key of {0} is not known here.",
-        "Connect once by hand and compare it: ssh {2}",
-    ),
-    (
-        "Permission denied",
-        "{0} does not let us in without a password.",
-        "Give it your key: ssh-copy-id {2}",
-    ),
-    (
-        "Could not resolve hostname",
-        "There is no host '{1}'.",
-        "Correct the name, or give its address.",
-    ),
-)
-
-
-def _unreachable(board: Board, said: str) -> NnprofError:
-    for words, reason, remedy in _REASONS:
-        if words in said:
-            names = (board.name, board.host, board.by_hand.removeprefix("ssh "))
-            return Unavailable(reason.format(*names), remedy.format(*names))
-    return Unavailable(
-        f"{board.name} cannot be reached: {_last(said)}.",
-        f"Is it on, and in this network? Try by hand: {board.by_hand}",
-    )
-
-
-def _ssh(board: Board, control: str, *more: str) -> list[str]:
-    options = [word for name, value in _OPTIONS.items() for word in ("-o", f"{name}={value}")]
-    return ["ssh", "-S", control, *options, *more, *board.arguments]
-
-
-def _command(script: str, *arguments: str) -> str:
-    """What the login shell at the far end gets: one program, whose arguments are all quoted."""
-    # bash stays, so that a program's end by a signal is an exit code to ssh; it ends with sshd.
-    return "exec " + shlex.join(
-        ["setpriv", "--pdeathsig", "KILL", "bash", "-c", script, "nnprof", *arguments]
-    )
 
 
 class Way(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,9 +71,14 @@ class SshShell:
         self._sent: dict[str, str] = {}
 
     def run(
-        self, argv: Sequence[str], *, stdin: bytes | None = None, timeout_s: float
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes | None = None,
+        timeout_s: float,
+        hear: Hear | None = None,
     ) -> CompletedProcess[bytes]:
-        """Run a program in our folder; `~/` in front of its name is the home on the board."""
+        """Run a program in our folder; `~/` is its home, and `hear` gets each line as it comes."""
         program = argv[0]
         if program.startswith("~/"):
             program = self.way.home + program[1:]
@@ -152,6 +91,7 @@ class SshShell:
             *argv[1:],
             stdin=stdin,
             limit_s=timeout_s,
+            hear=hear,
         )
         _true_code(done)
         if done.returncode in _TIMED_OUT and time.monotonic() - begin >= timeout_s:
@@ -161,6 +101,24 @@ class SshShell:
                 "Raise the limit with --limit, or ask for a smaller batch.",
             ).after(done.stdout)
         return done
+
+    def start(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a program in a session of its own, and tell it meanwhile that we are there."""
+        client = subprocess.Popen(
+            self._client(far_end.APART, *argv),
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for us, who then close
+        )
+        ssh_client.beat(client, Event())
+        return client
+
+    def reopened(self, then: Callable[[], None]) -> AbstractContextManager[None]:
+        """It is one connection, and no other is made."""
+        del then
+        return nullcontext()
 
     def path(self, name: str) -> str:
         """In the cache of the account on the board."""
@@ -192,9 +150,13 @@ class SshShell:
             )
         if done.returncode:
             raise CellError(
-                f"{board} could not keep the model in {self.way.folder}: {_last(said)}.",
+                f"{board} could not keep the model in {self.way.folder}: {ssh_client.last(said)}.",
                 "Look whether the account may write there.",
             )
+
+    def trim(self, most_bytes: int) -> None:
+        """Let the least recently used files of our folder go beyond that; nobody may use it now."""
+        self._session(far_end.TRIM, self.way.folder, f"{most_bytes}", limit_s=_FILE_LIMIT_S)
 
     def get(self, remote: str) -> bytes:
         """Read."""
@@ -203,8 +165,16 @@ class SshShell:
         if "No such file" in said:
             raise FileNotFoundError(remote)
         if done.returncode:
-            raise CellError(f"{self.way.board.name} does not let us read {remote}: {_last(said)}.")
+            why = ssh_client.last(said)
+            raise CellError(f"{self.way.board.name} does not let us read {remote}: {why}.")
         return done.stdout
+
+    def _client(self, script: str, *arguments: str) -> list[str]:
+        """What runs one of our scripts at the far end of the connection."""
+        # Without the connection ssh would make another one, without the lock: the proxy forbids.
+        only = ("-o", "ControlMaster=no", "-o", "ProxyCommand=false")
+        client = ssh_client.called(self.way.board, self.way.control, *only)
+        return [*client, ssh_client.command(script, *arguments)]
 
     def _session(
         self,
@@ -212,22 +182,21 @@ class SshShell:
         *arguments: str,
         stdin: bytes | IO[bytes] | None = None,
         limit_s: float,
+        hear: Hear | None = None,
     ) -> CompletedProcess[bytes]:
         """One of our scripts at the far end.
 
         Raises:
             ConnectionLost: it broke, or has been silent past the limit.
         """
-        # Without the connection ssh would make another one, without the lock: the proxy forbids.
-        only = ("-o", "ControlMaster=no", "-o", "ProxyCommand=false")
-        command = [*_ssh(self.way.board, self.way.control, *only), _command(script, *arguments)]
+        command = self._client(script, *arguments)
         given = stdin if isinstance(stdin, bytes) else None
         source = subprocess.PIPE if isinstance(stdin, bytes) else stdin or subprocess.DEVNULL
         with subprocess.Popen(
             command, stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         ) as client:
             try:
-                out, err = client.communicate(given, timeout=limit_s + _GRACE_S)
+                out, err = listening.communicate(client, given, limit_s + _GRACE_S, hear)
             except subprocess.TimeoutExpired as late:
                 raise ConnectionLost(
                     f"{self.way.board.name} has been silent for {limit_s + _GRACE_S:.0f} s.", _AGAIN
@@ -252,8 +221,9 @@ class Link:
 
     Attributes:
         shell: runs programs there.
-        kind: of device, as far as can be told from outside: "jetson" or "cpu".
+        kind: of device, as far as can be told from outside: "jetson", "pi" or "cpu".
         boot: the kernel's name for the time since the board was started.
+        made: files and folders there that this connection made, the outermost first.
 
     Raises:
         Unavailable: the board cannot be reached, does not know us, or lacks a program.
@@ -269,7 +239,7 @@ class Link:
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  closed with the link
         control = str(self._folder / "control")
         self._master = subprocess.Popen(
-            [*_ssh(board, control, "-M"), _command(far_end.LOCK, _who())],
+            [*ssh_client.called(board, control, "-M"), ssh_client.command(far_end.LOCK, _who())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
@@ -277,12 +247,13 @@ class Link:
         )
         self._closing = Event()
         try:
-            self.kind, self.boot, home, folder = self._greeting()
+            self.kind, self.boot, home, folder, made = self._greeting()
         except BaseException:
             self.close()
             raise
+        self.made = tuple(one for one in made.split("\t") if one)
         self.shell = SshShell(Way(board=board, control=control, home=home, folder=folder))
-        Thread(target=self._beat, daemon=True).start()
+        ssh_client.beat(self._master, self._closing)
 
     def _greeting(self) -> list[str]:
         """What the board says of itself once the lock is ours."""
@@ -314,9 +285,9 @@ class Link:
         self._complaints.seek(0)
         said = self._complaints.read().decode(errors="replace")
         if self._master.returncode in (None, _BROKEN):
-            return _unreachable(self._board, said)
+            return ssh_client.unreachable(self._board, said)
         return Unavailable(
-            f"{self._board.name} cannot be used: {_last(said)}.",
+            f"{self._board.name} cannot be used: {ssh_client.last(said)}.",
             f"Look at it by hand: {self._board.by_hand}",
         )
 
@@ -338,12 +309,10 @@ class Link:
                 text += piece
         return text.decode(errors="replace").splitlines()
 
-    def _beat(self) -> None:
-        assert self._master.stdin is not None  # noqa: S101  we asked for a pipe
-        with suppress(OSError, ValueError):  # it broke, or is closed: whoever uses it will say so
-            while not self._closing.wait(_HEARTBEAT_S):
-                self._master.stdin.write(b"\n")
-                self._master.stdin.flush()
+    @property
+    def ended(self) -> bool:
+        """Whether ssh has noticed that the connection broke."""
+        return self._master.poll() is not None
 
     def close(self) -> None:
         """End the connection, and with it all that runs there; give the lock back."""
@@ -360,11 +329,6 @@ class Link:
                 stream.close()  # type: ignore[union-attr]
         self._master.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _last(said: str) -> str:
-    lines = said.strip().splitlines()
-    return lines[-1].strip().rstrip(".") if lines else "it gave no reason"
 
 
 def _who() -> str:

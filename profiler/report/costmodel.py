@@ -13,6 +13,7 @@ from nnprof.profiler.costmodel.model import NETWORK, CostModel, Peaks, Term
 
 if TYPE_CHECKING:
     from nnprof.profiler.costmodel.prediction import Prediction
+    from nnprof.profiler.deadlines import Claim
 
 _ASSUMED = "assumed"  # a term that no measured op has any of
 # What a call is, which is no feature of an op.
@@ -24,7 +25,7 @@ def heading(made: CostModel) -> str:
     target = made.target
     threads = f"{target.threads} thread{'s' if target.threads > 1 else ''}"
     known = [threads] if target.threads else []
-    words = [target.backend, target.device, *known, made.precision]
+    words = [target.backend, target.where, *known, made.precision]
     return f"{made.name}: {', '.join(words)}"
 
 
@@ -196,8 +197,22 @@ def frame_record(one: Prediction) -> dict[str, float | None]:
     }
 
 
-def records(found: Sequence[Prediction]) -> list[dict[str, Any]]:
-    """The predictions as plain values, for JSON."""
+def _energy(one: Prediction) -> dict[str, Any]:
+    """Of a tile, beyond idling; nothing of a batch at which none was measured."""
+    told = one.joules
+    ends = (told.per_tile, told.low, told.high) if told else (None, None, None)
+    names = ("mj_per_tile", "low_mj_per_tile", "high_mj_per_tile")
+    known = (None if value is None else value * 1e3 for value in ends)
+    return {**dict(zip(names, known, strict=True)), "rail": told.rail if told else None}
+
+
+def judged(made: Claim, budget_s: float) -> dict[str, Any]:
+    """A budget, and what was claimed about it."""
+    return {"budget_ms": budget_s * 1e3, "verdict": made.word, "reason": made.reason or None}
+
+
+def records(found: Sequence[Prediction], budget_s: float | None = None) -> list[dict[str, Any]]:
+    """The predictions as plain values, for JSON; with a budget what they say of it."""
     return [
         {
             "network": one.network,
@@ -213,7 +228,9 @@ def records(found: Sequence[Prediction]) -> list[dict[str, Any]]:
             "known_error": one.known_error,
             "doubt": one.doubt,
             "elsewhere": one.elsewhere,
+            **_energy(one),
             **frame_record(one),
+            **({} if budget_s is None else judged(one.claim(budget_s), budget_s)),
             "terms": [
                 {"op": part.name, "term": part.term, "ms_per_tile": part.seconds * 1e3 / one.batch}
                 for part in one.terms

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from statistics import median
 
-from nnprof.profiler import checks, stats
+from nnprof.profiler import checks, stats, turns
 from nnprof.profiler.report.digits import aligned, digits
 from nnprof.profiler.report.rows import total_rail
 from nnprof.profiler.timing import energy
@@ -173,12 +173,15 @@ def energy_lines(run: Run) -> list[str]:
     if reasons:
         cells = "1 cell" if len(reasons) == 1 else f"{len(reasons)} cells"
         lines.append(f"Energy: unknown in {cells}: {reasons[0]}.")
+    beside = (run.environment.get("device") or {}).get("not_measured")
+    if beside and len(lines) > bool(reasons):
+        lines.append(f"In none of these rails, which are never added up: {beside}.")
     return lines
 
 
 def drift_line(run: Run) -> str:
     """Whether a loop over all networks became slower from turn to turn (Table 1 of 2016)."""
-    found = stats.drift(run.measurements)
+    found = turns.drift(run.measurements)
     if found is None:
         return "Drift: unknown; it takes several networks and several turns."
     interval = f"{found.per_turn:+.2%} per turn (95 %: {found.low:+.2%} to {found.high:+.2%})"
@@ -227,9 +230,18 @@ def timed_line(run: Run) -> str:
         return f"Imported from {names}; how it was measured is as its source tells."
     clean_s = sum(process.timed_s for m in run.measurements for process in m.processes)
     ops_s = sum(one.timed_s for m in run.measurements for one in m.op_passes)
-    timed_s = clean_s + ops_s
+    hot_s = sum(w.seconds for m in run.measurements for p in m.processes for w in p.windows)
+    timed_s = clean_s + ops_s + hot_s
     wall_s = run.study.wall_s
     # A fake clock runs ahead of the wall; there is no share of it.
     share = f" ({timed_s / wall_s:.0%})" if wall_s > timed_s else ""
-    parts = f"{clean_s:.1f} s clean and {ops_s:.1f} s for ops"
+    rest = f"{hot_s:.1f} s without a rest" if hot_s else f"{ops_s:.1f} s for ops"
+    parts = f"{clean_s:.1f} s clean and {rest}"
     return f"Measured for {wall_s:.1f} s, of which {timed_s:.1f} s timed inference{share}: {parts}."
+
+
+def board_lines(run: Run) -> list[str]:
+    """Of a Run of several boards: which, and how many processes each has done; else nothing."""
+    done = Counter(process.board for cell in run.measurements for process in cell.processes)
+    told = ", ".join(f"{board} ({done[board]})" for board in run.environment.get("boards") or ())
+    return [f"Boards that are alike, and processes that each has measured: {told}."] if told else []

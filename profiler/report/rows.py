@@ -10,6 +10,8 @@ from typing import Any
 from nnprof.profiler import checks, frames, stats
 from nnprof.profiler.place import limits
 from nnprof.profiler.place.limits import Roofline
+from nnprof.profiler.report import memory_rows, stream_rows
+from nnprof.profiler.streamed import is_streamed
 from nnprof.profiler.timing import energy
 from nnprof.types import (
     Failure,
@@ -19,7 +21,7 @@ from nnprof.types import (
 )
 
 COLUMNS = (
-    *("network", "batch", "precision", "backend", "device", "threads"),
+    *("network", "batch", "precision", "backend", "device", "on", "threads"),
     *("tiles_per_ms", "ms_per_tile", "latency_ms", "low_ms", "high_ms"),
     *("p90_ms", "p99_ms", "samples", "processes", "ops_over_clean", "state", "stopped"),
     *("mj_per_tile", "rail", "accuracy", "conversion"),
@@ -36,7 +38,7 @@ FRAME_COLUMNS = (  # of a Run whose tiles are cut from an image
 
 OP_COLUMNS = (
     *("network", "batch", "index", "op", "kind", "ms", "ms_per_tile", "share", "method"),
-    *("low_ms", "high_ms", "flops", "bytes_in", "bytes_out", "bytes_weights"),
+    *("low_ms", "high_ms", "flops", "bytes_in", "bytes_out", "bytes_weights", "live_bytes"),
     *("of_limit", "bound", "node", "origin", "key"),
 )
 
@@ -47,7 +49,14 @@ Row = dict[str, Any]
 def columns(run: Run) -> tuple[str, ...]:
     """The keys of `rows`."""
     cut = any(cell.workload.image for cell in run.study.cells)
-    return (*COLUMNS, *FRAME_COLUMNS) if cut else COLUMNS
+    told = memory_rows.known(run)
+    several = stream_rows.COLUMNS if is_streamed(run) else ()
+    return (
+        *COLUMNS,
+        *(FRAME_COLUMNS if cut else ()),
+        *(memory_rows.COLUMNS if told else ()),
+        *several,
+    )
 
 
 def rows(run: Run) -> list[Row]:
@@ -56,18 +65,21 @@ def rows(run: Run) -> list[Row]:
     `state` is steady, drifting, bimodal, not_reached, unfinished or failed; `accuracy` is a share
     of 1, None where it was not asked for or is not known.
     """
-    total = total_rail(run)
+    total, empty = total_rail(run), dict.fromkeys(columns(run))
     measured = [
         {
+            **empty,
             **row_of(measurement),
             **_energy(measurement, total),
             **_frame(measurement),
+            **memory_rows.columns_of(measurement),
+            **stream_rows.columns_of(measurement, run),
             "accuracy": accuracy_of(run, measurement.workload.model.sha256),
             "conversion": measurement.workload.model.conversion or None,
         }
         for measurement in run.measurements
     ]
-    return measured + [_failed_row(failure) for failure in run.failures]
+    return measured + [{**empty, **_failed_row(failure)} for failure in run.failures]
 
 
 def _what(item: Measurement | Failure) -> Row:
@@ -77,6 +89,7 @@ def _what(item: Measurement | Failure) -> Row:
         "precision": item.workload.precision,
         "backend": item.target.backend,
         "device": item.target.device,
+        "on": item.target.on or None,
         "threads": item.target.threads,
     }
 
@@ -110,7 +123,7 @@ def total_rail(run: Run) -> str | None:
 
 
 def _energy(measurement: Measurement, total: str | None) -> Row:
-    """From the rail that feeds the whole device; where there is none, from the GPU's."""
+    """From the rail that feeds the whole device; where none does, from that of what computes."""
     first = next(iter(energy.per_tile(measurement, total)), None)
     counted = measurement.workload.tiles
     return {
@@ -188,6 +201,7 @@ def _op_rows(measurement: Measurement, known: Roofline | None) -> list[Row]:
             "bytes_in": op.bytes_in,
             "bytes_out": op.bytes_out,
             "bytes_weights": op.bytes_weights,
+            "live_bytes": op.live_bytes,
             **against(op, known),
             "node": op.node,
             "origin": " ".join(op.origin),

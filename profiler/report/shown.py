@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING
 
 from rich.padding import Padding
 
-from nnprof.profiler.report import comparison, lines, rows, shown_frames
+from nnprof.profiler.report import (
+    comparison,
+    lines,
+    rows,
+    shown_frames,
+    shown_memory,
+    shown_streams,
+    shown_sustained,
+)
 from nnprof.profiler.report.names import file_mark
 from nnprof.profiler.report.notes import note_lines
 from nnprof.profiler.report.terminal import cell_table, heading, kind_table, op_table
 from nnprof.profiler.run import budget
+from nnprof.profiler.streamed import is_streamed
 from nnprof.terminal import Console, styled
 from nnprof.types import Measurement, Run
 
@@ -33,10 +42,17 @@ def print_cells(run: Run) -> None:
     console = Console()
     for line in heading(run):
         console.say(line, "bold")
-    console.print(cell_table(run))
-    for line in lines.conversion_lines(run):
+    if not is_streamed(run):
+        console.print(cell_table(run))
+    for name, table in shown_streams.tables(run) if is_streamed(run) else ():
+        console.say(name, "bold")
+        console.print(table)
+    for line in shown_streams.lines(run):
+        console.say(line)
+    for line in (*lines.conversion_lines(run), *lines.board_lines(run)):
         console.say(line)
     print_frames(run)
+    shown_sustained.print_windows(run)
 
 
 def print_frames(run: Run) -> None:
@@ -84,6 +100,7 @@ def _summary(run: Run) -> list[str]:
     saved = lines.saved_line(run)
     drift = [lines.drift_line(run)] if run.study.plan.protocol.startswith("loop") else []
     special = [*lines.accuracy_lines(run), *lines.idle_lines(run), *lines.energy_lines(run)]
+    special += shown_memory.summary(run)
     return [*special, *drift, *([saved] if saved else []), lines.timed_line(run)]
 
 

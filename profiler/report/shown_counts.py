@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nnprof.networks import layers as notation
-from nnprof.networks.counts import by_layer, counted
+from nnprof.networks.counts import by_layer, counted, least_bytes
 from nnprof.networks.families import parse_network
+from nnprof.profiler.report.digits import digits
 from nnprof.profiler.report.forms import TABLE, written
 from nnprof.terminal import Console, Table
 from nnprof.text import plain
@@ -49,6 +50,11 @@ def print_network(spec: NetworkSpec, batch: int, form: str) -> None:
     console = Console()
     console.print(_table(("layer", "output"), rows, plain(spec.name)))
     console.say(_COUNTED.format(batch))
+    weights, values = (digits(part / 1e6, 3) for part in least_bytes(spec, batch))
+    console.say(
+        f"Memory at batch {batch}, in fp32: at least {weights} MB of weights and {values} MB of "
+        "values at once."
+    )
 
 
 def print_study(study: Study, batch: int | None, form: str) -> None:

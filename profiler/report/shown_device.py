@@ -28,6 +28,16 @@ def print_devices(rows: Iterable[tuple[str, str, str]]) -> None:
     Console().print(table)
 
 
+def print_runtimes(rows: Iterable[tuple[str, str | None, str]]) -> None:
+    """A line for each runtime: its name, its version here, else how to get it."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("runtime", "version", "how to get it"):
+        table.add_column(column, no_wrap=column != "how to get it")
+    for name, version, remedy in rows:
+        table.add_row(name, version or "–", remedy)
+    Console().print(table)
+
+
 def print_facts(facts: Mapping[str, Any], why: Mapping[str, str]) -> None:
     """A line for each fact of a device; `why` says why a fact is unknown."""
     for name, value in facts.items():
@@ -39,7 +49,9 @@ def print_reading(now: Reading) -> None:
     words = msgspec.structs.asdict(now)
     words["rails_w"] = {name: f"{watts:.3f} W" for name, watts in now.rails_w.items()} or None
     words["clocks_hz"] = {part: f"{hz / 1e6:.0f} MHz" for part, hz in now.clocks_hz.items()} or None
-    words["alerts"] = ", ".join(now.alerts) or ("none" if now.rails_w else None)
+    words["volts"] = {name: f"{volts:.3g} V" for name, volts in now.volts.items()} or None
+    words["events"] = {kind: count for kind, count in now.events.items() if count} or None
+    words["alerts"] = ", ".join(now.alerts) or ("none" if now.rails_w or now.events else None)
     for name in ("unknown", "at_s", "preemptions"):
         del words[name]
     for name, value in words.items():

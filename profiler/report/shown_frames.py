@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nnprof.networks.shapes import by
-from nnprof.profiler import frames, inputs
+from nnprof.profiler import frames
 from nnprof.profiler.report.digits import digits
 from nnprof.profiler.report.names import labels, names
 from nnprof.profiler.report.terminal import marked
@@ -39,6 +39,8 @@ def heading(run: Run) -> list[str]:
 
 
 def _layout(work: Workload) -> str:
+    from nnprof.profiler import inputs  # has numpy, which a Run without images does not need
+
     tile, grid = inputs.grid(work)
     side_by_side = grid.stride == tile[1:]
     apart = "side by side" if side_by_side else f"{by(tuple(dict.fromkeys(grid.stride)))} apart"
@@ -50,6 +52,8 @@ def _layout(work: Workload) -> str:
 
 def table(run: Run) -> Table:
     """What an image takes, one line per cell: its inferences alone, and with cutting."""
+    from nnprof.profiler import inputs
+
     made, before = _table("ms/frame", "frames/s", "± %", "cut ms", "with cut", "± %"), ""
     _, short = labels(names(run))
     cells: tuple[Measurement | Failure, ...] = (*run.measurements, *run.failures)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nnprof.profiler.report import costmodel
 from nnprof.profiler.report.digits import digits
+from nnprof.profiler.report.shown_deadlines import time
 from nnprof.terminal import Console, Table
 
 if TYPE_CHECKING:
@@ -15,18 +16,19 @@ if TYPE_CHECKING:
 _SHOWN = 20
 
 
-def print_found(found: Found, name: str, least: float, *, trained: bool) -> None:
-    """What reaches `least` by the model `name`: in words, then at most 20 as a table.
+def print_found(found: Found, name: str, *, trained: bool, budget_s: float | None = None) -> None:
+    """What reaches the speed by the model `name`: in words, then at most 20 as a table.
 
-    That is tiles/ms, or of an image frames/s. Of networks that were not trained, those that cannot
-    grow are shown.
+    That is tiles/ms, or of an image frames/s, or a time budget. Of networks that were not trained,
+    those that cannot grow are shown.
     """
     console = Console()
-    for line in _lines(found, name, least, trained=trained):
+    for line in _lines(found, name, trained=trained, budget_s=budget_s):
         console.say(line)
     shown = found.candidates if trained else [one for one in found.candidates if one.largest]
     if shown:
-        console.print(_table(shown[:_SHOWN], _unit(found), trained=trained))
+        wanted = None if budget_s is None else found.wanted
+        console.print(_table(shown[:_SHOWN], _unit(found), wanted, trained=trained))
     if len(shown) > _SHOWN:
         console.say(f"… and {len(shown) - _SHOWN} more; all with --format csv.")
 
@@ -42,18 +44,32 @@ def _rates(one: Candidate) -> tuple[float, float | None, float | None]:
     return one.tiles_per_ms, one.low_tiles_per_ms, one.high_tiles_per_ms
 
 
-def _lines(found: Found, name: str, least: float, *, trained: bool) -> list[str]:
+def _reach(found: Found, budget_s: float | None) -> str:
+    """What those networks do that are counted."""
+    if budget_s is None:
+        return f"reach {found.wanted:g} {_unit(found)}"
+    what = "all inferences of an image" if found.tiles_per_frame else "one inference"
+    return f"are predicted to keep to {time(budget_s)} for {what}"
+
+
+def _lines(found: Found, name: str, *, trained: bool, budget_s: float | None) -> list[str]:
     """How many networks meet the budget, how surely, and what the model does not know."""
     meeting = [one for one in found.candidates if one.meets != "no"]
     lines = [
-        f"{len(meeting)} of {found.looked_at} networks reach {least:g} {_unit(found)} at batch "
-        f"{found.batch} by {name}."
+        f"{len(meeting)} of {found.looked_at} networks {_reach(found, budget_s)} at batch "
+        f"{found.batch} by the model {name}."
     ]
     surely = sum(one.meets == "surely" for one in meeting)
     if meeting and meeting[0].low_tiles_per_ms is None:
         lines[0] += " The model has no interval, so none is sure."
     elif meeting:
-        lines[0] += f" {surely} of them surely: with their whole 90 % interval."
+        word = "surely" if budget_s is None else "FIT"
+        lines[0] += f" {surely} of them {word}: with their whole 90 % interval."
+    if budget_s is not None and found.perhaps:
+        lines.append(
+            f"{found.perhaps} more are UNDECIDED: predicted to miss, but not with all of their "
+            "interval. They are not listed."
+        )
     if found.tiles_per_frame:
         lines.append(f"A frame has {found.tiles_per_frame} tiles; cutting them out is not in it.")
     if found.unknown:
@@ -77,19 +93,31 @@ def _lines(found: Found, name: str, least: float, *, trained: bool) -> list[str]
     return lines
 
 
-def _table(candidates: Sequence[Candidate], unit: str, *, trained: bool) -> Table:
+def _table(
+    candidates: Sequence[Candidate], unit: str, wanted: float | None, *, trained: bool
+) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("network", overflow="fold")
     for name in (unit, "90 %", "weights", *(["accuracy %"] if trained else [])):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("meets", no_wrap=True)
+    table.add_column("meets" if wanted is None else "verdict", no_wrap=True)
     if trained:
         table.add_column("front", no_wrap=True)
-    _fill(table, candidates, trained=trained)
+    _fill(table, candidates, wanted, trained=trained)
     return table
 
 
-def _fill(table: Table, candidates: Sequence[Candidate], *, trained: bool) -> None:
+def _verdict(one: Candidate, wanted: float) -> str:
+    """FITS where the slow end of the interval is fast enough, MISSES where the fast end is not."""
+    _, low, high = _rates(one)
+    if low is not None and low >= wanted:
+        return "FITS"
+    return "MISSES" if high is not None and high < wanted else "UNDECIDED"
+
+
+def _fill(
+    table: Table, candidates: Sequence[Candidate], wanted: float | None, *, trained: bool
+) -> None:
     for one in candidates:
         rate, low, high = _rates(one)
         table.add_row(
@@ -98,6 +126,6 @@ def _fill(table: Table, candidates: Sequence[Candidate], *, trained: bool) -> No
             f"{digits(low, 3)}…{digits(high, 3)}" if low and high else "–",
             f"{one.weights:,}",
             *([digits(one.accuracy)] if trained else []),
-            one.meets,
+            one.meets if wanted is None else _verdict(one, wanted),
             *(["*" if one.front else ""] if trained else []),
         )

@@ -44,9 +44,9 @@ def heading(run: Run) -> list[str]:
 
 
 def _place(target: Target) -> str:
-    """`cpu`; `jetson at ssh://me@orin`."""
+    """`cpu`; `jetson gpu at ssh://me@orin`."""
     here = target.host == LOCAL
-    return target.device if here else f"{target.device} at {target.host}"
+    return target.where if here else f"{target.where} at {target.host}"
 
 
 def _threads(count: int) -> str:

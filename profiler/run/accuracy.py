@@ -1,7 +1,8 @@
 """Other precisions of a network, and how many labelled tiles it still gets right.
 
-Speed that costs accuracy must say so: where a Run has cells that are not fp32, each of its models,
-and the fp32 file that each came from, classifies labelled tiles on the runtime that is timed.
+Speed that costs accuracy must say so: where a Run has cells that are not fp32, or the runtime was
+told to round (`Backend.rounds`), each of its models, and the fp32 file that each came from,
+classifies labelled tiles on the runtime that is timed.
 """
 
 from __future__ import annotations
@@ -54,6 +55,14 @@ def parse(text: str) -> tuple[str, ...]:
     if wrong:
         raise UsageError(f"No precision '{wrong[0]}'.", f"Known: {', '.join(PRECISIONS)}.")
     return words
+
+
+def due(cells: Sequence[Cell]) -> bool:
+    """Whether speed may cost accuracy in these cells of one target: by precision or by option."""
+    target = cells[0].target
+    rounds = getattr(registry.find("backend", target.backend), "rounds", None)
+    told = rounds is not None and rounds(target)
+    return told or any(cell.workload.precision != "fp32" for cell in cells)
 
 
 def in_precisions(

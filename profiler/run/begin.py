@@ -25,6 +25,7 @@ from nnprof.profiler.place import kept
 from nnprof.profiler.place.limits import Roofline
 from nnprof.profiler.place.place import Place
 from nnprof.profiler.place.watcher import Effect
+from nnprof.profiler.run import needs, sustained
 from nnprof.profiler.work import hosts
 from nnprof.profiler.work.jobs import Probe
 from nnprof.types import (
@@ -57,6 +58,7 @@ def start(
     """
     _require_one_target(cells)
     unique = _unique(cells)
+    sustained.require_one(unique, plan)
     study = Study(
         name=name,
         command=tuple(command or ()),
@@ -73,8 +75,15 @@ def start(
     except NnprofError:
         path.unlink()
         raise
+    for line in needs.warnings(unique, run.environment.get("device") or {}):
+        _LOG.warning("%s", line)
     results.save(run, path)
     return run, path
+
+
+def on_host(cells: Sequence[Cell], host: str) -> tuple[Cell, ...]:
+    """The same cells at another place."""
+    return tuple(replace(cell, target=replace(cell.target, host=host)) for cell in cells)
 
 
 def _unique(cells: Sequence[Cell]) -> tuple[Cell, ...]:
@@ -95,7 +104,7 @@ def _require_one_target(cells: Sequence[Cell]) -> None:
         raise UsageError("There is nothing to measure: no cells.", "Give at least one cell.")
     one = cells[0].target
     for cell in cells:
-        if cell.target != one:
+        if replace(cell.target, streams=one.streams) != one:
             raise UsageError(
                 f"The cells have several targets, such as {_named(one)} and {_named(cell.target)}.",
                 "Start a run for each, and compare them.",
@@ -150,10 +159,11 @@ def _probe(cells: Sequence[Cell]) -> dict[str, Any]:
     }
 
 
-def resume(path: AnyPath, *, limit_s: float | None = None) -> Run:
+def resume(path: AnyPath, *, limit_s: float | None = None, board: str = "") -> Run:
     """A Run read back, its models at hand again, its failed cells open for another try.
 
-    With `limit_s` its workers are ended after so many seconds from now on.
+    With `limit_s` its workers are ended after so many seconds from now on. `board` is the one to be
+    asked of a Run that was measured on several alike.
 
     Raises:
         BadFile: it is no Run, or a model of it cannot be had any more.
@@ -162,6 +172,7 @@ def resume(path: AnyPath, *, limit_s: float | None = None) -> Run:
     run = results.load(path)
     if "imported" in run.environment:
         raise UsageError(f"{path} was imported, not measured here.", "Start a run of your own.")
+    sustained.require_whole(run, path)
     models = {cell.workload.model.sha256: cell.workload.model for cell in run.study.cells}
     found = {digest: _find_again(model) for digest, model in models.items()}
     cells = tuple(
@@ -180,15 +191,16 @@ def resume(path: AnyPath, *, limit_s: float | None = None) -> Run:
         cells=cells,
         plan=plan if limit_s is None else replace(plan, process_limit_s=limit_s),
     )
-    here = _probe(cells)
+    here = _probe(on_host(cells, board) if board else cells)
     if run.environment:
         _same_place(run.environment, here, path)
-    environment = {**run.environment, **here}
+    environment = {**run.environment, **here, "host": cells[0].target.host}
     return replace(
         run, study=study, environment=environment, measurements=reopened, failures=(), left_out=()
     )
 
 
+_COMPARED = ("nnprof", "python", "system", "variables", "device", "backend")
 # Facts of a device that may differ between two looks at one place, or are told of another way.
 _VOLATILE = {"why", "memory_bytes", "power_modes", "rails", "total_rail", "thermal_zones"}
 _VOLATILE |= {"TORCHINDUCTOR_CACHE_DIR"}  # older Runs tell it; `environment` says what it is
@@ -199,18 +211,38 @@ def _same_place(then: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> 
 
     What the Run does not state, because an older nnprof did not look at it, is not held against it.
     """
-    differences = [
-        (f"{part} {fact}".strip(), was, is_now)
-        for part in ("nnprof", "python", "system", "variables", "device", "backend")
-        for fact, was, is_now in _differences(then.get(part), now.get(part), part == "variables")
-    ]
-    if differences:
-        what, was, is_now = differences[0]
-        more = f" (and {len(differences) - 1} more)" if differences[1:] else ""
+    unlike = differences(then, now)
+    if unlike:
+        what, was, is_now = unlike[0]
+        more = f" (and {len(unlike) - 1} more)" if unlike[1:] else ""
         raise UsageError(
             f"{path} was measured with {what} '{was}'; here it is '{is_now}'{more}.",
             "Make it as it was, or start a new run and compare the two.",
         )
+
+
+def differences(
+    then: Mapping[str, Any], now: Mapping[str, Any]
+) -> list[tuple[str, object, object]]:
+    """What forbids to go on in the environment `now` with what was measured in `then`: facts.
+
+    Facts that `then` does not state are not held against it. () where a Run may go on.
+    """
+    return [
+        (f"{part} {fact}".strip(), was, is_now)
+        for part in _COMPARED
+        for fact, was, is_now in _differences(then.get(part), now.get(part), part == "variables")
+    ]
+
+
+def compared(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts of an environment that must be as they were for a Run to go on."""
+    return {
+        part: {fact: value for fact, value in told.items() if fact not in _VOLATILE}
+        if isinstance(told := environment.get(part), Mapping)
+        else told
+        for part in _COMPARED
+    }
 
 
 def _differences(was: Any, is_now: Any, whole: bool) -> Iterator[tuple[str, Any, Any]]:

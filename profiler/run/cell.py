@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from nnprof.errors import WorkerCrashed, WorkerTimeout
 from nnprof.profiler import checks, pairs, stats
 from nnprof.profiler.place.place import Place
-from nnprof.profiler.run import budget, patience
+from nnprof.profiler.run import budget, needs, patience
 from nnprof.profiler.timing import passes, reconcile
 from nnprof.profiler.work import hosts
 from nnprof.profiler.work.jobs import Measure, Measured
@@ -43,14 +43,14 @@ def known(measurements: Sequence[Measurement]) -> Known:
     """Seconds of each op that was timed alone, by `ops.share_key`, one per process."""
     known: Known = {}
     for measurement in measurements:
-        for one in measurement.op_passes:
-            _learn(known, one)
+        learn(known, measurement.op_passes)
     return known
 
 
-def _learn(known: Known, one: OpPass) -> None:
-    if one.method == "isolated":
-        for op in one.ops:
+def learn(known: Known, passes_: Sequence[OpPass]) -> None:
+    """Add what passes over ops alone tell."""
+    for one in passes_:
+        for op in one.ops if one.method == "isolated" else ():
             if op.runs:
                 known.setdefault(passes.share_key(op), []).append(op.seconds)
 
@@ -84,21 +84,49 @@ def one_more(asked: Asked, known: Known) -> Measurement:
     Raises:
         NnprofError: the process gave no clean time.
     """
+    begun = begin(asked)
+    answer = hosts.run(job(asked, known), limit_s(asked))
+    learn(known, answer.op_passes)
+    return grown(asked, answer, begun)
+
+
+def limit_s(asked: Asked) -> float:
+    """After how many seconds the process is ended."""
+    return asked.offer.limit_s + 2 * asked.plan.energy_s + asked.plan.singles_s
+
+
+class Begun(NamedTuple):
+    """When a process was started: by the clock, and since 1970; and what it waited for others.
+
+    `board` is where, if there are several alike.
+    """
+
+    at_s: float
+    date_s: float
+    waited: patience.Waited
+    board: str = ""
+
+
+def begin(asked: Asked) -> Begun:
+    """Wait until others leave the machine alone, as far as the plan says."""
+    waited = patience.wait(asked.cell.target.host, asked.plan.patient_s)
+    return Begun(perf_counter(), round(time(), 3), waited)
+
+
+def grown(asked: Asked, answer: Measured, begun: Begun) -> Measurement:
+    """The cell with a process that has answered so much."""
     cell, plan, offer = asked.cell, asked.plan, asked.offer
-    waited = patience.wait(cell.target.host, plan.patient_s)
-    begin, begun_at_s = perf_counter(), round(time(), 3)
-    answer = hosts.run(_job(asked, known), offer.limit_s + 2 * plan.energy_s)
     lost = answer.lost
     if offer.limit_s < plan.process_limit_s:  # what the budget left out is told as such
         lost = tuple(one for one in lost if one.error not in (WorkerTimeout.__name__, "NotReached"))
-    for one in answer.op_passes:
-        _learn(known, one)
     process = replace(
-        _process(answer, asked.number, perf_counter() - begin, lost),
+        _process(answer, asked.number, perf_counter() - begun.at_s, lost),
         pair=asked.pair,
-        begun_at_s=begun_at_s,
-        patience_s=waited.seconds,
-        others=waited.others,
+        begun_at_s=begun.date_s,
+        patience_s=begun.waited.seconds,
+        others=begun.waited.others,
+        board=begun.board,
+        memory=needs.stated(answer.memory, asked.cell.workload),
     )
     fresh = Measurement(
         workload=cell.workload,
@@ -118,8 +146,8 @@ def one_more(asked: Asked, known: Known) -> Measurement:
     return _joined(asked.sofar, fresh) if asked.sofar else fresh
 
 
-def _job(asked: Asked, known: Known) -> Measure:
-    """What the next process of a cell is to do."""
+def job(asked: Asked, known: Known) -> Measure:
+    """What the next process of a cell is to do; streams are timed together, and nothing else is."""
     work, plan, ended = asked.cell.workload, asked.plan, _ended_in(asked.sofar)
     timed_ops = plan.op_method != "none" and asked.number < plan.op_processes
     energies = plan.energy_s > 0 and asked.number < _ENERGY_PROCESSES
@@ -131,12 +159,14 @@ def _job(asked: Asked, known: Known) -> Measure:
             plan,
             telemetry_s=0.0 if "telemetry" in ended else plan.telemetry_s,
             idle_s=() if "idle" in ended else plan.idle_s,
+            singles_s=0.0 if "singles" in ended else plan.singles_s,
         ),
         floor=asked.floors[0],
         chain=asked.floors[1],
         ops=timed_ops and asked.offer.ops and "ops" not in ended,
         energy=energies and "energy" not in ended,
         frame=work.image is not None and "frame" not in ended,
+        arena=asked.number == 0 and "arena" not in ended,
         known={
             key: median(times) for key, times in known.items() if len(times) >= plan.op_processes
         },
@@ -172,7 +202,8 @@ def judged(measurement: Measurement, device: Mapping[str, Any]) -> Measurement:
         clean_s = stats.latency_s(measurement)
         cache_bytes = Place(measurement.target, {"device": device}).core_cache_bytes
         best = reconcile.combine(measurement.op_passes, clean_s, cache_bytes)
-    measurement = replace(measurement, ops=best, stopped=_verdict(measurement))
+    facts = {**measurement.facts, **({"emulated": True} if device.get("emulated") else {})}
+    measurement = replace(measurement, ops=best, stopped=_verdict(measurement), facts=facts)
     return replace(measurement, checks=checks.find(measurement) if measurement.finished else ())
 
 
@@ -191,6 +222,9 @@ def _process(answer: Measured, number: int, wall_s: float, lost: tuple[Lost, ...
         during=answer.during,
         energy=answer.energy,
         frame=answer.frame,
+        loading=answer.loading,
+        singles=answer.singles,
+        streams=answer.streams,
         cores=answer.cores,
         siblings=answer.siblings,
         lost=lost,
@@ -208,8 +242,8 @@ def _verdict(measurement: Measurement) -> Stopped:
         return "interval"
     if count >= plan.max_processes:
         return "processes"
-    energies_s = 2 * plan.energy_s * min(count, _ENERGY_PROCESSES)
-    spent_s = sum(process.wall_s for process in measurement.processes) - energies_s
+    beside_s = 2 * plan.energy_s * min(count, _ENERGY_PROCESSES) + plan.singles_s * count
+    spent_s = sum(process.wall_s for process in measurement.processes) - beside_s
     if count >= min(_LEAST_PROCESSES, plan.processes) and spent_s >= plan.cell_limit_s:
         return "time"
     return ""

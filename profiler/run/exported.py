@@ -22,9 +22,10 @@ from nnprof.files import AnyPath, write_atomically
 from nnprof.networks import checkpoint, datasets
 from nnprof.networks.families import parse_network
 from nnprof.networks.spec import NetworkSpec
+from nnprof.profiler.place import computes
 from nnprof.profiler.run.accuracy import calibration, form_for
 from nnprof.profiler.work import hosts
-from nnprof.types import Model, TrainingRecord, Workload
+from nnprof.types import Model, Target, TrainingRecord, Workload
 
 
 class Exported(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +43,7 @@ def export_file(
     precision: str = "fp32",
     backend: str | None = None,
     device: str | None = None,
+    on: str | None = None,
 ) -> Exported:
     """Write a network to an ONNX file, and check that the file computes what torch computes.
 
@@ -51,13 +53,12 @@ def export_file(
         precision: "fp32", "fp16" or "int8".
         backend: the runtime that an int8 file is for; its form follows from backend and device.
         device: where an int8 file will run. Without either the form runs right anywhere.
+        on: what of it will compute; what the backend usually takes if not given.
 
-    A trained network is checked on all test tiles of its data set where they are here, any other
-    on random tiles.
+    A trained network is checked on its data set's test tiles where they are here, others on random.
 
     Raises:
-        BadFile: the folder holds no training.
-        BadNotation, BadShape: the text is no network.
+        BadFile, BadNotation, BadShape: that is no training, or no network.
         Unavailable: torch or a converter is not installed.
         Disagreement: the file would not compute what the network computes.
     """
@@ -71,17 +72,18 @@ def export_file(
     check.require_agreement(model, agreement)
     if precision != "fp32":
         calibrated = calibration(Workload(model=model, batch=1))
-        model = convert(model, precision, calibrated, form=_form(precision, backend, device))
+        model = convert(model, precision, calibrated, form=_form(precision, backend, device, on))
         agreement = check.check_against_torch(model, module, tiles)
     write_atomically(Path(output), Path(model.path).read_bytes())
     return Exported(model=load_model(output), agreement=agreement, checked_on=source)
 
 
-def _form(precision: str, backend: str | None, device: str | None) -> Form:
+def _form(precision: str, backend: str | None, device: str | None, on: str | None) -> Form:
     """The form of int8 for what was named; the one that runs right anywhere where nothing was."""
     if precision != "int8" or (backend is None and device is None):
         return ANYWHERE
-    return form_for(hosts.named_target(device or "cpu", backend=backend))
+    place = device or computes.device_for(backend or Target().backend)
+    return form_for(hosts.named_target(place, on=on, backend=backend))
 
 
 def _tiles(

@@ -7,6 +7,7 @@ hits all cells alike. Nothing here measures or writes.
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from typing import NamedTuple
 
 import msgspec
@@ -76,7 +77,21 @@ class Sweep(NamedTuple):
         """
         counts = {key: self.processes(key) for key in self.open_keys()}
         number = min(counts.values(), default=0)
-        keys = [key for key, count in counts.items() if count == number]
+        return self._shuffled(number, [key for key, count in counts.items() if count == number])
+
+    def next_beside(self, out: Collection[str]) -> str | None:
+        """The cell that comes next while those of `out` are measured at other places.
+
+        A cell is ahead of another one by a process only where all others are done or out: what a
+        round is where it takes several places. None where nothing can be done meanwhile.
+        """
+        counts = {key: self.processes(key) for key in self.open_keys() if key not in out}
+        number = min(counts.values(), default=0)
+        order = self._shuffled(number, list(self.cells))
+        return next((key for key in order if counts.get(key) == number), None)
+
+    def _shuffled(self, number: int, keys: list[str]) -> list[str]:
+        """Keys in the order of the round of that number."""
         # Not for secrets: the order must be repeatable.
         random.Random(f"{self.plan.seed}.{number}").shuffle(keys)  # noqa: S311
         return keys

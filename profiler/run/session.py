@@ -53,7 +53,7 @@ def start(
         plan: how to measure.
         folder: where the Run's file will be.
         precisions: measure each cell in each of these; without any, in that of its file. Where a
-            cell is not fp32, the Run has the accuracy of its models, too.
+            cell is not fp32, or an option rounds, the Run has the accuracy of its models, too.
         name: the beginning of the file's name.
         command: what the Run says that it was made by.
 
@@ -63,7 +63,7 @@ def start(
     """
     cells, sources = accuracy.in_precisions(cells, precisions)
     run, path = begin.start(cells, plan, folder, name=name, command=command)
-    if any(cell.workload.precision != "fp32" for cell in cells):
+    if accuracy.due(cells):
         run = accuracy.score(run, path, sources)
     return run, path
 
@@ -97,7 +97,7 @@ def start_pairs(
     (before, _), (after, _) = found
     started = alternate.start((before, after), plan, folder, name=name, command=command)
     for (run, path), (cells, sources) in zip(started, found, strict=True):
-        if any(cell.workload.precision != "fp32" for cell in cells):
+        if accuracy.due(cells):
             accuracy.score(run, path, sources)
     return results.load(started[0][1]), started[0][1]
 

@@ -16,7 +16,7 @@ from nnprof.exporters.probes import chain_model, identity_model
 from nnprof.files import AnyPath
 from nnprof.profiler import results
 from nnprof.profiler.place import claims
-from nnprof.profiler.run import alternate, budget, cell, protocol2016
+from nnprof.profiler.run import alternate, budget, cell, protocol2016, sustained
 from nnprof.profiler.run.rounds import Step, Sweep
 from nnprof.profiler.work.jobs import CHAIN
 from nnprof.types import (
@@ -38,7 +38,7 @@ def sweep(run: Run, path: AnyPath) -> Iterator[Step]:
         Busy: another nnprof measures there, or writes the file.
         UsageError: it has been written since the Run was read.
     """
-    with claims.held(run.study.cells[0].target) as others, results.writing(path):
+    with claims.held(run.study.target) as others, results.writing(path):
         results.require_unchanged(run, path)
         if others:
             beside = sorted({*run.environment.get("measured_beside", ()), *others})
@@ -49,7 +49,8 @@ def sweep(run: Run, path: AnyPath) -> Iterator[Step]:
             "loop-fresh": protocol2016.loop_fresh,
             "pairs": alternate.alternate,
         }
-        yield from protocols[run.study.plan.protocol](run, path)
+        plan = run.study.plan
+        yield from (sustained.heat if plan.sustained_s else protocols[plan.protocol])(run, path)
 
 
 def _rounds(run: Run, path: AnyPath) -> Iterator[Step]:

@@ -26,6 +26,7 @@ LEAST_UPDATES = 20  # of the sensor in a window
 _READ_S = 0.05  # no sensor is read more often: reading costs power itself
 _CHUNK_S = 0.05  # of work between two looks at the time
 _UPDATE_S = 0.1  # taken for a sensor that does not tell
+_COMPUTE = ("GPU", "VDD_CORE")  # in names of rails that feed what computes: Jetson, Raspberry Pi
 
 Span = tuple[float, float]
 
@@ -152,7 +153,7 @@ def _idle_work_idle(
 
 
 def per_tile(measurement: Measurement, total: str | None) -> tuple[PerTile, ...]:
-    """Joules per tile of each rail that was read: the total's first, then the GPU's.
+    """Joules per tile of each rail that was read: the total's first, then that of what computes.
 
     `total` is the rail that feeds the whole device, where there is one.
     """
@@ -163,7 +164,7 @@ def per_tile(measurement: Measurement, total: str | None) -> tuple[PerTile, ...]
     ]
     rails = sorted(
         set[str]().union(*(one.busy_w for one in passes)),
-        key=lambda rail: (rail != total, "GPU" not in rail, rail),
+        key=lambda rail: (rail != total, not any(one in rail for one in _COMPUTE), rail),
     )
     found = []
     for rail in rails:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nnprof.exporters.axes import back
 from nnprof.profiler import inputs, waits
 from nnprof.profiler.arrays import require_memory
-from nnprof.profiler.ports import Session
+from nnprof.profiler.ports import Part, Session
 from nnprof.types import FramePass, Workload
 
 _CUT_S = 0.1  # for cutting again and again
@@ -45,6 +45,33 @@ def measure(workload: Workload, session: Session | None) -> FramePass:
         unknown="this runtime computes nothing",
     )
     return cut if session is None else _with_whole(cut, _Whole(workload, one, session))
+
+
+def in_parts(workload: Workload, session: Session) -> Part:
+    """An image as it is counted: cut, and then as many inferences as its tiles take.
+
+    Raises:
+        OutOfMemory: the tiles of the image do not fit.
+    """
+    (tensor,), one = workload.model.inputs, inputs.picture(workload)
+    require_memory(tensor.name, (one.grid.tiles, *one.tile), np.dtype(tensor.dtype).itemsize)
+    cutting = _Cutting(one, tensor.dtype)
+    return _Parts(cutting, session, one.grid.tiles // workload.batch)
+
+
+class _Parts:
+    """Cutting, and so many inferences on buffers that are bound."""
+
+    def __init__(self, cutting: _Cutting, session: Session, inferences: int) -> None:
+        self._cutting, self._session, self._inferences = cutting, session, inferences
+
+    def sample(self, loops: int) -> float:
+        """Seconds of so many images."""
+        cut_s = self._cutting.sample(loops)
+        return cut_s + sum(self._session.sample(self._inferences) for _ in range(loops))
+
+    def close(self) -> None:
+        """The session is not ours."""
 
 
 class _Cutting:

@@ -3,7 +3,9 @@
 Three methods see the same op, each with an error of its own:
 
 * runtime: whole microseconds and, on every node, a cost of the profiler itself of about two, which
-  is taken off where ops that were timed alone show how much it is; good for ops of milliseconds;
+  is taken off where ops that were timed alone show how much it is; good for ops of milliseconds.
+  A pass that saw its own cost, and took it off, says in each op's interval what that may be wrong
+  by (`backends/watched`): that is believed instead of the two;
 * isolated: exact for an op that finds its data where it found them in the network; its weights are
   made cold where the network would have let them go cold, its inputs and outputs are always warm.
   What a call costs is taken off, so it is doubted by as much as that differs between processes;
@@ -176,12 +178,19 @@ def _off(one: OpPass, clean_s: float, cost_s: float) -> float:
     """How far the whole network was from the clean time in a pass, relative.
 
     What the runtime's profiler does between nodes is in its latency but in no op: it is believed,
-    too, where its ops add up without the cost that is taken off them.
+    too, where its ops add up without the cost that is taken off them, here or in the pass itself.
     """
     apart = abs(one.latency_s / clean_s - 1)
-    if one.method != "runtime" or not cost_s:
+    knows = cost_s > 0 or _own_doubt_s(one.ops) is not None
+    if one.method != "runtime" or not knows:
         return apart
     return min(apart, abs(sum(op.seconds - cost_s for op in one.ops) / clean_s - 1))
+
+
+def _own_doubt_s(ops: Sequence[OpTime]) -> float | None:
+    """What a pass says of its own error, the median over ops; None where it does not."""
+    halves_s = [(op.high_s - op.seconds) / 2 for op in ops if op.high_s is not None]
+    return median(halves_s) if halves_s else None
 
 
 class _Warmth(NamedTuple):
@@ -253,8 +262,8 @@ def _estimate(
     told = {method: median(op.seconds for op in ops) for method, ops in found.items()}
     centres = {method: max(seconds, 0.0) for method, seconds in told.items()}
     level_s = median(centres.values())
-    rotated = "isolated" in found and bool(found["isolated"][0].rotated_bytes)
-    seen = _Seen(level_s, reach_s, warmth, rotated, cost_known, call_spread_s)
+    rotated, own_s = _rotated(found), _own_doubt_s(found.get("runtime", ()))
+    seen = _Seen(level_s, reach_s, warmth, rotated, cost_known, own_s, call_spread_s)
     weights = []
     for method, ops in found.items():
         doubt, negative = _DOUBTS_S[method](seen), min(told[method], 0.0)
@@ -271,6 +280,11 @@ def _estimate(
         high_s=high,
         disagreement=ratio,
     )
+
+
+def _rotated(found: Mapping[str, Sequence[OpTime]]) -> bool:
+    """Whether an op ran alone on cold weights."""
+    return "isolated" in found and bool(found["isolated"][0].rotated_bytes)
 
 
 def _mean(
@@ -313,6 +327,7 @@ class _Seen(NamedTuple):
         warmth: of its weights, in the network and in its beginnings.
         rotated: whether it ran alone on cold weights.
         cost_known: whether the cost of the runtime's profiler has been taken off.
+        own_doubt_s: what the runtime's pass says of its own error; None where it does not.
         call_spread_s: by how much the cost of a call differs from process to process.
     """
 
@@ -321,14 +336,17 @@ class _Seen(NamedTuple):
     warmth: _Warmth
     rotated: bool
     cost_known: bool
+    own_doubt_s: float | None
     call_spread_s: float
 
 
 def _runtime_doubt_s(seen: _Seen) -> float:
     relative, absolute_s = _RUNTIME
-    return math.hypot(
-        relative * seen.level_s, _RUNTIME_LESS_COST_S if seen.cost_known else absolute_s
-    )
+    if seen.own_doubt_s is not None:
+        absolute_s = seen.own_doubt_s
+    elif seen.cost_known:
+        absolute_s = _RUNTIME_LESS_COST_S
+    return math.hypot(relative * seen.level_s, absolute_s)
 
 
 def _isolated_doubt_s(seen: _Seen) -> float:

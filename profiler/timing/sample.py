@@ -13,8 +13,8 @@ from typing import NamedTuple
 import msgspec
 
 from nnprof.profiler import waits
-from nnprof.profiler.ports import Part, Session
-from nnprof.types import Plan
+from nnprof.profiler.ports import Backend, Part, Session
+from nnprof.types import Model, Plan, Target, Workload
 
 _MOST_SAMPLES = 100  # of one process: more only make the file larger
 _WINDOW = 5
@@ -42,8 +42,8 @@ class CleanPass(msgspec.Struct, frozen=True, kw_only=True):
 def clean_pass(session: Session, plan: Plan) -> CleanPass:
     """End-to-end time with nothing else switched on: the truth the rest is held against."""
     part = waits.Undisturbed(session, session.clock)
-    with _no_collector():
-        warmups_s, warm_s = _warm_up(session, plan)
+    with no_collector():
+        warmups_s, warm_s = warm_up(session, plan)
         level_s = median(warmups_s[-_WINDOW:])
         wanted_s = max(plan.sample_min_s, plan.sample_s / _MOST_SAMPLES)
         loops = max(1, math.ceil(wanted_s / level_s))
@@ -64,9 +64,18 @@ def clean_pass(session: Session, plan: Plan) -> CleanPass:
 def floor_s(session: Session) -> float:
     """Seconds of one call, from a session on an identity graph: what the harness itself costs."""
     part = waits.Undisturbed(session, session.clock)
-    with _no_collector():
+    with no_collector():
         samples = [part.sample(_FLOOR_LOOPS) / _FLOOR_LOOPS for _ in range(_FLOOR_SAMPLES)]
     return median(samples)
+
+
+def floor_of(model: Model, target: Target, backend: Backend) -> float:
+    """The same of a graph that is opened and closed for it."""
+    session = backend.open(Workload(model=model, batch=1), target)
+    try:
+        return floor_s(session)
+    finally:
+        session.close()
 
 
 class Timed(NamedTuple):
@@ -78,7 +87,7 @@ class Timed(NamedTuple):
 
 def alone(part: Part, budget_s: float) -> Timed:
     """One op run over and over on the same buffers."""
-    with _no_collector():
+    with no_collector():
         spent_s = part.sample(1)
         once_s = part.sample(1)
         loops = max(1, math.ceil(_PART_SAMPLE_S / once_s))
@@ -94,7 +103,7 @@ def interleaved(parts: Sequence[Part], budget_s: float) -> Timed:
 
     Before each sample the part runs once untimed, because the others have emptied its caches.
     """
-    with _no_collector():
+    with no_collector():
         spent_s = sum(part.sample(1) for part in parts)
         once_s = [part.sample(1) for part in parts]
         loops = [max(1, math.ceil(_PART_SAMPLE_S / seconds)) for seconds in once_s]
@@ -115,7 +124,7 @@ def after_pauses_s(session: Session, gap_s: float) -> tuple[float, ...]:
     """Seconds of single inferences, each after a pause: what a camera at that rate would see."""
     samples_s = []
     session.sample(1)
-    with _no_collector():
+    with no_collector():
         for _ in range(_PAUSES):
             if gap_s:
                 session.pause(gap_s)
@@ -123,7 +132,7 @@ def after_pauses_s(session: Session, gap_s: float) -> tuple[float, ...]:
     return tuple(samples_s)
 
 
-def _warm_up(session: Session, plan: Plan) -> tuple[list[float], float]:
+def warm_up(session: Session, plan: Plan) -> tuple[list[float], float]:
     """Until two windows in a row agree, but within the plan's limits; at least one inference."""
     warmups_s: list[float] = []
     spent_s, loops = 0.0, 1
@@ -147,7 +156,7 @@ def _settled(warmups_s: list[float]) -> bool:
 
 
 @contextmanager
-def _no_collector() -> Iterator[None]:
+def no_collector() -> Iterator[None]:
     """Python's garbage collector must not run inside a sample."""
     gc.collect()
     was_on = gc.isenabled()

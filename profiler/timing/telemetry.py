@@ -20,18 +20,23 @@ from msgspec.structs import replace
 
 from nnprof import registry
 from nnprof.profiler.place import lifeline
-from nnprof.types import Reading
+from nnprof.types import Reading, Target
 
 if TYPE_CHECKING:  # numpy comes with it, and this process starts often
     from nnprof.profiler.ports import Device
 
 
 class Sampler(msgspec.Struct, frozen=True, kw_only=True):
-    """The sampler's job: a device and processors to read, and processors to run on (`home`)."""
+    """The sampler's job: what to read, and processors to run on (`home`)."""
 
     device: str
+    on: str
     processors: tuple[int, ...]
     home: tuple[int, ...]
+
+    def read(self, device: Device) -> Reading:
+        """The device now."""
+        return device.read(self.processors, self.on)
 
 
 class Watch:
@@ -79,10 +84,10 @@ class Watch:
 
 
 @contextmanager
-def beside(device: str, processors: tuple[int, ...], home: tuple[int, ...]) -> Iterator[Watch]:
+def beside(target: Target, processors: tuple[int, ...], home: tuple[int, ...]) -> Iterator[Watch]:
     """A watch whose process is started now and ends with the context, or with this process.
 
-    `home` are the processors that it may run on: not those of the worker.
+    `processors` are those of the worker; `home` those that the watch may run on, none of them.
     """
     if not home:
         yield Watch(None, "no processor is left for it")
@@ -90,7 +95,7 @@ def beside(device: str, processors: tuple[int, ...], home: tuple[int, ...]) -> I
     command = lifeline.command("nnprof.profiler.timing.telemetry")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
-            job = Sampler(device=device, processors=processors, home=home)
+            job = Sampler(device=target.device, on=target.on, processors=processors, home=home)
             yield Watch(process, hello=msgspec.json.encode(job) + b"\n")
         finally:
             process.kill()
@@ -103,27 +108,23 @@ def main() -> None:
     job = msgspec.json.decode(lines.readline(), type=Sampler)
     os.sched_setaffinity(0, job.home)
     device: Device = registry.find("device", job.device)
-    device.read(job.processors)  # what is slow at first is slow now
+    job.read(device)  # what is slow at first is slow now
     _say(b"ready\n")
     while words := lines.readline().split():
         interval_s, start_s = map(float, words)
-        readings = list(_until_told(lines, device, job.processors, interval_s, start_s))
+        readings = list(_until_told(lines, device, job, interval_s, start_s))
         if not lines.readline():  # the worker is gone
             return
         _say(msgspec.json.encode(readings) + b"\n")
 
 
 def _until_told(
-    lines: IO[bytes],
-    device: Device,
-    processors: tuple[int, ...],
-    interval_s: float,
-    start_s: float,
+    lines: IO[bytes], device: Device, job: Sampler, interval_s: float, start_s: float
 ) -> Iterator[Reading]:
     """A reading each interval, until a line comes."""
     due_s = monotonic()
     while True:
-        reading = device.read(processors)
+        reading = job.read(device)
         at_s = monotonic() - start_s
         # Preemptions are those of this process, and reasons are told before and after.
         yield replace(reading, at_s=at_s, preemptions=None, unknown={})

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from subprocess import CompletedProcess
+from subprocess import CompletedProcess, Popen
 
 from nnprof.errors import ConnectionLost, NnprofError
 from nnprof.profiler.place.boards import Board
@@ -17,6 +18,8 @@ class Connections:
     def __init__(self) -> None:
         self._links: dict[str, Link] = {}
         self._gone: dict[str, NnprofError] = {}
+        self._then: dict[str, Callable[[], None]] = {}
+        self._trimmed: set[str] = set()
 
     def to(self, board: Board) -> Link:
         """The board's link, opened if need be.
@@ -30,7 +33,33 @@ class Connections:
             raise self._gone[board.name]
         if board.name not in self._links:
             self._links[board.name] = Link(board)
+            # Only now is nothing of the folder in use: later links follow one that broke in work.
+            if board.name not in self._trimmed:
+                self._trimmed.add(board.name)
+                self._links[board.name].shell.trim(board.cache_bytes)
+            self._prepare(board)
         return self._links[board.name]
+
+    def _prepare(self, board: Board) -> None:
+        """Have a link that was just opened made what `reopened` asks for; else there is none."""
+        try:
+            self._then.get(board.name, lambda: None)()
+        except BaseException:
+            self.drop(board)
+            raise
+
+    @contextmanager
+    def reopened(self, board: Board, then: Callable[[], None]) -> Iterator[None]:
+        """Meanwhile each link to the board that is opened has `then` called; see `ports.Shell`."""
+        self._then[board.name] = then
+        try:
+            yield
+        finally:
+            del self._then[board.name]
+
+    def has(self, board: Board) -> bool:
+        """Whether there is a link to the board, as far as we know."""
+        return board.name in self._links
 
     def drop(self, board: Board) -> None:
         """Close the board's link; what runs there through it ends."""
@@ -61,6 +90,7 @@ class Connections:
         while self._links:
             self._links.popitem()[1].close()
         self._gone.clear()
+        self._trimmed.clear()
 
 
 class BoardShell:
@@ -69,20 +99,34 @@ class BoardShell:
     def __init__(self, connections: Connections, board: Board) -> None:
         self._connections, self._board = connections, board
 
+    def _link(self) -> Link:
+        """The present one, opened anew where it has ended."""
+        if self._connections.to(self._board).ended:
+            self._connections.drop(self._board)
+        return self._connections.to(self._board)
+
     def run(
         self, argv: Sequence[str], *, stdin: bytes | None = None, timeout_s: float
     ) -> CompletedProcess[bytes]:
         """Run a program there."""
-        return self._connections.to(self._board).shell.run(argv, stdin=stdin, timeout_s=timeout_s)
+        return self._link().shell.run(argv, stdin=stdin, timeout_s=timeout_s)
+
+    def start(self, argv: Sequence[str]) -> Popen[bytes]:
+        """Start a program there."""
+        return self._link().shell.start(argv)
+
+    def reopened(self, then: Callable[[], None]) -> AbstractContextManager[None]:
+        """Have `then` called on each link that follows."""
+        return self._connections.reopened(self._board, then)
 
     def path(self, name: str) -> str:
         """Where a file of ours is there."""
-        return self._connections.to(self._board).shell.path(name)
+        return self._link().shell.path(name)
 
     def put(self, local: Path, name: str) -> str:
         """Send a file."""
-        return self._connections.to(self._board).shell.put(local, name)
+        return self._link().shell.put(local, name)
 
     def get(self, remote: str) -> bytes:
         """Read a file."""
-        return self._connections.to(self._board).shell.get(remote)
+        return self._link().shell.get(remote)

@@ -13,7 +13,8 @@ import resource
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import IO, Any
@@ -31,10 +32,11 @@ from nnprof.errors import (
     WorkerCrashed,
     WorkerTimeout,
 )
-from nnprof.profiler.place import boards, environment, lifeline, shells
+from nnprof.profiler.place import boards, computes, environment, lifeline, listening, shells
 from nnprof.profiler.place.boards import Board
+from nnprof.profiler.place.listening import Hear
 from nnprof.profiler.place.ssh import Link
-from nnprof.profiler.ports import Device, Shell
+from nnprof.profiler.ports import Shell
 from nnprof.profiler.work.connections import BoardShell, Connections
 from nnprof.profiler.work.jobs import Answer, Asking, Fault, Kind_co, Reply
 from nnprof.types import LOCAL, MOST_THREADS, Target
@@ -51,13 +53,24 @@ _REMOTE = (
 _NEVER_RAN = {126: "cannot run", 127: "has no program"}
 _STARTERS = ("setpriv:", "timeout:", "nnprof:")  # who says so, where the program itself does not
 
+_ENDED_BY_OTHERS = (-signal.SIGTERM, -signal.SIGKILL)
+_GOING_DOWN_S = 1.0  # from the end of a board's programs to the end of its connections
+_ANSWERS_S = 10.0
+
 _LONGEST_WORDS = 1000  # that are repeated of what a worker said
 
 connections = Connections()  # of this process
 
+Heard = Callable[[Reply], None]  # is given an answer as far as it goes
 
-def run(job: Asking[Kind_co], limit_s: float) -> Kind_co:
+
+def run(job: Asking[Kind_co], limit_s: float, heard: Heard | None = None) -> Kind_co:
     """Have a fresh worker do the job where its target is.
+
+    Args:
+        job: what to do.
+        limit_s: how long it may take.
+        heard: is given each line of the answer as it comes.
 
     Raises:
         WorkerTimeout: it had not answered after `limit_s`; it is ended.
@@ -69,21 +82,21 @@ def run(job: Asking[Kind_co], limit_s: float) -> Kind_co:
     A cell whose clean pass was done when its worker ended is Measured all the same; `lost` says so.
     """
     try:
-        return _done(job, limit_s)
+        return _done(job, limit_s, heard)
     except NnprofError as error:
         return _kept(job, error)
 
 
-def _done(job: Asking[Kind_co], limit_s: float) -> Kind_co:
+def _done(job: Asking[Kind_co], limit_s: float, heard: Heard | None) -> Kind_co:
     if job.target.host == LOCAL:
-        return run_local(job, limit_s)
+        return run_local(job, limit_s, heard=heard)
     board = boards.find(job.target.host)
     link = connections.to(board)
     driven = shells.is_driven(job.target, registry.find("backend", job.target.backend))
     try:
         if driven:
-            return run_local(job, limit_s, shells.way_to(link.shell))
-        return _run_remote(job, limit_s, board, link)
+            return run_local(job, limit_s, shells.way_to(link.shell), heard=heard)
+        return _run_remote(job, limit_s, (board, link), _hear(heard))
     except ConnectionLost as error:
         raise connections.explained(error, board, link).after(error.told) from error
     except (WorkerTimeout, WorkerCrashed):
@@ -95,14 +108,18 @@ def _done(job: Asking[Kind_co], limit_s: float) -> Kind_co:
 def named_target(
     device: str = "cpu",
     *,
+    on: str | None = None,
     backend: str | None = None,
     threads: int = 1,
     options: Mapping[str, str] = MappingProxyType({}),
 ) -> Target:
-    """What --device and --backend mean, with what devices.toml adds. May connect, to ask its kind.
+    """What --device, --on and --backend mean, with devices.toml. May connect, to ask its kind.
+
+    None is what is usual: of `backend` for the device, of `on` (what of it computes) for both.
 
     Raises:
         UnknownName: there is no such device or backend.
+        Unavailable: the backend does not compute on that part, or the device has no such part.
         UsageError: fewer than one thread; devices.toml has a mistake; the board cannot be reached.
     """
     if threads < 1:
@@ -114,10 +131,12 @@ def named_target(
     if backend and backend not in registry.names("backend"):
         raise UnknownName("backend", backend, registry.names("backend"))
     kind = device if board is None else board.device or connections.to(board).kind
-    found: Device = registry.find("device", kind)
+    part = on or (board.on if board else "")
+    backend = backend or computes.backend_for(registry.find("device", kind), part)
     return Target(
-        backend=backend or found.backend or Target().backend,
+        backend=backend,
         device=kind,
+        on=computes.chosen(backend, kind, part),
         host=board.name if board else LOCAL,
         threads=threads,
         options={**(board.options if board else {}), **options},
@@ -142,9 +161,13 @@ atexit.register(release)
 
 
 def run_local(
-    job: Asking[Kind_co], limit_s: float, more: Mapping[str, str] | None = None
+    job: Asking[Kind_co],
+    limit_s: float,
+    more: Mapping[str, str] | None = None,
+    *,
+    heard: Heard | None = None,
 ) -> Kind_co:
-    """Have a fresh worker do the job here, with `more` in its environment.
+    """Have a fresh worker do the job here, with `more` in its environment; `heard`: see `run`.
 
     Raises:
         WorkerTimeout: it had not answered after `limit_s`; it is ended.
@@ -153,7 +176,8 @@ def run_local(
     """
     with _complaints() as complaints, _worker(complaints, more or {}) as worker:
         try:
-            output, _ = worker.communicate(msgspec.json.encode(job), timeout=limit_s)
+            given = msgspec.json.encode(job)
+            output, _ = listening.communicate(worker, given, limit_s, _hear(heard))
         except subprocess.TimeoutExpired as late:
             raise WorkerTimeout(
                 f"The worker had not answered after {limit_s:.0f} s and was ended.",
@@ -204,10 +228,13 @@ def _worker(complaints: IO[bytes], more: Mapping[str, str]) -> subprocess.Popen[
         ) from error
 
 
-def _run_remote(job: Asking[Kind_co], limit_s: float, board: Board, link: Link) -> Kind_co:
+def _run_remote(
+    job: Asking[Kind_co], limit_s: float, there: tuple[Board, Link], hear: Hear | None
+) -> Kind_co:
+    board, link = there
     sent = msgspec.json.encode(job.moved(link.shell.put))
     argv = [board.python, "-c", _REMOTE, __version__]
-    done = link.shell.run(argv, stdin=sent, timeout_s=limit_s)
+    done = link.shell.run(argv, stdin=sent, timeout_s=limit_s, hear=hear)
     said = done.stderr.decode(errors="replace").strip().splitlines()
     last = said[-1] if said else ""
     install = f"Install nnprof {__version__} there for {board.python}, or name its python in "
@@ -215,10 +242,26 @@ def _run_remote(job: Asking[Kind_co], limit_s: float, board: Board, link: Link) 
     if done.returncode in _NEVER_RAN and last.startswith(_STARTERS):
         raise Unavailable(f"{board.name} {_NEVER_RAN[done.returncode]} {board.python}.", install)
     if last.startswith(_OTHER_VERSION):
-        there = last.removeprefix(_OTHER_VERSION)
-        what = "has no nnprof" if there == "None" else f"has nnprof {there}, not {__version__}"
+        its = last.removeprefix(_OTHER_VERSION)
+        what = "has no nnprof" if its == "None" else f"has nnprof {its}, not {__version__}"
         raise Unavailable(f"{board.python} on {board.name} {what}.", install)
-    return _answer(job, done.stdout, shells.plain_code(done.returncode), last)
+    code = shells.plain_code(done.returncode)
+    if code in _ENDED_BY_OTHERS:
+        _require_stays(link, done.stdout)
+    return _answer(job, done.stdout, code, last)
+
+
+def _require_stays(link: Link, told: bytes) -> None:
+    """Look whether a worker was killed because its board goes down, which ends its programs first.
+
+    Raises:
+        ConnectionLost: the board is gone, or no longer answers.
+    """
+    time.sleep(_GOING_DOWN_S)
+    try:
+        link.shell.run(["true"], timeout_s=_ANSWERS_S)
+    except (ConnectionLost, WorkerTimeout) as gone:
+        raise ConnectionLost(gone.reason, gone.remedy).after(told) from None
 
 
 def _end(worker: subprocess.Popen[bytes]) -> None:
@@ -232,7 +275,7 @@ def _answer(job: Asking[Kind_co], output: bytes, code: int, said: str) -> Kind_c
     if answer is None or not answer.whole:
         raise _crash(code, said[:_LONGEST_WORDS]).after(output)
     if isinstance(answer, Fault):
-        raise _error(answer)
+        raise error_of(answer)
     if not isinstance(answer, job.answer):
         raise WorkerCrashed(
             f"The worker was asked to {type(job).__name__.lower()}, and answered something else.",
@@ -247,6 +290,18 @@ def _told(output: bytes) -> Iterator[Reply]:
         with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             answer: Reply = msgspec.json.decode(line, type=Answer)
             yield answer
+
+
+def _hear(heard: Heard | None) -> Hear | None:
+    """Gives what a line of an answer says to `heard`."""
+    if heard is None:
+        return None
+
+    def hear(line: bytes) -> None:
+        for answer in _told(line):
+            heard(answer)
+
+    return hear
 
 
 def _kept(job: Asking[Kind_co], error: NnprofError) -> Kind_co:
@@ -274,7 +329,8 @@ def _crash(code: int, said: str) -> WorkerCrashed:
     )
 
 
-def _error(fault: Fault) -> NnprofError:
+def error_of(fault: Fault) -> NnprofError:
+    """The error that was raised in a worker, here."""
     kind: Any = getattr(errors, fault.error, None)
     if not (isinstance(kind, type) and issubclass(kind, NnprofError)):
         kind = NnprofError

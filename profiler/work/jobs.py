@@ -19,13 +19,18 @@ from nnprof.types import (
     Clock,
     Energy,
     FramePass,
+    Loading,
     Lost,
+    Memory,
     Model,
     OpPass,
     Plan,
     Reading,
+    Singles,
     State,
+    Stream,
     Target,
+    Window,
     Workload,
 )
 
@@ -122,6 +127,10 @@ class Measured(Reply, frozen=True, kw_only=True, tag="measured"):
     pending: tuple[str, ...] = ()
     waited_s: tuple[float, ...] = ()
     frame: FramePass | None = None
+    memory: Memory | None = None
+    loading: Loading | None = None
+    singles: Singles | None = None
+    streams: tuple[Stream, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -139,6 +148,17 @@ class Measured(Reply, frozen=True, kw_only=True, tag="measured"):
         return replace(self, lost=(*self.lost, *lost), pending=())
 
 
+class Windowed(Reply, frozen=True, kw_only=True, tag="windowed"):
+    """One more window of a sustained pass, between two answers to a Measure; told once."""
+
+    window: Window
+
+    @property
+    def whole(self) -> bool:
+        """What it is a part of goes on."""
+        return False
+
+
 class Measure(msgspec.Struct, frozen=True, kw_only=True, tag="measure"):
     """Measure one cell in this process.
 
@@ -147,6 +167,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True, tag="measure"):
         ops: time the ops, too.
         energy: measure energy, too, for as long as the plan says.
         frame: cut the workload's image, and classify all of it once, too.
+        arena: ask the runtime what its allocator takes, too.
         known: seconds of ops that need not be timed alone again, by `passes.share_key`.
     """
 
@@ -161,6 +182,7 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True, tag="measure"):
     ops: bool
     energy: bool = False
     frame: bool = False
+    arena: bool = False
     known: dict[str, float] = {}
 
     @property
@@ -243,8 +265,8 @@ class Fault(Reply, frozen=True, kw_only=True, tag="fault"):
 
 
 Job = Probe | Measure | Loop | Score
-Answer = Probed | Measured | Looped | Scored | Fault
-Tell = Callable[[Measured], None]
+Answer = Probed | Measured | Windowed | Looped | Scored | Fault
+Tell = Callable[[Measured | Windowed], None]
 
 
 def _workloads(workloads: tuple[Workload, ...], put: Put) -> tuple[Workload, ...]:

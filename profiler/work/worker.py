@@ -8,7 +8,6 @@ prints goes to stderr.
 from __future__ import annotations
 
 import os
-import resource
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,21 +17,28 @@ from time import get_clock_info, perf_counter
 from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
-import psutil
 from msgspec.structs import replace
 
 from nnprof import registry
-from nnprof.errors import BadFile, NnprofError
+from nnprof.errors import NnprofError
 from nnprof.exporters import identity
-from nnprof.exporters.axes import back
-from nnprof.profiler import inputs, stats
+from nnprof.profiler import stats
 from nnprof.profiler.devices import linux
-from nnprof.profiler.place import claims, environment, shells
+from nnprof.profiler.place import claims, computes, environment, shells, spread
 from nnprof.profiler.place.place import Place
 from nnprof.profiler.ports import Backend, Device, Session
-from nnprof.profiler.timing import energy, frame, passes, sample, telemetry
+from nnprof.profiler.timing import (
+    energy,
+    frame,
+    memory,
+    passes,
+    sample,
+    singles,
+    sustained,
+    telemetry,
+)
 from nnprof.profiler.timing.lost import attempt
+from nnprof.profiler.work import scoring, streams
 from nnprof.profiler.work.jobs import (
     CHAIN,
     Answer,
@@ -45,8 +51,8 @@ from nnprof.profiler.work.jobs import (
     Probe,
     Probed,
     Score,
-    Scored,
     Tell,
+    Windowed,
 )
 from nnprof.types import (
     LOCAL,
@@ -54,7 +60,6 @@ from nnprof.types import (
     Energy,
     FramePass,
     Lost,
-    Model,
     OpPass,
     Reading,
     Target,
@@ -89,7 +94,7 @@ def _answer(job: Job, device: Device, backend: Backend, tell: Tell) -> Answer:
     if isinstance(job, Loop):
         return _loop(job, device, backend)
     if isinstance(job, Score):
-        return _score(job, backend)
+        return scoring.score(job, backend)
     return _measure(job, device, backend, tell)
 
 
@@ -107,7 +112,7 @@ def _as_read(job: Job) -> Iterator[None]:
     Files are read again after all timing: a runtime may open them at any moment until then.
     """
     models = {work.model.path: work.model for work in job.workloads if work.model.path}
-    if job.target.device == "cpu":
+    if job.target.on == "cpu":
         for path, model in models.items():
             identity.require_memory(identity.files_beside(Path(path)), model.name)
     try:
@@ -118,8 +123,13 @@ def _as_read(job: Job) -> Iterator[None]:
 
 
 def _device(target: Target, backend: Backend) -> Device:
-    """What the network runs on: at the other end of the shell, where the runtime works over one."""
+    """Where the network runs: at the other end of the shell, where the runtime works over one.
+
+    Raises:
+        Unavailable: such a device does not compute on what the target says.
+    """
     device: Device = registry.find("device", target.device)
+    computes.require_has(device, target)
     if shells.is_driven(target, backend):
         return device.over(shells.at(target.host))
     return device
@@ -128,6 +138,7 @@ def _device(target: Target, backend: Backend) -> Device:
 def _probe(job: Probe, device: Device, backend: Backend) -> Probed:
     device.processors(job.target.threads)
     facts = environment.capture(job.target, device, backend)
+    computes.require_there(facts["device"], job.target)
     _open_any(job, backend)
     return Probed(environment=facts)
 
@@ -160,38 +171,12 @@ def _refusal(workloads: list[Workload], job: Probe, backend: Backend) -> NnprofE
     return refused[0]
 
 
-def _score(job: Score, backend: Backend) -> Scored:
-    arrays = inputs.read_data(Path(job.workload.data))
-    session = backend.open(job.workload, job.target)
-    (tensor,), batch = job.workload.model.inputs, job.workload.batch
-    axis, right = job.workload.model.axes.get(tensor.name), 0
-    for start in range(0, len(arrays["labels"]), batch):
-        labels = arrays["labels"][start : start + batch]
-        # The last chunk is filled up, because a session may be bound to its batch.
-        chunk = arrays["tiles"][start : start + batch]
-        tiles = back(np.resize(chunk, (batch, *chunk.shape[1:])), axis).astype(tensor.dtype)
-        (outputs, *_) = session.infer({tensor.name: np.ascontiguousarray(tiles)}).values()
-        if axis is not None and outputs.shape[:1] != (batch,):
-            raise BadFile(f"{job.workload.model.name} does not give one row for each tile.")
-        classes = outputs.reshape(batch, -1).argmax(axis=1)[: len(labels)]
-        right += int((classes == labels).sum())
-    session.close()
-    return Scored(right=right)
-
-
-def _pin(device: Device, backend: Backend, threads: int) -> tuple[int, ...]:
-    processors = device.processors(threads) if getattr(backend, "computes", True) else ()
-    if processors:
-        os.sched_setaffinity(0, processors)
-    return processors
-
-
 def _loop(job: Loop, device: Device, backend: Backend) -> Looped:
-    processors = _pin(device, backend, job.target.threads)
-    floor_s = _floor_s(job.floor, job.target, backend)
+    processors = spread.pin(device, backend, job.target.threads)
+    floor_s = sample.floor_of(job.floor, job.target, backend)
     samples: list[tuple[tuple[float, ...], ...]] = []
     opens: list[tuple[float, ...]] = []
-    readings = [device.read(processors)]
+    readings = [device.read(processors, job.target.on)]
     clock: Clock = "unknown"
     facts: dict[str, Any] = {}
     for _ in range(job.turns):
@@ -205,7 +190,7 @@ def _loop(job: Loop, device: Device, backend: Backend) -> Looped:
             session.close()
         samples.append(tuple(turn))
         opens.append(tuple(open_s))
-        readings.append(device.read(processors))
+        readings.append(device.read(processors, job.target.on))
     return Looped(
         clock=clock,
         facts=facts,
@@ -218,15 +203,17 @@ def _loop(job: Loop, device: Device, backend: Backend) -> Looped:
 
 
 def _measure(job: Measure, device: Device, backend: Backend, tell: Tell) -> Measured:
+    if job.plan.streams_s:
+        return streams.run(job, device, backend)
     free = os.sched_getaffinity(0)
-    processors = _pin(device, backend, job.target.threads)
+    processors = spread.pin(device, backend, job.target.threads)
     if not job.plan.telemetry_s and not job.energy:
         watch = telemetry.Watch(None, "switched off")
     elif shells.is_driven(job.target, backend):
         watch = telemetry.Watch(None, "a board without our worker is read before and after only")
     else:
         home = tuple(sorted(free - set(processors)))
-        with telemetry.beside(job.target.device, processors, home) as watch:
+        with telemetry.beside(job.target, processors, home) as watch:
             return _Measuring(job, device, backend, processors, watch).all(tell)
     return _Measuring(job, device, backend, processors, watch).all(tell)
 
@@ -243,12 +230,18 @@ class _Measuring(NamedTuple):
     def all(self, tell: Tell) -> Measured:
         """Clean time and passes; what there is so far is told after each."""
         job = self.job
-        floor_s, chain_s = (
-            _floor_s(model, job.target, self.backend) for model in (job.floor, job.chain)
-        )
+        begun = memory.begin(job.target, self.backend, self.device)
         start = perf_counter()
         session = self.backend.open(job.workload, job.target)
-        sofar = self._clean(session, floor_s, perf_counter() - start)
+        open_s = perf_counter() - start
+        taken = memory.loaded(begun, session)
+        # After that, for a runtime's first session does what the others find done.
+        floor_s, chain_s = (
+            sample.floor_of(model, job.target, self.backend) for model in (job.floor, job.chain)
+        )
+        sofar = self._clean(session, floor_s, open_s)
+        used = memory.used(begun, taken, session, self.device, sofar.warmups_s[0])
+        sofar = _with(sofar, used)
         identity.require_same(job.workload.model)  # what is told is kept, whatever comes after
         tell(sofar)
         node_s = max(0.0, (chain_s - floor_s) / (CHAIN - 1))
@@ -256,13 +249,16 @@ class _Measuring(NamedTuple):
         closed = attempt("close", session.close)
         return _with(sofar, closed if isinstance(closed, Lost) else {})
 
+    def _read(self) -> Reading:
+        return self.device.read(self.processors, self.job.target.on)
+
     def _clean(self, session: Session, floor_s: float, open_s: float) -> Measured:
         plan = self.job.plan
-        before = self.device.read(self.processors)
+        before = self._read()
         if plan.telemetry_s:
             self.watch.begin(plan.telemetry_s)
         clean = sample.clean_pass(session, plan)
-        after = attempt("telemetry", lambda: self.device.read(self.processors))
+        after = attempt("telemetry", self._read)
         sofar = Measured(
             clock=session.clock,
             facts={**session.facts, **_timing_facts(self.job, self.watch)},
@@ -281,21 +277,26 @@ class _Measuring(NamedTuple):
             siblings=linux.siblings(self.processors),
             before=before,
             after=Reading(),
-            pending=_asked(self.job),
+            pending=_asked(self.job, session),
         )
         return _with(sofar, after if isinstance(after, Lost) else {"after": after})
 
     def _rest(self, session: Session, sofar: Measured, node_s: float, tell: Tell) -> Measured:
         """With the result of all other passes; told after each."""
-        job = self.job
+        job, driven = self.job, shells.is_driven(self.job.target, self.backend)
         latency_s = median(stats.own_s(sofar.samples_s, sofar.waited_s, len(sofar.processors)))
         passes: dict[str, Callable[[], dict[str, Any]]] = {
             "telemetry": lambda: {"during": self.watch.end()},
+            "singles": lambda: {
+                "singles": singles.of_cell(job.workload, session, job.plan, driven)
+            },
             "idle": lambda: {
                 "idle": tuple(sample.after_pauses_s(session, gap_s) for gap_s in job.plan.idle_s)
             },
             "frame": lambda: {"frame": self._frame(session)},
+            "sustained": lambda: self._sustained(session, tell),
             "energy": lambda: {"energy": self._energy(session, latency_s)},
+            "arena": lambda: memory.with_arena(sofar.memory, session),
         }
         for what in sofar.pending:
             if what in passes:
@@ -316,6 +317,15 @@ class _Measuring(NamedTuple):
         computes = getattr(self.backend, "computes", True)
         return frame.measure(self.job.workload, session if computes else None)
 
+    def _sustained(self, session: Session, tell: Tell) -> dict[str, Any]:
+        """Nothing but windows, each of which is told and forgotten."""
+        eyes = sustained.Eyes(self._read, self.watch)
+        work = self.job.workload
+        part = frame.in_parts(work, session) if work.image else None
+        for window in sustained.windows(session, self.job.plan, eyes, part):
+            tell(Windowed(window=window))
+        return {}
+
     def _energy(self, session: Session, latency_s: float) -> Energy:
         plan, work = self.job.plan, (self.job.workload.batch, latency_s)
         return energy.measure(session, self.watch, self.device.facts(), plan.energy_s, work)
@@ -334,14 +344,17 @@ class _Measuring(NamedTuple):
         yield from passes.all_passes(session, job.plan, job.known, setting)
 
 
-def _asked(job: Measure) -> tuple[str, ...]:
+def _asked(job: Measure, session: Session) -> tuple[str, ...]:
     """The passes after the clean one, in order."""
     asked = {
         "telemetry": job.plan.telemetry_s > 0,
+        "singles": job.plan.singles_s > 0,
         "idle": bool(job.plan.idle_s),
         "frame": job.frame,
+        "sustained": job.plan.sustained_s > 0,
         "energy": job.energy,
         "ops": job.ops,
+        "arena": job.arena and hasattr(session, "arena"),
     }
     return tuple(what for what, wanted in asked.items() if wanted)
 
@@ -361,32 +374,15 @@ def _timing_facts(job: Measure, watch: telemetry.Watch) -> dict[str, Any]:
     }
 
 
-def _floor_s(model: Model, target: Target, backend: Backend) -> float:
-    session = backend.open(Workload(model=model, batch=1), target)
-    try:
-        return sample.floor_s(session)
-    finally:
-        session.close()
-
-
-def _limit_memory() -> None:
-    """Let an allocation fail here before the kernel ends somebody else's process.
-
-    A limit that we were given (`ulimit -v`) stays where it is the lower one.
-    """
-    limit = psutil.virtual_memory().available + psutil.Process().memory_info().vms
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    limit = min(one for one in (limit, soft, hard) if one != resource.RLIM_INFINITY)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-
-
 def main() -> None:
     """Read one job, answer it."""
     answers = os.dup(1)
     os.dup2(2, 1)
+    for name, value in environment.TOLD.items():
+        os.environ.setdefault(name, value)
     job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
-    if job.target.device == "cpu":
-        _limit_memory()
+    if job.target.on == "cpu":
+        memory.limit()
     with os.fdopen(answers, "wb") as out:
 
         def tell(answer: Answer) -> None:

@@ -94,6 +94,11 @@ Case = Callable[[Path], tuple[str, ...]]
             id="batch 0",
         ),
         pytest.param(
+            lambda _: ("bench", *FAKE, "--protocol", "loop-fresh", "--idle", "0"),
+            "--protocol loop-fresh times inferences and makes no other pass, so --idle cannot be",
+            id="a pass that loops do not make",
+        ),
+        pytest.param(
             lambda folder: ("bench", str(_truncated(folder))), "model.onnx", id="truncated ONNX"
         ),
         pytest.param(
@@ -154,7 +159,7 @@ Case = Callable[[Path], tuple[str, ...]]
         ),
         pytest.param(
             lambda _: ("bench", "--backend", "abacus"),
-            "Unknown backend 'abacus'. Known: fake, onnxruntime",
+            "Unknown backend 'abacus'. Known: fake, litert, mnn, ncnn, onnxruntime",
             id="unknown backend",
         ),
         pytest.param(

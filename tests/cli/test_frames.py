@@ -215,7 +215,7 @@ def test_a_measured_frame(tmp_path: Path) -> None:
     shown = commands.nnprof("show", path, folder=tmp_path).stdout
     assert "A frame of 56x84/14" in shown
     header, *rows = csv.reader(io.StringIO(csv_of(path, tmp_path)))
-    assert header[-1] == "whole_ms_per_frame"
+    assert "whole_ms_per_frame" in header
     assert len(rows) == 4
 
 

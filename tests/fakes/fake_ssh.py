@@ -164,14 +164,12 @@ class SshBoard:
             # A user who exists in the eyes of this sshd alone.
             command = [*_WORLD, str(self.folder / "world"), *command]
         command = ["setpriv", "--pdeathsig", "KILL", *command]
-        with (self.folder / "sshd.log").open("ab") as log:
+        told = self.folder / "sshd.log"
+        with told.open("ab") as log:
+            before = log.tell()
             self._listener = subprocess.Popen(command, stderr=log, start_new_session=True)
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.05)
-        raise AssertionError((self.folder / "sshd.log").read_text())
+        # Not by connecting: before anybody listens, a socket may connect to itself.
+        processes.until(lambda: b"Server listening" in told.read_bytes()[before:], self._listener)
 
     @property
     def listens(self) -> bool:
@@ -238,6 +236,31 @@ class SshBoard:
             processes.kill(self._listener.pid)
             self._listener.wait()
             self._listener = None
+
+
+def introduce(root: Path, boards: dict[str, SshBoard], lines: str = "") -> dict[str, str]:
+    """Variables with which nnprof finds several boards by their names; `lines` of devices.toml.
+
+    `root` is a folder for what that takes.
+    """
+    texts = (
+        (board.folder / "ssh_config").read_text().replace("Host board", f"Host {name}")
+        for name, board in boards.items()
+    )
+    (root / "ssh_config").write_text("".join(text.replace("Host *\n", "") for text in texts))
+    (root / "bin").mkdir()
+    ssh = root / "bin/ssh"
+    ssh.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {root}/ssh_config "$@"\n')
+    ssh.chmod(0o755)
+    config = root / "config/nnprof"
+    config.mkdir(parents=True)
+    (config / "devices.toml").write_text(
+        "".join(
+            f'[{name}]\nhost = "{name}"\nbackend = "fake"\npython = "{sys.executable}"\n{lines}'
+            for name in boards
+        )
+    )
+    return {"PATH": f"{root}/bin:{os.environ['PATH']}", "XDG_CONFIG_HOME": f"{root}/config"}
 
 
 def _make_key(path: Path) -> None:

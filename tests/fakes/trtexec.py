@@ -34,7 +34,8 @@ _RUN = (
     "separateProfileRun loadInputs infStreams avgRuns percentile device verbose"
 )
 _EXPORT = "exportTimes exportProfile exportLayerInfo exportOutput dumpProfile dumpLayerInfo"
-_COMMON = {*_MODEL.split(), *_BUILD.split(), *_RUN.split(), *_EXPORT.split()}
+_DLA = "useDLACore allowGPUFallback"
+_COMMON = {*_MODEL.split(), *_BUILD.split(), *_RUN.split(), *_EXPORT.split(), *_DLA.split()}
 _NEW_IN_11 = {"includeDataTransfers", "noSpinWait", "noCudaGraph", "stronglyTyped"}
 _KERNEL_S, _WEIGHT_S, _CALL_S, _GRAPH_S, _COPY_S = 3e-6, 2e-13, 10e-6, 3e-6, 8e-6
 

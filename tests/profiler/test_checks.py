@@ -44,6 +44,13 @@ def _around(before: dict[str, object], after: dict[str, object]) -> dict[str, ob
         ("governor", _around({"power_mode": "powersave"}, {})),
         ("clock_changed", _around({"clock_hz": 2e9}, {"clock_hz": 1e9})),
         ("throttled", _around({"throttles": 1}, {"throttles": 3})),
+        ("throttling", _around({}, {"alerts": ("capped clock",)})),
+        ("under_voltage", _around({"alerts": ("under-voltage",)}, {})),
+        (
+            "under_voltage",
+            _around({"events": {"under-voltage": 0}}, {"events": {"under-voltage": 1}}),
+        ),
+        ("under_voltage", _around({"events": {"oc1": 2}}, {"events": {"oc1": 3}})),
         ("floor_high", {"floor_s": 1.0}),
         ("not_steady", {"state": "drifting"}),
     ],

@@ -272,6 +272,7 @@ def test_what_cannot_be_told_apart_is_refused() -> None:
         ("data", lambda one: replace(one, workload=replace(one.workload, data="/tiles.npy"))),
         ("seed", lambda one: replace(one, workload=replace(one.workload, seed=7))),
         ("host", lambda one: replace(one, target=replace(one.target, host="board"))),
+        ("on", lambda one: replace(one, target=replace(one.target, on="gpu"))),
         (
             "conversion",
             lambda one: replace(
@@ -372,6 +373,14 @@ def test_precisions_are_told_apart() -> None:
     found = compare.compare(replace(run, measurements=cells), replace(run, measurements=cells))
     assert [cell.precision for cell in found.cells] == ["fp32", "int8"]
     assert ", int8" in comparison.comparison_markdown(found)
+
+
+def test_what_an_import_does_not_tell_is_not_held_against_it() -> None:
+    """Which part of a device computed is not told by most imports: they compare all the same."""
+    before = _run(1, [1.0])
+    told = (replace(m, target=replace(m.target, device="x", on="")) for m in before.measurements)
+    after = replace(before, measurements=tuple(told))
+    assert compare.compare(before, after).allowed == ()
 
 
 def test_what_was_not_recorded_is_unknown() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from scipy.stats import t as student
 
-from nnprof.profiler import results, stats
+from nnprof.profiler import results, stats, turns
 from nnprof.types import Measurement, Plan
 
 GOLDEN = Path(__file__).parents[1] / "data" / "run-v1.json"
@@ -199,7 +199,7 @@ def test_drift_of_2016_is_found() -> None:
     """Networks that get 2 % slower each turn are found to drift by 2 %."""
     noise = np.random.default_rng(8).normal(0, 0.002, (5, 4))
     cells = [_turns(list(1.02 ** np.arange(4) * (1 + row))) for row in noise]
-    found = stats.drift(cells)
+    found = turns.drift(cells)
     assert found is not None
     assert found.found
     assert found.per_turn == pytest.approx(0.02, abs=0.003)
@@ -208,10 +208,10 @@ def test_drift_of_2016_is_found() -> None:
 def test_no_drift_is_not_found() -> None:
     """Networks that only scatter are not found to drift; a single one leaves it unknown."""
     noise = np.random.default_rng(9).normal(0, 0.01, (8, 4))
-    found = stats.drift([_turns(list(1 + row)) for row in noise])
+    found = turns.drift([_turns(list(1 + row)) for row in noise])
     assert found is not None
     assert not found.found
-    assert stats.drift([_turns([1.0, 1.1])]) is None
+    assert turns.drift([_turns([1.0, 1.1])]) is None
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from statistics import median
 from time import perf_counter, thread_time
 
 import msgspec
@@ -100,12 +101,16 @@ def test_clock_is_honest(backend: Backend, model: Model) -> None:
     assert session.clock in {"perf_counter", "cuda_event", "recorded", "fake"}
     session.sample(100)
     claims: dict[int, list[float]] = {50: [], 100: []}
+    of_work: list[float] = []
     for loops in (50, 100) * 40:
         start, worked = perf_counter(), thread_time()
         claims[loops].append(session.sample(loops))
         worked_s, passed_s = thread_time() - worked, perf_counter() - start
         if session.clock not in ("fake", "recorded"):  # that run was over before
-            assert 0.5 * worked_s <= claims[loops][-1] <= passed_s
+            assert claims[loops][-1] <= passed_s
+            of_work.append(claims[loops][-1] / worked_s)
+    # Not of each: after an interruption, what lies around the loop is as cold as what is in it.
+    assert not of_work or median(of_work) >= 0.5
     # The least of many, of a length that other work on the machine leaves alone now and then.
     assert 1.3 < min(claims[100]) / min(claims[50]) < 3
 

@@ -66,8 +66,9 @@ def test_a_provider_that_is_not_built_in_is_refused(model: Model, provider: str)
 @pytest.mark.parametrize(
     ("target", "error", "says"),
     [
-        (Target(device="tpu"), Unavailable, "does not run on device 'tpu'"),
-        (Target(options={"provider": "cuda"}), UsageError, "no option 'provider=cuda' on device"),
+        (Target(device="tpu"), Unavailable, "computes on cpu and gpu, not on device 'tpu'"),
+        (Target(device="jetson", on="dla"), Unavailable, "not on 'dla' of device 'jetson'"),
+        (Target(options={"provider": "cuda"}), UsageError, "no option 'provider=cuda' on 'cpu'"),
         (Target(options={"fast": "1"}), UsageError, "no option 'fast'"),
         (Target(options={"optimise": "no"}), UsageError, "optimise=no is not known. Known: opt"),
     ],

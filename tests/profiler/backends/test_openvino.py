@@ -54,7 +54,7 @@ def test_counters_exclude_the_first_run() -> None:
 @pytest.mark.parametrize(
     ("target", "error", "says"),
     [
-        (Target(device="cuda"), Unavailable, "does not run on device 'cuda'"),
+        (Target(device="cuda"), Unavailable, "computes on cpu, not on 'gpu' of device 'cuda'"),
         (Target(options={"streams": "2"}), UsageError, "no option 'streams'"),
     ],
 )

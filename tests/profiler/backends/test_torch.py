@@ -72,10 +72,10 @@ def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("target", "error", "says"),
     [
-        (Target(device="tpu"), Unavailable, "does not run on device 'tpu'"),
+        (Target(device="tpu"), Unavailable, "computes on cpu and gpu, not on device 'tpu'"),
         (Target(options={"fast": "1"}), UsageError, "no option 'fast'"),
         (Target(options={"mode": "fast"}), UsageError, "Known: eager, compile"),
-        (Target(options={"cuda_graph": "1"}), UsageError, "CUDA graphs need --device cuda"),
+        (Target(options={"cuda_graph": "1"}), UsageError, "CUDA graphs need a GPU"),
     ],
 )
 def test_refuses_what_it_does_not_do(target: Target, error: type[Exception], says: str) -> None:

@@ -400,10 +400,44 @@ def test_free_sides_are_given_shapes() -> None:
 
 
 def test_processor_is_refused(target: Callable[..., Target], model: Model) -> None:
-    """A Run that says "cpu" would tell of the wrong device, so nothing is measured for it."""
-    with pytest.raises(Unavailable, match="device 'cpu'") as caught:
-        BACKEND.open(Workload(model=model, batch=1), replace(target(), device="cpu"))
-    assert "--device jetson" in caught.value.remedy
+    """A Run that says "cpu" would tell of the wrong part, so nothing is measured for it."""
+    with pytest.raises(Unavailable, match="not on 'cpu' of device 'jetson'") as caught:
+        BACKEND.open(Workload(model=model, batch=1), replace(target(), on="cpu"))
+    assert "--on gpu or dla" in caught.value.remedy
+
+
+@pytest.mark.parametrize("version", ["8.4.1", "10.3.0"])
+def test_a_dla_is_named_in_each_run_of_it(
+    target: Callable[..., Target], model: Model, folder: Path, version: str
+) -> None:
+    """An engine for a DLA is another one than that for the GPU, and is run on its core."""
+    half = Workload(model=model, batch=1, precision="fp16")
+    gpu = target(version=version)
+    dla = replace(gpu, on="dla", options={**gpu.options, "dla_core": "1"})
+    for one in (gpu, dla):
+        BACKEND.open(half, one).sample(1)
+    assert len(list(folder.glob("*.plan"))) == 2
+    flags = BACKEND.open(half, dla).facts["flags"]
+    assert flags.count("--useDLACore=1") == 2  # at the build, and in each run
+    assert "--stronglyTyped" not in flags
+    assert not [flag for flag in BACKEND.open(half, gpu).facts["flags"] if "DLA" in flag]
+
+
+def test_a_dla_is_refused_what_it_does_not_compute(
+    target: Callable[..., Target], model: Model
+) -> None:
+    """A DLA takes fp16 alone, of versions that have one; the floor has no precision to refuse."""
+    dla = replace(target(), on="dla")
+    with pytest.raises(UsageError, match="in fp16 from us, and this one is fp32") as caught:
+        BACKEND.open(Workload(model=model, batch=1), dla)
+    assert "--precision fp16" in caught.value.remedy
+    BACKEND.open(Workload(model=identity_model(), batch=1), dla).close()
+    core = {**dla.options, "dla_core": "first"}
+    with pytest.raises(UsageError, match="dla_core=first"):
+        BACKEND.open(Workload(model=identity_model(), batch=1), replace(dla, options=core))
+    newer = replace(target(version="10.16.2"), on="dla")
+    with pytest.raises(Unavailable, match=r"TensorRT 10\.16\.2 has no DLA; 10\.7 was the last"):
+        BACKEND.open(Workload(model=identity_model(), batch=1), newer)
 
 
 def test_whole_bench_runs_on_a_board(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -19,6 +20,7 @@ from nnprof.profiler.costmodel.rows import rows_of
 from nnprof.profiler.importers import columns, importer, table
 from nnprof.types import Cell, Failure, Measurement, OpPass, OpTime, Run, Study
 
+STUDIES = Path(__file__).parents[3] / "bench_results" / "studies"
 LAUNCH_S, FLOP_S, BYTE_S = 20e-6, 1e-11, 1e-10
 NAMES = ("launch", "flops", "bytes_in", "bytes_out", "bytes_weights")
 SIZES = (64, 160, 400, 1000, 2500)
@@ -140,9 +142,13 @@ def test_networks_measured_whole_tell_how_far_off_it_is() -> None:
 def test_ops_without_shapes_are_counted_and_their_networks_left_out() -> None:
     """One large op of unknown shape: its network is no longer held against the sum of the rest."""
     run = changed(run_of(lines(call_s=1e-5)), {4: {"inputs": (), "outputs": (), "op": "Odd"}})
-    notes = " ".join(fitted(run).notes)
+    made = fitted(run)
+    notes = " ".join(made.notes)
     assert "1 op times without shapes (Odd)" in notes
     assert "1 of 15 cells (1: the shapes of their ops are not all known)" in notes
+    assert "no prediction" not in made.doubt  # it takes little
+    most = {number: {"outputs": ()} for number in range(0, 42, 2)}
+    assert "is of ops without shapes, and in no prediction" in fitted(changed(run, most)).doubt
 
 
 def test_no_shapes_at_all_is_one_sentence() -> None:
@@ -366,3 +372,12 @@ def test_ops_measured_alone_say_nothing_of_a_networks_interval() -> None:
     known = np.ones(len(cells), dtype=bool)
     assert whole._like_asked(cells, known).tolist() == [False] * 30 + [True] * 19
     assert whole._like_asked(cells[:-1], known[:-1]).all()
+
+
+def test_a_coefficient_outside_its_interval_is_not_identified() -> None:
+    """Of two groups of 2016, what a table shows as known lies within the interval beside it."""
+    runs = [STUDIES / f"{group}-onnxruntime.json" for group in ("group3", "group4")]
+    terms = assemble.model(gather.read(runs)).terms
+    known = [term for term in terms if term.identified and term.low is not None]
+    assert known
+    assert not [t for t in known if not t.low <= t.coefficient <= (t.high or 0)]  # type: ignore[operator]

@@ -48,6 +48,14 @@ def test_a_group_that_takes_time_and_is_far_off_marks_a_model() -> None:
     assert made.doubt == "Known to be far off: shapes of conv (12.0% of the time) by 40.0%."
 
 
+def test_time_that_no_term_has_marks_a_model() -> None:
+    """Ops without shapes are in no prediction; a tenth of the time may lack without a word."""
+    made = doubts.marked(GOOD, 0.885)
+    lost = "88.5% of the time is of ops without shapes, and in no prediction"
+    assert made.doubt == f"Known to be far off: {lost}."
+    assert doubts.marked(GOOD, 0.1).doubt == ""
+
+
 def test_a_model_of_which_no_number_is_right_is_refused() -> None:
     """Half of the networks off by more than half; of four networks that says too little."""
     off = replace(GOOD.network, error=0.9, median=0.6)

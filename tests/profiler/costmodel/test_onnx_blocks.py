@@ -152,3 +152,23 @@ def test_the_rules_give_what_the_runtime_runs_here(case: str, tmp_path: Path) ->
     # Channels that are multiples of 16 tell no width, and are those of the wider.
     rules = onnx_rules.of_workload(workload, f"blocked{max(found)}")
     assert numbers(rules) == numbers(of_nodes(ran))
+
+
+def test_views_keep_their_names(tmp_path: Path) -> None:
+    """A Squeeze or Flatten of a file is an op of that name, as the runtime runs it."""
+    sides = numpy_helper.from_array(np.array([2, 3]), "sides")
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["g"], name="g"),
+        helper.make_node("Squeeze", ["g", "sides"], ["s"], name="s"),
+        helper.make_node("Flatten", ["s"], ["f"], name="f"),
+    ]
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *shape])
+        for name, shape in (("x", (16, 4, 4)), ("f", (16,)))
+    ]
+    graph = helper.make_graph(nodes, "views", ports[:1], ports[1:], [sides])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(proto, tmp_path / "views.onnx")
+    workload = Workload(model=load_model(tmp_path / "views.onnx"), batch=3)
+    ops = [op.op for op in onnx_rules.of_workload(workload, "")]
+    assert ops == ["GlobalAveragePool", "Squeeze", "Flatten"]

@@ -19,6 +19,7 @@ from nnprof.profiler.costmodel.predict import (
     predict,
     predict_specs,
 )
+from nnprof.profiler.costmodel.prediction import Prediction
 
 MADE = CostModel(
     name="toy",
@@ -109,6 +110,29 @@ def test_a_group_without_a_factor_has_the_widest() -> None:
     )
     assert found.high_s is not None
     assert 1.1 < found.high_s / found.seconds < 2.0
+
+
+def test_a_batch_below_all_that_were_measured_is_known_less() -> None:
+    """What a call costs and what a tile costs are told apart by batches alone.
+
+    Where all were 1024, the time at batch 1 may be that of its tile: 1/1024 of what 1024 take.
+    """
+
+    def asked(batches: tuple[int, int], batch: int) -> Prediction:
+        made = msgspec.structs.replace(MADE, batches=batches)
+        return predict(made, of_spec(mattsson(), "fused", batch), batch)
+
+    def off(found: Prediction) -> float:
+        assert found.high_s is not None
+        return found.high_s / found.seconds
+
+    least = asked((1024, 1024), 1024)
+    one = asked((1024, 1024), 1)
+    assert one.low_s is not None
+    assert one.low_s <= least.seconds / 1024
+    assert one.extrapolates[0] == "batch 1 is below the least that was measured, 1024"
+    assert off(one) > off(asked((256, 1024), 1)) > off(asked((16, 1024), 1))
+    assert off(asked((16, 1024), 1)) > off(asked((1, 1024), 1))
 
 
 def test_a_small_part_is_not_spoken_of() -> None:

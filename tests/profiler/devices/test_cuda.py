@@ -78,6 +78,18 @@ def test_orin_supports_nothing() -> None:
     assert reading.unknown["power_w"] == reading.unknown["alerts"] == "NVML: Not Supported"
 
 
+def test_the_memory_of_this_process() -> None:
+    """NVML's figure for our process; where it is not listed, as in a container, the reason."""
+    ours = SimpleNamespace(pid=os.getpid(), usedGpuMemory=300)
+    state = SimpleNamespace(total=1000, free=600)
+    library = Library(nvmlDeviceGetComputeRunningProcesses=[ours], nvmlDeviceGetMemoryInfo=state)
+    assert cuda.own_memory(library, None) == (300, 600, "")
+    library = Library(nvmlDeviceGetComputeRunningProcesses=[], nvmlDeviceGetMemoryInfo=state)
+    assert cuda.own_memory(library, None) == (None, 600, "NVML does not list this process")
+    _, free, why = cuda.own_memory(Library(), None)
+    assert (free, why.startswith("NVML: ")) == (None, True)
+
+
 def test_without_a_gpu() -> None:
     """A machine without the driver says so with what to do."""
     try:

@@ -54,6 +54,10 @@ TOLD: dict[str, dict[str, Any]] = {
         "power_mode_id": 0, "total_rail": "VIN", "processors": 14, "model": "Neoverse-V3AE",
     },
 }  # fmt: skip
+X86 = (
+    "processor\t: 0\nvendor_id\t: AuthenticAMD\nmodel name\t: AMD EPYC\n"
+    "flags\t\t: fpu sse4_2 avx avx2 fma hypervisor\n"
+)
 NANO_W = {"VDD_IN": 4952 * 1128e-6, "VDD_CPU_GPU_CV": 4944 * 296e-6, "VDD_SOC": 4944 * 320e-6}
 AGX_W = {"VDD_GPU_SOC": 19400 * 164e-6, "VDD_CPU_CV": 19400 * 42e-6,
          "VIN_SYS_5V0": 4968 * 904e-6, "VDDQ_VDD2_1V8AO": 4976 * 112e-6}  # fmt: skip
@@ -74,6 +78,60 @@ def test_every_board_is_recognised(board: Path) -> None:
     assert {name: facts[name] for name in told} == told
     assert facts["board"] == fake_board.BOARDS[board.name].model
     assert facts["memory_bytes"] == fake_board.BOARDS[board.name].memory_kb * 1024
+
+
+@on()
+def test_what_computes_is_what_the_module_has(board: Path) -> None:
+    """An Orin Nano and a Thor have no DLA, an AGX Orin has two; the fact says what to ask for."""
+    facts = jetson.DEVICE.facts()
+    assert facts["dla_cores"] == (2 if "agx" in board.name else 0)
+    assert ("dla" in facts["computes_on"]) == ("agx" in board.name)
+    assert {"cpu", "gpu"} <= set(facts["computes_on"]) <= set(jetson.DEVICE.on)
+
+
+@on("orin-nano-jp6")
+def test_the_clock_is_that_of_what_computes(board: Path) -> None:
+    """The GPU's clock of a board, its processors' where they compute, and none of a DLA."""
+    nano = fake_board.BOARDS[board.name]
+    assert jetson.DEVICE.read((0,), "gpu").clock_hz == nano.gpu_hz[1]
+    assert jetson.DEVICE.read((0,), "cpu").clock_hz == nano.cpu_khz[1] * 1e3
+    reading = jetson.DEVICE.read((0,), "dla")
+    assert reading.clock_hz is None
+    assert "DLA" in reading.unknown["clock_hz"]
+
+
+@on("orin-nano-jp6")
+def test_an_emulated_processor_is_not_taken_for_the_one_beneath(board: Path) -> None:
+    """Beneath an emulator /proc/cpuinfo is of an x86: model and extensions are unknown then."""
+    (board / "proc/cpuinfo").write_text(X86)
+    facts = jetson.DEVICE.facts()
+    assert facts["architecture"] == "aarch64"
+    assert facts["emulated"] is True
+    for name in ("model", "extensions", "hypervisor"):
+        assert facts[name] is None
+        assert "emulator" in facts["why"][name]
+    assert facts["board"] == fake_board.BOARDS[board.name].model
+
+
+@pytest.mark.parametrize(
+    ("machine", "cpuinfo", "emulated"),
+    [
+        ("x86_64", "vendor_id\t: AuthenticAMD\nflags\t\t: avx2\n", False),
+        ("aarch64", "CPU implementer\t: 0x41\nFeatures\t: asimd\n", False),
+        ("aarch64", "vendor_id\t: AuthenticAMD\nflags\t\t: avx2\n", True),
+        ("x86_64", "CPU implementer\t: 0x41\nFeatures\t: asimd\n", True),
+        ("riscv64", "vendor_id\t: AuthenticAMD\nflags\t\t: avx2\n", False),
+        ("aarch64", "", False),
+        ("", "vendor_id\t: AuthenticAMD\n", False),
+    ],
+)
+def test_emulation_is_told_by_what_a_kernel_writes(
+    machine: str, cpuinfo: str, emulated: bool
+) -> None:
+    """Only a file that the kernel of another kind of machine wrote is not believed."""
+    texts = {"uname -m": machine, "/proc/cpuinfo": cpuinfo}
+    assert linux.is_emulated(texts) == emulated
+    assert linux.facts(texts).get("emulated", False) == emulated
 
 
 @on()

@@ -56,12 +56,15 @@ def test_no_file_is_no_boards(config: Path) -> None:
         ('host = "orin"\n', "'host' stands outside of any board"),
         ('[jetson]\nhots = "orin"\n', "board jetson: .*'?hots.*Keys of a board: host, port"),
         ("[jetson]\n", "board jetson: it has no `host`"),
+        ('[jetson]\nhost = "x"\ncache_gb = -1\n', "board jetson: -1.0 is no number of GB"),
         ("[jetson]\nhost = 5\n", "board jetson: host: Expected `str`, got `int`"),
         ('[jetson]\nhost = "-oProxyCommand=evil"\n', "board jetson: .*is no host"),
         ('[jetson]\nhost = "a b"\n', "is no host"),
         ('[jetson]\nhost = "orin"\nport = 70000\n', "70000 is no port"),
         ('[jetson]\nhost = "orin"\nbackend = "magic"\n', "unknown backend 'magic'.*Known: .*fake"),
         ('[jetson]\nhost = "orin"\ndevice = "tpu"\n', "unknown device 'tpu'.*Known: .*cpu"),
+        ('[jetson]\nhost = "orin"\non = "npu"\n', "unknown on 'npu'.*Known: cpu, dla, gpu"),
+        ('[pi]\nhost = "pi"\ndevice = "cpu"\non = "gpu"\n', "unknown on 'gpu'.*Known: cpu"),
         ('[jetson]\nhost = "orin"\nname = "x"\n', "name stands in brackets"),
         ('["my board"]\nhost = "orin"\n', "'my board' cannot name a board"),
         ('[cpu]\nhost = "orin"\n', "--device cpu always means this machine"),
@@ -100,6 +103,17 @@ def test_jetson_elsewhere_is_the_board_of_that_name(config: Path) -> None:
     assert found is not None
     assert found.host == "orin"
     assert boards.meant_by("other") == boards.find("other")
+
+
+def test_pi_elsewhere_is_the_board_of_that_name(config: Path) -> None:
+    """On a machine that is no Raspberry Pi, pi is what devices.toml says, or is explained."""
+    with pytest.raises(Unavailable, match="no Raspberry Pi, and no board is called") as caught:
+        boards.meant_by("pi")
+    assert "[pi] and, on the next line" in caught.value.remedy
+    config.write_text('[pi]\nhost = "pi.local"\ndevice = "pi"\n')
+    found = boards.meant_by("pi")
+    assert found is not None
+    assert (found.host, found.device) == ("pi.local", "pi")
 
 
 def test_unknown_devices_list_the_boards(config: Path) -> None:

@@ -113,7 +113,7 @@ def test_who_measures_beside_us_is_kept(
 
 def test_another_device_is_locked_whatever_the_processors() -> None:
     """A device that is not its processors is one more thing to have alone."""
-    with claims.held(replace(REAL, device="cuda")):
+    with claims.held(replace(REAL, device="cuda", on="gpu")):
         holder = locks.is_held(claims.folder() / "nnprof-device-cuda.lock")
     assert holder is not None
     assert holder.pid == os.getpid()

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -255,6 +256,24 @@ def test_killed_worker_costs_one_cell(
     again = _resumed(path)
     assert not again.failures
     assert _all_kept(run, again)
+
+
+def test_board_that_goes_down_ends_its_programs_first(
+    board: SshBoard, tmp_path: Path, cells: tuple[Cell, ...], short: Plan
+) -> None:
+    """A worker that is killed because its board goes down is no crash: the connection was lost."""
+    run, path = _sweep(board, cells[:1], short, tmp_path)
+
+    def goes_down() -> None:
+        for worker in board.workers():
+            worker.kill()
+        time.sleep(0.3)
+        board.stop()
+
+    board.break_in_work(goes_down)
+    list(sweep.sweep(run, path))
+    (failure,) = results.load(path).failures
+    assert failure.error == "ConnectionLost"
 
 
 @pytest.mark.parametrize(

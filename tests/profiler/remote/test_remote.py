@@ -61,16 +61,23 @@ def test_address_without_configuration(
     assert [cell.stopped for cell in run.measurements] == ["processes"] * 2
 
 
-def test_the_board_says_what_it_is(board: SshBoard) -> None:
-    """A board whose device tree names a Tegra chip is a Jetson, without being told so."""
+@pytest.mark.parametrize(
+    ("compatible", "kind"),
+    [
+        (b"nvidia,p3768-0000+p3767-0005\0nvidia,tegra234\0", "jetson"),
+        (b"raspberrypi,5-model-b\0brcm,bcm2712\0", "pi"),
+    ],
+)
+def test_the_board_says_what_it_is(board: SshBoard, compatible: bytes, kind: str) -> None:
+    """A board says by its device tree that it is a Jetson or a Raspberry Pi, without being told."""
     tree = board.folder / "root/proc/device-tree"
     tree.mkdir(parents=True)
-    (tree / "compatible").write_bytes(b"nvidia,p3768-0000+p3767-0005\0nvidia,tegra234\0")
+    (tree / "compatible").write_bytes(compatible)
     board.stop()
     board.set_environment(NNPROF_ROOT=str(board.folder / "root"))
     board.start()
     made = Link(boards.from_url(board.url))
-    assert made.kind == "jetson"
+    assert made.kind == kind
     made.close()
 
 
@@ -158,3 +165,42 @@ def test_worker_processes_find_the_shell(link: Link, monkeypatch: pytest.MonkeyP
     link.close()
     with pytest.raises(ConnectionLost):
         shell.run(["echo", "hello"], timeout_s=20)
+
+
+# The cache there has a size
+
+
+def test_the_least_recently_used_files_go(link: Link, board: SshBoard, tmp_path: Path) -> None:
+    """What was used last stays, up to a size; folders that are empty then go, too."""
+    for number, name in enumerate(("a", "folder/b", "a space", "d")):
+        local = tmp_path / f"{number}"
+        local.write_bytes(bytes(1000))
+        link.shell.put(local, name)
+        os.utime(board.cache / name, (1000 + number, 1000 + number))
+    again = SshShell(link.shell.way)  # as the next bench, which has not sent anything yet
+    again.put(tmp_path / "0", "a")
+    link.shell.trim(2500)
+    assert {path.relative_to(board.cache).as_posix() for path in board.cache.rglob("*")} == {
+        "a", "d"
+    }  # fmt: skip
+    link.shell.trim(0)
+    assert not list(board.cache.iterdir())
+
+
+def test_a_bench_in_work_loses_nothing(
+    board: SshBoard, tmp_path: Path, cells: tuple[Cell, ...], short: Plan
+) -> None:
+    """The cache is trimmed when a bench begins, and not when its connection comes back."""
+    toml = boards.file()
+    toml.write_text(f"{toml.read_text()}cache_gb = 0\n")
+    older = board.cache / "older.onnx"
+    older.parent.mkdir(parents=True)
+    older.write_bytes(b"x")
+    board.give_away(board.home)
+    board.bench(cells[:1], short, tmp_path)
+    assert not older.exists()
+    sent = {path.name for path in board.cache.iterdir()}
+    assert sent
+    hosts.connections.drop(boards.find("board"))
+    hosts.connections.to(boards.find("board"))
+    assert {path.name for path in board.cache.iterdir()} == sent

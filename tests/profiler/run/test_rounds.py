@@ -93,3 +93,26 @@ def test_a_failure_keeps_what_there_is() -> None:
     now = _sweep([1, 0, 0, 0, 0]).with_failure(first, OutOfMemory("no room"))
     assert now.done[first] == replace(_measured(CELLS[first], 1, False), stopped="failure")
     assert now.failed[first].error == "OutOfMemory"
+
+
+@given(st.lists(st.integers(0, 2), min_size=5, max_size=5), st.sets(st.integers(0, 4)))
+def test_beside_others_comes_who_is_furthest_behind(counts: list[int], out: set[int]) -> None:
+    """A cell that is out or finished is never next; of the others one of those with the fewest."""
+    keys = list(CELLS)
+    found = _sweep(counts).next_beside({keys[index] for index in out})
+    free = {
+        key: count
+        for index, (key, count) in enumerate(zip(keys, counts, strict=True))
+        if index not in out and count < PLAN.processes
+    }
+    assert (found in free and free[found] == min(free.values())) if free else found is None
+
+
+def test_one_place_at_a_time_is_a_single_sweep() -> None:
+    """Cells one after the other come in the order of the rounds of a single sweep."""
+    fresh, out = _sweep([0] * 5), set[str]()
+    order = []
+    while (key := fresh.next_beside(out)) is not None:
+        order.append(key)
+        out.add(key)
+    assert order == fresh.next_round()

@@ -16,7 +16,7 @@ from processes import killed, until
 
 from nnprof.errors import BadFile, UsageError
 from nnprof.exporters.models import load_model
-from nnprof.profiler import results, stats
+from nnprof.profiler import results, stats, turns
 from nnprof.profiler.run import begin, sweep
 from nnprof.types import Cell, Model, Plan, Run, Target, Workload
 
@@ -154,7 +154,7 @@ def test_loop_protocol(cells: tuple[Cell, ...], short: Plan, tmp_path: Path) -> 
     assert all(m.finished for m in run.measurements)
     assert [[len(turn) for turn in m.samples_s] for m in run.measurements] == [[20] * 4] * 4
     assert list(sweep.sweep(begin.resume(path), path)) == []
-    assert stats.drift(run.measurements) is not None
+    assert turns.drift(run.measurements) is not None
 
 
 def test_fresh_loops_are_processes(cells: tuple[Cell, ...], short: Plan, tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_fresh_loops_are_processes(cells: tuple[Cell, ...], short: Plan, tmp_pat
     assert len(times) == 12
     assert times == sorted(times)
     assert "a fresh process for each network and turn" in run.measurements[0].facts["loop"]
-    assert stats.drift(run.measurements) is not None
+    assert turns.drift(run.measurements) is not None
     assert list(sweep.sweep(begin.resume(path), path)) == []
 
 

@@ -87,12 +87,26 @@ def test_even_drift_cancels() -> None:
 
 
 def test_which_rail_comes_first() -> None:
-    """The rail of the whole device, then that of the GPU, then the others by name."""
+    """The rail of the whole device, then that of what computes, then the others by name."""
     watts = {"VDDQ_VDD2_1V8AO": 1.0, "VDD_GPU_SOC": 5.0, "VIN": 9.0}
     one = Energy(busy_w=watts, idle_w=dict.fromkeys(watts, 0.5), busy_s=1.0, tiles=10)
     names = [found.rail for found in energy.per_tile(_cell(one), "VIN")]
     assert names == ["VIN", "VDD_GPU_SOC", "VDDQ_VDD2_1V8AO"]
     assert energy.per_tile(_cell(one), None)[0].rail == "VDD_GPU_SOC"
+    watts = {"0V8_AON": 1.0, "VDD_CORE": 5.0}
+    one = Energy(busy_w=watts, idle_w=dict.fromkeys(watts, 0.5), busy_s=1.0, tiles=10)
+    assert [found.rail for found in energy.per_tile(_cell(one), None)] == ["VDD_CORE", "0V8_AON"]
+
+
+def test_what_no_rail_measures_is_said() -> None:
+    """Below the rails of a device stands what is in none of them, where its facts say so."""
+    one = Energy(busy_w={"VDD_CORE": 5.0}, idle_w={"VDD_CORE": 1.0}, busy_s=1.0, tiles=10)
+    device = {"device": {"not_measured": "what USB carries"}}
+    run = results.load(GOLDEN)
+    run = replace(run, measurements=(_cell(one),), failures=(), environment=device)
+    first, last = lines.energy_lines(run)
+    assert "400.0 mJ per tile from VDD_CORE" in first
+    assert last == "In none of these rails, which are never added up: what USB carries."
 
 
 def test_interval_is_over_processes() -> None:

@@ -102,7 +102,7 @@ def test_a_frame_that_fails_leaves_the_clean_time(
 
     monkeypatch.setattr(FakeSession, "infer", refuse)
     monkeypatch.setattr(worker.registry.find("backend", "fake"), "computes", True, raising=False)
-    monkeypatch.setattr(worker, "_pin", lambda *_: ())
+    monkeypatch.setattr(worker.spread, "pin", lambda *_: ())
     work = replace(workload(), model=replace(model, inputs=(TILES,), batch_axes=None))
     plan = Plan(op_method="none", warmup_limit_s=0.01, sample_s=0.01)
     job = Measure(

@@ -190,7 +190,7 @@ def test_cell_is_measured_and_says_what_failed(
     assert [len(process.lost) for process in measurement.processes] == [1, 0, 0]
     assert not checks.is_complete(measurement)
     with pytest.raises(typer.Exit) as ended:
-        _print(True, path, "table", bundled=False)
+        _print(True, [path], "table", bundled=False)
     assert ended.value.exit_code == 1
     said = " ".join(capsys.readouterr().out.split())
     assert "in 1 of 3 processes: WorkerCrashed: The worker ended with signal 11" in said

@@ -249,6 +249,18 @@ def test_cost_of_the_profiler_is_taken_off() -> None:
     assert found[2].seconds == pytest.approx(100e-6, rel=1e-3)
 
 
+@pytest.mark.parametrize("doubt_s", [0.05e-6, 0.4e-6])
+def test_a_pass_that_knows_its_error_is_believed(doubt_s: float) -> None:
+    """An op of a microsecond is doubted by what the pass saw, not by two, however long it took."""
+    one = _pass("runtime", [1e-6, 7e-6])
+    own = tuple(replace(op, high_s=op.seconds + 2 * doubt_s) for op in one.ops)
+    found = reconcile.combine([replace(one, latency_s=20e-6, ops=own)], 8e-6)
+    assert found is not None
+    assert found.ops[0].seconds == pytest.approx(1e-6)
+    half_s = math.hypot(doubt_s, 0.02e-6, 0.05e-6)  # 2 % of the method, 5 % for a single process
+    assert found.ops[0].high_s == pytest.approx(1e-6 + 2 * half_s, rel=1e-3)
+
+
 def test_a_view_takes_no_longer_than_the_shortest_op() -> None:
     """What the profiler says of a reshape is mostly itself; a start is all that it costs."""
     view = replace(_op(0, 6e-6, "runtime"), op="Reshape")

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import fake_board
+import processes
 import psutil
 import pytest
 from msgspec.structs import replace
@@ -16,14 +17,14 @@ from nnprof.profiler.run import begin, sweep
 from nnprof.profiler.timing import sample, telemetry
 from nnprof.types import Cell, Model, Plan, Run, Target, Workload
 
+JETSON = Target(backend="fake", device="jetson")
 BOARDS = pytest.mark.parametrize(
     "board", ["orin-nano-jp5", "agx-orin-jp6", "thor-jp7"], indirect=True
 )
 
 
 def _run(model: Model, plan: Plan, folder: Path, batches: tuple[int, ...] = (1, 2)) -> Run:
-    target = Target(backend="fake", device="jetson")
-    cells = [Cell(workload=Workload(model=model, batch=batch), target=target) for batch in batches]
+    cells = [Cell(workload=Workload(model=model, batch=batch), target=JETSON) for batch in batches]
     run, path = begin.start(cells, plan, folder, name="test")
     list(sweep.sweep(run, path))
     return results.load(path)
@@ -89,7 +90,7 @@ def test_switched_off(board: Path, model: Model, short: Plan, tmp_path: Path) ->
 
 def test_readings_are_in_order_and_in_time(board: Path) -> None:
     """Readings come each interval, count from the beginning, and can be asked for again."""
-    with telemetry.beside("jetson", (0,), (0,)) as watch:
+    with telemetry.beside(JETSON, (0,), (0,)) as watch:
         for _ in range(2):
             start_s = time.monotonic()
             watch.begin(0.02)
@@ -103,7 +104,7 @@ def test_readings_are_in_order_and_in_time(board: Path) -> None:
 
 def test_begun_and_ended_at_once(board: Path) -> None:
     """A pass too short for a reading still ends: both lines are there when the first is read."""
-    with telemetry.beside("jetson", (0,), (0,)) as watch:
+    with telemetry.beside(JETSON, (0,), (0,)) as watch:
         for _ in range(20):
             watch.begin(5.0)
             assert len(watch.end()) == 1
@@ -111,7 +112,7 @@ def test_begun_and_ended_at_once(board: Path) -> None:
 
 def test_no_processor_for_it() -> None:
     """Where all processors work, nobody reads, and it is said why."""
-    with telemetry.beside("cpu", (0,), ()) as watch:
+    with telemetry.beside(Target(), (0,), ()) as watch:
         watch.begin(0.01)
         assert watch.end() == ()
     assert watch.why == "no processor is left for it"
@@ -119,10 +120,11 @@ def test_no_processor_for_it() -> None:
 
 def test_its_process_dies(board: Path) -> None:
     """When its process is killed, the measurement goes on without it, and it is said."""
-    with telemetry.beside("jetson", (0,), (0,)) as watch:
+    before = processes.children()
+    with telemetry.beside(JETSON, (0,), (0,)) as watch:
         watch.begin(0.01)
-        (child,) = psutil.Process().children()
-        child.kill()
+        (child,) = processes.children() - before
+        psutil.Process(child).kill()
         assert watch.end() == ()
         watch.begin(0.01)
         assert watch.end() == ()
@@ -133,10 +135,11 @@ def test_nothing_is_left_behind(board: Path) -> None:
     """Its process ends with the context, also by an error."""
 
     def fail() -> None:
-        with telemetry.beside("jetson", (0,), (0,)) as watch:
+        with telemetry.beside(JETSON, (0,), (0,)) as watch:
             watch.begin(0.01)
             raise ZeroDivisionError
 
+    before = processes.children()
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert not psutil.Process().children()
+    assert processes.children() <= before

@@ -1,0 +1,165 @@
+"""Two boards at once: real sshds, real workers of dask, and what is lost when one of them goes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+from fake_ssh import SshBoard
+from processes import ended, until
+
+from nnprof.profiler import results
+from nnprof.profiler.compare import compare
+from nnprof.types import Run
+
+_BENCH = ("bench", "--batch", "1,2,3", "--quick", "--ops", "none", "--no-telemetry")
+_CELLS, _PROCESSES = 3, 5  # of --quick
+
+
+@contextmanager
+def _started(folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """The command in a session of its own, as a terminal would have it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nnprof", *words],
+        cwd=folder, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    with ended(process):
+        yield process
+
+
+def _run(folder: Path) -> Run:
+    (path,) = (folder / "bench_results").glob("*.json")
+    return results.load(path)
+
+
+def _measured(folder: Path) -> int:
+    """Processes in the Run so far."""
+    found = list((folder / "bench_results").glob("*.json"))
+    return sum(len(cell.processes) for cell in results.load(found[0]).measurements) if found else 0
+
+
+def _require_whole(run: Run) -> None:
+    """No cell lost, no process twice, none but those that were asked for."""
+    assert [cell.workload.batch for cell in run.measurements] == list(range(1, _CELLS + 1))
+    for cell in run.measurements:
+        assert [one.round for one in cell.processes] == list(range(_PROCESSES))
+        assert len({one.begun_at_s for one in cell.processes}) == _PROCESSES
+        assert cell.finished
+
+
+def _sockets(process: subprocess.Popen[str]) -> set[str]:
+    """Where the command, and all that it started, listens."""
+    root = psutil.Process(process.pid)
+    found: set[str] = set()
+    for each in (root, *root.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # a worker of a cell that has just ended
+            listening = each.net_connections("inet")
+            found |= {one.laddr.ip for one in listening if one.status == psutil.CONN_LISTEN}
+    return found
+
+
+def test_two_boards_share_a_run(boards: dict[str, SshBoard], tmp_path: Path) -> None:
+    """Both measure, the Run says which measured what, and a single bench finds the same.
+
+    Nothing of ours listens anywhere but on 127.0.0.1.
+    """
+    options = ("--device", "all", "--option", "noise=0.01")
+    with _started(tmp_path, *_BENCH, *options) as fleet:
+        until(lambda: _measured(tmp_path), fleet)
+        assert _sockets(fleet) == {"127.0.0.1"}
+        said, _ = fleet.communicate()
+    assert fleet.returncode == 0, said
+    run = _run(tmp_path)
+    _require_whole(run)
+    assert run.environment["boards"] == ["one", "two"]
+    assert run.study.target.host == run.environment["host"]
+    counts = Counter(one.board for cell in run.measurements for one in cell.processes)
+    assert set(counts) == {"one", "two"}
+    assert f"one ({counts['one']}), two ({counts['two']})" in " ".join(said.split())
+    alone = boards["one"].nnprof(
+        *_BENCH, "--device", "one", "--option", "noise=0.01", "--format", "json", cwd=tmp_path
+    )
+    assert alone.returncode == 0, alone.stderr
+    single = results.load(next((tmp_path / "bench_results").glob("*-one-*.json")))
+    found = compare(single, run, allow=("host",))
+    assert {cell.verdict for cell in found.cells} == {"SAME"}
+    assert json.loads(alone.stdout)["measurements"]
+
+
+def test_what_a_lost_board_was_doing_is_done_by_its_twin(
+    boards: dict[str, SshBoard], tmp_path: Path
+) -> None:
+    """A board that is switched off in the middle costs nothing but time; the user is told."""
+    with _started(tmp_path, *_BENCH, "--device", "one,two") as fleet:
+        until(lambda: _measured(tmp_path) >= 4, fleet)
+        boards["one"].stop()
+        said, told = fleet.communicate()
+    assert fleet.returncode == 0, said + told
+    assert "one is away: " in told
+    _require_whole(_run(tmp_path))
+
+
+def test_a_half_measured_process_is_done_anew(boards: dict[str, SshBoard], tmp_path: Path) -> None:
+    """Of a process whose board went after its clean pass nothing is kept: a twin can do all of it.
+
+    A single bench keeps the clean pass and says what it lacks, for nobody else has that board.
+    """
+    words = ("bench", "--batch", "1", *_BENCH[3:], "--device", "one,two")
+    pausing = ("--backend", "onnxruntime", "--idle", "200ms")
+    with _started(tmp_path, *words, *pausing) as fleet:
+        until(lambda: _measured(tmp_path), fleet)
+        until(boards["one"].workers, fleet)
+        time.sleep(1.5)  # its clean pass takes a third of that, its pauses twice as long
+        boards["one"].stop()
+        said, told = fleet.communicate()
+    assert fleet.returncode == 0, said + told
+    (cell,) = _run(tmp_path).measurements
+    assert cell.finished
+    assert [one.round for one in cell.processes] == list(range(len(cell.processes)))
+    assert not [one.lost for one in cell.processes if one.lost]
+
+
+def test_killed_fleets_go_on(boards: dict[str, SshBoard], tmp_path: Path) -> None:
+    """After kill -9 nothing is left running, and --resume measures what is missing, once."""
+    with _started(tmp_path, *_BENCH, "--device", "one,two") as fleet:
+        until(lambda: _measured(tmp_path) >= 4, fleet)
+        mine = psutil.Process(fleet.pid).children(recursive=True)
+        fleet.send_signal(signal.SIGKILL)
+        fleet.communicate()
+    assert not psutil.wait_procs(mine, timeout=20)[1]
+    before = _run(tmp_path)
+    (path,) = (tmp_path / "bench_results").glob("*.json")
+    until(lambda: not any(board.workers() for board in boards.values()))
+    done = boards["one"].nnprof("bench", "--resume", str(path), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    after = _run(tmp_path)
+    _require_whole(after)
+    kept = {cell.workload.batch: cell.samples_s for cell in before.measurements}
+    now = {cell.workload.batch: cell.samples_s for cell in after.measurements}
+    assert all(now[batch][: len(old)] == old for batch, old in kept.items())
+
+
+def test_boards_that_differ_have_runs_of_their_own(
+    boards: dict[str, SshBoard], tmp_path: Path
+) -> None:
+    """A board with another option is no twin: two Runs, each on one board."""
+    config = Path(os.environ["XDG_CONFIG_HOME"]) / "nnprof/devices.toml"
+    config.write_text(config.read_text() + 'options = { speed = "2" }\n')
+    done = boards["one"].nnprof(
+        *_BENCH[:1], "--batch", "1,2", *_BENCH[3:], "--device", "all", "--format", "json",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [run["environment"]["host"] for run in found] == ["one", "two"]
+    assert all(len(run["measurements"]) == 2 for run in found)

@@ -110,7 +110,7 @@ def _model(folder: Path, files: Files) -> None:
         )
     from nnprof.networks.spaces import parse_space
 
-    search.search(made, parse_space("mattsson(conv=1, depth=5..10/5, neurons=64)"), 16, 1.0)
+    search.search(made, parse_space("mattsson(conv=1, depth=5..10/5, neurons=64)"), (16,), 1.0)
 
 
 def _imported(folder: Path, files: Files) -> None:

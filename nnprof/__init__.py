@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from nnprof.profiler.costmodel.prediction import Prediction
     from nnprof.profiler.costmodel.search import Candidate, Found
     from nnprof.profiler.deadlines import Claim, Verdict, verdicts
+    from nnprof.profiler.decisions import decided
     from nnprof.profiler.diff.differ import diff
     from nnprof.profiler.diff.values import CellDiff, Diff, DiffNode, DiffRow, DiffSide
     from nnprof.profiler.doctor.examine import doctor
@@ -167,6 +168,7 @@ _HOMES = {
     "calibrated": "nnprof.profiler.costmodel.calibrate:fitted",
     "calibrated_by": "nnprof.profiler.costmodel.calibrate:begun",
     "compare": "nnprof.profiler.compare",
+    "decided": "nnprof.profiler.decisions",
     "diff": "nnprof.profiler.diff.differ",
     "doctor": "nnprof.profiler.doctor.examine",
     "export": "nnprof.exporters.export",
@@ -289,6 +291,7 @@ __all__ = [
     "calibrated",
     "calibrated_by",
     "compare",
+    "decided",
     "diff",
     "doctor",
     "export",

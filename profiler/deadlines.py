@@ -23,6 +23,7 @@ from nnprof.profiler.tails import Tail, late_s, least_samples, tail
 from nnprof.types import Cell, Failure, Measurement, Process, Run, Singles
 
 Word: TypeAlias = Literal["FITS", "UNDECIDED", "MISSES", "FAILED"]
+RANK: dict[Word, int] = {one: place for place, one in enumerate(get_args(Word))}  # best first
 EXIT_CODES: dict[Word, int] = {"FITS": 0, "UNDECIDED": 3, "MISSES": 1, "FAILED": 1}
 SHARE = 0.99  # the percentile that is judged; a share of 1 - SHARE of deadlines may be missed
 FEWEST = 2  # processes that tell a spread
@@ -106,7 +107,7 @@ def verdicts(run: Run, budget_s: float | None = None) -> tuple[Verdict, ...]:
 
 def worst(words: Iterable[Word]) -> Word:
     """Of several words the one that decides."""
-    return max(words, key=get_args(Word).index, default="UNDECIDED")
+    return max(words, key=RANK.__getitem__, default="UNDECIDED")
 
 
 def claim(estimate: Estimate | Share, limit: float, reason: str = "", least: int = FEWEST) -> Claim:

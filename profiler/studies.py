@@ -91,10 +91,12 @@ def bundled_cells(
     *,
     sides: Sides = AS_DECLARED,
     data: AnyPath | None = None,
+    usual: Sequence[int] = BATCHES,
 ) -> tuple[Cell, ...]:
-    """The bundled network on its own tiles, or on the user's."""
+    """The bundled network on its own tiles, or on the user's; batches as for `named_cells`."""
     (model,) = sides.of([load_model(bundled.model_path())])
-    return _checked(_cells(model, batches, target, data or str(bundled.tiles_path()), sides.dims))
+    path = data or str(bundled.tiles_path())
+    return _checked(_cells(model, (batches, usual), target, path, sides.dims))
 
 
 def named_cells(
@@ -104,8 +106,11 @@ def named_cells(
     *,
     data: AnyPath = "generated",
     sides: Sides = AS_DECLARED,
+    usual: Sequence[int] = BATCHES,
 ) -> tuple[Cell, ...]:
     """Every named network at every batch; a file bound to one batch at that batch alone.
+
+    Without batches at the usual ones.
 
     A call of a family with ranges, such as `mattsson(conv=1..5)`, names several networks.
 
@@ -114,7 +119,7 @@ def named_cells(
     """
     named = [name for text in texts for name in _named(text)]
     models = sides.of([model_of(name) for name in named])
-    every = [_cells(model, batches, target, data, sides.dims) for model in models]
+    every = [_cells(model, (batches, usual), target, data, sides.dims) for model in models]
     return _checked([cell for cells in every for cell in cells])
 
 
@@ -144,7 +149,7 @@ def study_cells(
     models = _models(tuple(dict.fromkeys(network for network, _ in asked)))
     exported = dict(zip(models, sides.of(models.values()), strict=True))
     every = [
-        _cells(exported[network], batch, target, data, sides.dims)
+        _cells(exported[network], (batch, BATCHES), target, data, sides.dims)
         for network, batch in asked
         if network in exported
     ]
@@ -177,11 +182,16 @@ def _asked(study: Study, batches: Sequence[int]) -> tuple[tuple[str, tuple[int, 
 
 
 def _cells(
-    model: Model, batches: Sequence[int], target: Target, data: AnyPath, dims: Mapping[str, int]
+    model: Model,
+    asked: tuple[Sequence[int], Sequence[int]],
+    target: Target,
+    data: AnyPath,
+    dims: Mapping[str, int],
 ) -> list[Cell]:
-    """The model at these batches, or at its own where none is asked for."""
+    """The model at these batches; where none is asked for at its own, or else the usual ones."""
+    batches, usual = asked
     path = data if data == "generated" else str(Path(data).resolve())
-    own = (model.fixed_batch,) if model.fixed_batch else BATCHES
+    own = (model.fixed_batch,) if model.fixed_batch else usual
     for batch in batches:
         inputs.check_batch(model, batch)
     works = [

@@ -32,6 +32,7 @@ ORDER = (
     ("nnprof.profiler.changes",),
     ("nnprof.profiler.steady",),
     ("nnprof.profiler.deadlines",),
+    ("nnprof.profiler.decisions",),
     ("nnprof.profiler.graph",),
     ("nnprof.profiler.importers",),
     ("nnprof.profiler.devices",),

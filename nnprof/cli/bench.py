@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from enum import Enum
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 
 import typer
@@ -73,7 +74,14 @@ StudyName = Annotated[
     str | None,
     typer.Option(help="A named study, such as group3, or a .json file that nnprof plan wrote."),
 ]
-Batches = Annotated[str | None, typer.Option(help="Batch sizes, such as 1,16,1024.")]
+Batches = Annotated[
+    str | None,
+    typer.Option(
+        help="Batch sizes, such as 1,16,1024.",
+        show_default="1 to 1024, or a study's own; with --budget 1; with --image up to four that "
+        "divide its tiles; or the one that a file is bound to",
+    ),
+]
 BackendName = Annotated[str | None, typer.Option(help="The runtime.", show_default="ONNX Runtime")]
 DeviceName = Annotated[
     str,
@@ -191,6 +199,7 @@ def bench(
     how = partial(plans.passes, ops.value, idle, protocol.value, telemetry, energy, patient, limit)
     how = partial(deadlines.passes, how, budget, period)
     work = _Work(networks, study, batch, data, partial(sides, batch_axis, dim), out, image)
+    work = work._replace(usual=deadlines.usual(budget))
     if for_ is not None:
         how = partial(sustained.passes, context, how, for_)
     if several is not None:
@@ -220,13 +229,14 @@ class _Work(NamedTuple):
     told: Callable[[], Sides]
     out: Path
     image: str | None = None
+    usual: Mapping[str, tuple[int, ...]] = MappingProxyType({})
     streams: tuple[int, ...] = ()
 
     def cells(self, target: Target) -> tuple[str, tuple[Cell, ...]]:
         """The name of the Run, and its cells on a target."""
         if self.image is None:
             name, cells = _cells(
-                self.networks, self.study, target, self.batch, self.data, self.told()
+                self.networks, self.study, target, self.batch, self.data, self.told(), self.usual
             )
             return name, streams.each(cells, self.streams)
         batches, data = numbers.batch_sizes(self.batch), self.data or "generated"
@@ -330,6 +340,7 @@ def _cells(
     batch: str | None,
     data: str | None,
     told: Sides,
+    usual: Mapping[str, tuple[int, ...]] = MappingProxyType({}),
 ) -> tuple[str, tuple[Cell, ...]]:
     batches = numbers.batch_sizes(batch)
     if study and networks:
@@ -338,9 +349,10 @@ def _cells(
         cells = nnprof.study_cells(study, target, batches, sides=told, data=data or "generated")
         return nnprof.study_name(study), cells
     if networks:
-        cells = nnprof.named_cells(networks, target, batches, data=data or "generated", sides=told)
+        data = data or "generated"
+        cells = nnprof.named_cells(networks, target, batches, data=data, sides=told, **usual)
         return "bench", cells
-    return "bundled", nnprof.bundled_cells(target, batches, sides=told, data=data)
+    return "bundled", nnprof.bundled_cells(target, batches, sides=told, data=data, **usual)
 
 
 def _sweep(run: Run, path: Path, shown: Shown) -> bool:
@@ -367,14 +379,13 @@ def _print(complete: bool, paths: Sequence[Path], output: str, *, bundled: bool)
     else:
         for run in runs:
             _show(run, bundled=bundled)
+    failed = not all(map(nnprof.is_complete, runs))
+    code = (1 if failed else INTERRUPTED) if failed or not complete else deadlines.exit_code(runs)
     if output != forms.JSON:
-        deadlines.show(runs, ends=True)
+        deadlines.show(runs, code=code)
         # Plain and on a line of its own, whatever the width: it will be copied.
         sys.stdout.writelines(f"Run: {shell_word(path)}\n" for path in paths)
-    failed = not all(map(nnprof.is_complete, runs))
-    if failed or not complete:
-        raise typer.Exit(1 if failed else INTERRUPTED)
-    raise typer.Exit(deadlines.exit_code(runs))
+    raise typer.Exit(code)
 
 
 def _show(run: Run, *, bundled: bool) -> None:

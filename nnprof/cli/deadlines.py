@@ -13,7 +13,7 @@ from nnprof.cli import numbers
 from nnprof.errors import UsageError
 
 if TYPE_CHECKING:
-    from nnprof import Prediction
+    from nnprof import Prediction, Verdict
     from nnprof.types import Run
 
 _FORMS = "33ms, 0.5ms, 800us, 2s, or 30fps"
@@ -90,6 +90,11 @@ def seconds(option: str, text: str) -> float:
     return found
 
 
+def usual(budget: str | None) -> dict[str, tuple[int, ...]]:
+    """Which batches are taken where nobody names any, as an argument: of a budget one tile."""
+    return {} if budget is None else {"usual": (1,)}
+
+
 def passes(
     how: Callable[[], dict[str, Any]], budget: str | None, period: str | None
 ) -> dict[str, Any]:
@@ -136,38 +141,37 @@ def show(
     budget_s: float | None = None,
     batches: Sequence[int] = (),
     *,
-    ends: bool = False,
+    code: int | None = None,
 ) -> None:
     """Print the verdicts of Runs that have a budget, or are given one; of these batches, or all.
 
-    With `ends` the exit code is told, too: the command ends with it.
+    Then what decides, with the exit code that the command ends with where it tells of that.
     """
-    for run in runs:
-        if budget_s is None and not run.study.plan.deadline_s:
-            continue  # what judges loads numpy, which is a fifth of the time that show takes
+    judged = [run for run in runs if budget_s is not None or run.study.plan.deadline_s]
+    found = [
+        (run, [one for one in nnprof.verdicts(run, budget_s) if _is_of(one, batches)])
+        for run in judged  # what judges loads numpy, which is a fifth of the time that show takes
+    ]
+    if any(own for _, own in found):
         from nnprof.profiler.report import shown_deadlines
 
-        found = [
-            one
-            for one in nnprof.verdicts(run, budget_s)
-            if not batches or one.cell.workload.batch in batches
-        ]
-        if found:
-            shown_deadlines.print_verdicts(found, run, ends=ends)
+        shown_deadlines.print_runs([(run, own) for run, own in found if own], code)
+
+
+def _is_of(one: Verdict, batches: Sequence[int]) -> bool:
+    return not batches or one.cell.workload.batch in batches
 
 
 def exit_code(runs: Sequence[Run]) -> int:
-    """Of `bench`: by the worst verdict of all cells; 0 where no Run has a budget."""
+    """Of `bench`: that of the verdict on all cells; 0 where no Run has a budget."""
     from nnprof.profiler.report import shown_deadlines
 
-    found = [one.word for run in runs for one in nnprof.verdicts(run)]
-    return shown_deadlines.exit_code(found) if found else 0
+    found = [one for run in runs for one in nnprof.verdicts(run)]
+    return shown_deadlines.exit_code(nnprof.decided(found)) if found else 0
 
 
 def foretold(found: Sequence[Prediction], budget_s: float, *, shown: bool) -> int:
     """The exit code of predictions and a budget; with `shown` the verdicts are printed."""
     from nnprof.profiler.report import shown_deadlines
 
-    if shown:
-        shown_deadlines.print_predicted(found, budget_s)
-    return shown_deadlines.exit_code(shown_deadlines.predicted_words(found, budget_s))
+    return shown_deadlines.foretold(found, budget_s, shown=shown)

@@ -43,8 +43,8 @@ Batches = Annotated[
     str | None,
     typer.Option(
         help="Batch sizes, such as 1,16,1024.",
-        show_default="1,16,1024; with --image some that divide its tiles; or the one that a file "
-        "is bound to",
+        show_default="1,16,1024; with --budget 1; with --image some that divide its tiles; or the "
+        "one that a file is bound to",
     ),
 ]
 Partial = Annotated[
@@ -77,11 +77,12 @@ def predict(
         "partial": partial,
         "image": image or "",
     }
-    if every:
+    if every:  # predict_all asks by itself, for it knows the budget
         if ops:
             raise UsageError("--ops shows one model.", "Name it, or leave --all or --ops out.")
         code = _by_all(models or [Path()], words, asked, budget_s, output)
     else:
+        asked |= deadlines.usual(budget)
         code = _by_one(words, models, asked, budget_s, output, ops=ops)
     if budget_s is not None:
         raise typer.Exit(code)

@@ -10,10 +10,9 @@ import msgspec
 from nnprof.errors import UsageError
 from nnprof.profiler.costmodel.kept import Kept
 from nnprof.profiler.costmodel.prediction import Prediction
-from nnprof.profiler.deadlines import Claim, Word, claim, worst
+from nnprof.profiler.deadlines import RANK, Claim, Word, claim
+from nnprof.profiler.decisions import Answer
 from nnprof.profiler.shares import Estimate
-
-_RANK: dict[Word, int] = {"FITS": 0, "UNDECIDED": 1, "MISSES": 2, "FAILED": 3}
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,19 +82,25 @@ def _place(one: Offer) -> tuple[int, bool, float]:
     word: Word = one.claim.word if one.claim else "FITS"
     tile = math.inf if one.prediction is None else one.prediction.ms_per_tile
     partial = one.prediction is None or bool(one.prediction.unknown)
-    return _RANK[word], partial, tile
+    return RANK[word], partial, tile
 
 
-def word(offers: Sequence[Offer]) -> Word:
-    """The verdict on a budget: of each network the best board decides, of networks the worst one.
+def answers(offers: Sequence[Offer]) -> list[Answer]:
+    """What the boards say of a budget: of each network, and without an image of each batch.
 
-    FITS where each network has a board that keeps to it; MISSES where one has none that may.
+    All boards, and with an image all batches, answer one question. A board that refuses may keep to
+    the budget at any batch.
     """
-    networks = dict.fromkeys(one.network for one in offers)
-    return worst(
-        min(
-            (one.claim.word for one in offers if one.network == network and one.claim),
-            key=_RANK.__getitem__,
-        )
-        for network in networks
-    )
+    found = []
+    for network in dict.fromkeys(one.network for one in offers):
+        own = [one for one in offers if one.network == network and one.claim]
+        whole = any(one.prediction and one.prediction.frame for one in own)
+        batches = dict.fromkeys(one.prediction.batch for one in own if one.prediction)
+        for one in own:
+            batch = one.prediction.batch if one.prediction else None
+            asked: list[int | None] = [batch]
+            if whole or batch is None:
+                asked = [None] if whole else [*batches] or [None]
+            word = one.claim.word if one.claim else "UNDECIDED"
+            found += [Answer((network, each), batch, word) for each in asked]
+    return found

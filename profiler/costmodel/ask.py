@@ -104,17 +104,19 @@ def predict(
     sides: Sides = AS_DECLARED,
     partial: bool = False,
     image: str = "",
+    usual: Sequence[int] = graphs.BATCHES,
 ) -> tuple[Prediction, ...]:
     """What each network costs at each batch, without running it.
 
     Args:
         model: fitted, or published.
         networks: in notation, ONNX files, or folders that `nnprof train` wrote.
-        batches: 1, 16 and 1024 where not given, or the batch that a file is bound to.
+        batches: the usual ones where not given, or the batch that a file is bound to.
         sides: what the files do not tell of their inputs.
         partial: predict the known ops where others are unknown.
         image: that is cut into tiles, such as "784x784" or "784x784/14" (`networks.images`): the
             batches, up to four where not given, divide its tiles, and `Prediction.frame` is of all.
+        usual: batches that are asked about where nobody names some and there is no image.
 
     Raises:
         BadFile, BadNotation, BadShape: as a file or a text deserves.
@@ -125,7 +127,7 @@ def predict(
     found = tuple(
         one
         for network in networks
-        for one in _of_network(model, str(network), batches, sides, whole)
+        for one in _of_network(model, str(network), batches, sides, whole, usual)
     )
     for one in found:
         if one.unknown and not partial:
@@ -137,10 +139,15 @@ def predict(
 
 
 def _of_network(
-    model: CostModel, network: str, batches: Sequence[int], sides: Sides, image: Image | None
+    model: CostModel,
+    network: str,
+    batches: Sequence[int],
+    sides: Sides,
+    image: Image | None,
+    usual: Sequence[int],
 ) -> Iterator[Prediction]:
     """What one network costs at each batch."""
-    name, lowered = graphs.of_text(network, model, batches, sides, image)
+    name, lowered = graphs.of_text(network, model, batches, sides, image, usual)
     for size, works in lowered.works.items():
         one = predicting.predict(model, works, size, name)
         yield replace(
@@ -152,6 +159,7 @@ def _of_network(
             elsewhere=here.elsewhere(model),
             joules=power.joules(model, one),
             tiles_per_frame=lowered.tiles,
+            asked=network,
         )
 
 
@@ -170,7 +178,8 @@ def predict_all(
     Args:
         models: such as `kept_models` finds.
         networks: as for `predict`, and so are the others.
-        batches: 1, 16 and 1024 where not given, or the batch that a file is bound to.
+        batches: 1, 16 and 1024 where not given, or the batch that a file is bound to; with
+            `budget_s` and no image 1.
         sides: what the files do not tell of their inputs.
         partial: predict the known ops where others are unknown.
         image: that is cut into tiles.
@@ -180,12 +189,14 @@ def predict_all(
         UsageError: all models refuse a network for one and the same reason; see `predict`.
     """
     asked, found = tuple(models), list[Offer]()
+    usual = graphs.BATCHES if budget_s is None else (1,)
     for network in map(str, networks):
 
         def said(kept: Kept, network: str = network) -> tuple[Prediction, ...]:
             return predict(
-                kept.made, [network], batches=batches, sides=sides, partial=partial, image=image
-            )
+                kept.made, [network], batches=batches, sides=sides, partial=partial, image=image,
+                usual=usual,
+            )  # fmt: skip
 
         found += across.offers(asked, network, said, budget_s)
     return tuple(found)
@@ -209,8 +220,8 @@ def search(
         min_tiles_per_ms: what they are to reach; or, with an image, `min_frames_per_s`; or, of
             either, `budget_s`.
         family: the networks to look at, such as "mattsson(conv=1..3, depth=5..80/5)".
-        batch: tiles per inference, 1024 where not given, 1 with `budget_s`; with an image the most
-            that divide its tiles (at most 4096).
+        batch: tiles per inference, 1024 where not given, 1 with `budget_s`; with an image of up to
+            four that divide its tiles the best for each network.
         trained: folders that `nnprof train` wrote. The networks are then the trained ones, with
             the front of accuracy against predicted time, and `family` is not read.
         image: that is cut into tiles, such as "784x784" (`networks.images`).
@@ -239,12 +250,12 @@ class _Budget(NamedTuple):
     batch: int | None
     image: Image | None
 
-    def at(self, tiles: int | None) -> tuple[int, float]:
-        """The batch, and tiles/ms at least, where an image has so many tiles; None: no image."""
+    def at(self, tiles: int | None) -> tuple[tuple[int, ...], float]:
+        """Batches, and tiles/ms at least, where an image has so many tiles; None: no image."""
         if tiles is None:
-            return self.batch or BATCH, self.least
+            return (self.batch or BATCH,), self.least
         asked = (self.batch,) if self.batch else ()
-        return frames.batches(tiles, asked)[-1], self.least * tiles / 1e3
+        return frames.batches(tiles, asked), self.least * tiles / 1e3
 
 
 def _budget(

@@ -50,10 +50,11 @@ def of_text(
     batches: Sequence[int],
     sides: Sides = AS_DECLARED,
     image: Image | None = None,
+    usual: Sequence[int] = BATCHES,
 ) -> tuple[str, Lowered]:
     """Name and ops of a network in notation, an ONNX file or a checkpoint's folder.
 
-    Without batches those of `BATCHES`, or the one that a file is bound to; with an image those that
+    Without batches the usual ones, or the one that a file is bound to; with an image those that
     divide its tiles.
 
     Raises:
@@ -65,7 +66,7 @@ def of_text(
     if path.is_dir():
         from nnprof.networks.checkpoint import load_checkpoint
 
-        return text, _of_spec(load_checkpoint(path).spec, text, made, batches, image)
+        return text, _of_spec(load_checkpoint(path).spec, text, made, (batches, usual), image)
     if path.is_file() or path.suffix == ".onnx":
         (model,) = sides.of([load_model(path)])
         if not (model.axes or batches or image):
@@ -76,17 +77,23 @@ def of_text(
             )
         bound = (model.fixed_batch,) if model.fixed_batch and not batches else batches
         tiles = frames.tiles_of(model, image, sides.dims) if image else None
-        own = frames.batches(tiles, bound) if tiles else bound or BATCHES
+        own = frames.batches(tiles, bound) if tiles else bound or usual
         return model.name, of_file(model, made, own, sides.dims)._replace(tiles=tiles)
     spec = parse_network(text)
-    return spec.name, _of_spec(spec, spec.name, made, batches, image)
+    return spec.name, _of_spec(spec, spec.name, made, (batches, usual), image)
 
 
 def _of_spec(
-    spec: NetworkSpec, name: str, made: CostModel, batches: Sequence[int], image: Image | None
+    spec: NetworkSpec,
+    name: str,
+    made: CostModel,
+    batches: tuple[Sequence[int], Sequence[int]],
+    image: Image | None,
 ) -> Lowered:
+    """At the batches that are asked for, else at the usual ones."""
+    asked, usual = batches
     tiles = frames.tiles(spec.input_shape, name, image) if image else None
-    own = frames.batches(tiles, batches) if tiles else batches or BATCHES
+    own = frames.batches(tiles, asked) if tiles else asked or usual
     return of_spec(spec, made, own)._replace(tiles=tiles)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import msgspec
 
 from nnprof.profiler.deadlines import Claim, claim
+from nnprof.profiler.decisions import Answer
 from nnprof.profiler.frames import FrameTime
 from nnprof.profiler.shares import Estimate
 
@@ -52,6 +54,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
         elsewhere: a sentence where this machine is of another kind than the model's, else "".
         joules: None where the model's Runs measured no energy at this batch, or an op is unknown.
         tiles_per_frame: that an image is cut into, None where none was asked about.
+        asked: the network in the user's words, which tell two files of one name apart.
     """
 
     network: str
@@ -69,6 +72,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     elsewhere: str = ""
     joules: Joules | None = None
     tiles_per_frame: int | None = None
+    asked: str = ""
 
     @property
     def ms_per_tile(self) -> float:
@@ -95,3 +99,10 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
         whole = self.frame or FrameTime(self.seconds, self.low_s, self.high_s)
         why = "" if whole.low_s is not None else "the model has no interval"
         return claim(Estimate(whole.seconds, whole.low_s, whole.high_s), budget_s, why)
+
+    def answer(self, budget_s: float) -> Answer:
+        """What it says of a time budget; with an image its batches answer one question."""
+        made = self.claim(budget_s)
+        left_s = -math.inf if made.estimate is None else budget_s - made.estimate
+        question = (self.asked or self.network, None if self.frame else self.batch)
+        return Answer(question, self.batch, made.word, left_s)

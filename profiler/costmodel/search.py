@@ -26,6 +26,7 @@ from nnprof.networks.spec import NetworkSpec
 from nnprof.profiler import frames
 from nnprof.profiler.costmodel import lowering, made_for, predict, standins
 from nnprof.profiler.costmodel.model import CostModel
+from nnprof.profiler.costmodel.work import Table
 from nnprof.types import Image
 
 _LOG = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         network: its name; `notation`: its layers.
+        batch: tiles per inference, of those that were asked about the best one for this network.
         ms_per_tile, tiles_per_ms: predicted; `low_tiles_per_ms`, `high_tiles_per_ms`: 90 %
             interval, None where the model has none.
         meets: "surely" (the whole interval meets the budget), "probably" (the prediction does; the
@@ -54,6 +56,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 
     network: str
     notation: str
+    batch: int
     ms_per_tile: float
     tiles_per_ms: float
     low_tiles_per_ms: float | None
@@ -81,7 +84,7 @@ class Found(NamedTuple):
         notes: a sentence for each training that tells no accuracy, and one where this machine is
             of another kind than the model's.
         known_error, doubt: of the model; `prediction.Prediction` says what they are.
-        batch: tiles per inference.
+        batches: tiles per inference; of several the best one counts for each network.
         tiles_per_frame: of an image, None where none was asked about.
         wanted: tiles/ms, or frames/s of an image, that were asked for.
         perhaps: networks that are predicted to be too slow, but may meet it by their interval.
@@ -95,7 +98,7 @@ class Found(NamedTuple):
     notes: tuple[str, ...] = ()
     known_error: float | None = None
     doubt: str = ""
-    batch: int = 0
+    batches: tuple[int, ...] = ()
     tiles_per_frame: int | None = None
     wanted: float = 0.0
     perhaps: int = 0
@@ -119,37 +122,34 @@ def _on_frames(one: Candidate, tiles: int) -> Candidate:
     )
 
 
-def search(model: CostModel, space: Space, batch: int, tiles_per_ms: float) -> Found:
-    """The networks of a space that are predicted to reach so many tiles/ms, most weights first."""
+def search(model: CostModel, space: Space, batches: Sequence[int], tiles_per_ms: float) -> Found:
+    """The networks of a space that are predicted to reach so many tiles/ms, most weights first.
+
+    Of several batches each network is taken at the best one.
+    """
     specs = list(space.specs())
-    predicted = _predicted(model, specs, batch)
-    seconds = predicted.seconds
-    meeting = np.flatnonzero(batch / 1e3 >= tiles_per_ms * seconds).tolist()  # NaN never meets
+    predicted = _predicted(model, specs, batches, tiles_per_ms)
+    rates = predicted.rates
+    meeting = np.flatnonzero(rates >= tiles_per_ms).tolist()  # NaN never meets
     keys = {_place(space, specs[index]) for index in meeting}
     found = [
         msgspec.structs.replace(
-            _candidate(specs, batch, predicted, index, tiles_per_ms),
+            _candidate(specs, predicted, index, tiles_per_ms),
             largest=not any(key in keys for key in _next(space, _place(space, specs[index]))),
         )
         for index in meeting
     ]
     found.sort(key=lambda one: (-one.weights, one.ms_per_tile))
     fastest = None
-    if not np.isnan(seconds).all():
-        fastest = _candidate(specs, batch, predicted, int(np.nanargmin(seconds)), tiles_per_ms)
-    unknown = int(np.isnan(seconds).sum())
+    if not np.isnan(rates).all():
+        fastest = _candidate(specs, predicted, int(np.nanargmax(rates)), tiles_per_ms)
+    unknown = int(np.isnan(rates).sum())
+    perhaps = (rates < tiles_per_ms) & (rates * predicted.factors >= tiles_per_ms)
     return Found(
         tuple(found), len(specs), unknown, predicted.unseen, fastest,
-        known_error=model.network.error, doubt=model.doubt, batch=batch, wanted=tiles_per_ms,
-        perhaps=_perhaps(predicted, batch, tiles_per_ms),
+        known_error=model.network.error, doubt=model.doubt, batches=tuple(batches),
+        wanted=tiles_per_ms, perhaps=int(perhaps.sum()),
     )  # fmt: skip
-
-
-def _perhaps(predicted: _Predicted, batch: int, tiles_per_ms: float) -> int:
-    """Networks that are too slow as predicted, and fast enough at an end of the interval."""
-    slow = batch / 1e3 < tiles_per_ms * predicted.seconds
-    could = batch / 1e3 >= tiles_per_ms * predicted.seconds / predicted.factors
-    return int((slow & could).sum())
 
 
 def _place(space: Space, spec: NetworkSpec) -> tuple[int, ...]:
@@ -165,53 +165,79 @@ def _next(space: Space, place: tuple[int, ...]) -> Iterable[tuple[int, ...]]:
 
 
 class _Predicted(NamedTuple):
-    """Of each network: seconds per inference, NaN where an op is unknown; factor; flag.
+    """Of each network, at its best batch: tiles/ms, NaN where an op is unknown; factor; flag.
 
     `factors` is that of the 90 % interval, NaN where there is none; `outside` whether the network
     leaves what the model was made from. `unseen` are the types of op that the model lacks, and
     `known_error` is the model's own.
     """
 
-    seconds: Array
+    batches: NDArray[np.int64]
+    rates: Array
     factors: Array
     outside: Flags
     unseen: tuple[str, ...]
     known_error: float | None
 
 
-def _predicted(model: CostModel, specs: Sequence[NetworkSpec], batch: int) -> _Predicted:
+def _predicted(
+    model: CostModel, specs: Sequence[NetworkSpec], batches: Sequence[int], wanted: float
+) -> _Predicted:
     if not specs:
         raise UsageError("The family has no such network.", "Widen the ranges.")
     _LOG.info("predicting %d networks", len(specs))
-    table = lowering.of_specs(specs, model.lowering).at(batch, model.value_bytes)
+    lowered = lowering.of_specs(specs, model.lowering)
+    tables = [lowered.at(batch, model.value_bytes) for batch in batches]
+    seconds = np.array(
+        [predict.network_seconds(model, *one) for one in zip(tables, batches, strict=True)]
+    )
+    factors = np.array([predict.network_factors(model, table) for table in tables])
+    outside = np.array(
+        [predict.extrapolating(model, *one) for one in zip(tables, batches, strict=True)]
+    )
+    with np.errstate(divide="ignore"):
+        rates = np.array(batches)[:, None] / seconds / 1e3
+    best = _best(rates, factors, wanted), np.arange(len(specs))
+    unlike = np.array([bool(made_for.words(model, spec)) for spec in specs])
     return _Predicted(
-        predict.network_seconds(model, table, batch),
-        predict.network_factors(model, table),
-        predict.extrapolating(model, table, batch)
-        | np.array([bool(made_for.words(model, spec)) for spec in specs]),
-        tuple(
-            dict.fromkeys(
-                op
-                for op, code in zip(table.ops, table.codes.tolist(), strict=True)
-                if standins.answer(model, table.names[code]).group is None
-            )
-        ),
-        model.network.error,
+        np.array(batches)[best[0]], rates[best], factors[best], outside[best] | unlike,
+        _unseen(model, lowered), model.network.error,
+    )  # fmt: skip
+
+
+def _best(rates: Array, factors: Array, wanted: float) -> NDArray[np.int64]:
+    """Of each network the batch with the best verdict, the fastest of those; a row for each batch.
+
+    Wholly fast enough, then what may be, then what is not (`decisions`).
+    """
+    fits, may = rates / factors >= wanted, ~(rates * factors < wanted)
+    places = np.lexsort((np.nan_to_num(rates), fits.astype(int) + may), axis=0)
+    return np.asarray(places[-1])
+
+
+def _unseen(model: CostModel, table: Table) -> tuple[str, ...]:
+    """The types of op of which the model knows none."""
+    return tuple(
+        dict.fromkeys(
+            op
+            for op, code in zip(table.ops, table.codes.tolist(), strict=True)
+            if standins.answer(model, table.names[code]).group is None
+        )
     )
 
 
 def _candidate(
-    specs: Sequence[NetworkSpec], batch: int, predicted: _Predicted, index: int, tiles_per_ms: float
+    specs: Sequence[NetworkSpec], predicted: _Predicted, index: int, tiles_per_ms: float
 ) -> Candidate:
     spec = specs[index]
-    seconds, factor = float(predicted.seconds[index]), float(predicted.factors[index])
-    rate = batch / seconds / 1e3 if seconds else math.inf
+    rate, factor = float(predicted.rates[index]), float(predicted.factors[index])
     sure = math.isfinite(factor)
     surely = sure and rate / factor >= tiles_per_ms
     return Candidate(
         network=spec.name,
         notation=spec.notation,
-        ms_per_tile=seconds * 1e3 / batch,
+        batch=int(predicted.batches[index]),
+        ms_per_tile=1 / rate,
         tiles_per_ms=rate,
         low_tiles_per_ms=rate / factor if sure else None,
         high_tiles_per_ms=rate * factor if sure else None,
@@ -302,20 +328,23 @@ def _folders(path: Path) -> list[Path]:
     return inner if inner and not (path / RECORD).exists() else [path]
 
 
-def front(model: CostModel, trained: Sequence[Trained], batch: int, tiles_per_ms: float) -> Found:
+def front(
+    model: CostModel, trained: Sequence[Trained], batches: Sequence[int], tiles_per_ms: float
+) -> Found:
     """Trained networks, the fastest first, with the front of accuracy against predicted time."""
     specs = [one.spec for one in trained]
-    predicted = _predicted(model, specs, batch)
-    seconds = predicted.seconds
-    known = [index for index in np.argsort(seconds).tolist() if not np.isnan(seconds[index])]
+    predicted = _predicted(model, specs, batches, tiles_per_ms)
+    rates = predicted.rates
+    known = [index for index in np.argsort(-rates).tolist() if not np.isnan(rates[index])]
     best, result = -math.inf, []
     for index in known:
         accuracy = trained[index].accuracy
-        plain = _candidate(specs, batch, predicted, index, tiles_per_ms)
+        plain = _candidate(specs, predicted, index, tiles_per_ms)
         result.append(msgspec.structs.replace(plain, accuracy=accuracy, front=accuracy > best))
         best = max(best, accuracy)
     fastest = result[0] if result else None
     return Found(
         tuple(result), len(specs), len(specs) - len(known), predicted.unseen, fastest,
-        known_error=model.network.error, doubt=model.doubt, batch=batch, wanted=tiles_per_ms,
+        known_error=model.network.error, doubt=model.doubt, batches=tuple(batches),
+        wanted=tiles_per_ms,
     )  # fmt: skip

@@ -5,14 +5,15 @@ https://docs.github.com/actions/reference/workflow-commands-for-github-actions
 
 from __future__ import annotations
 
-from nnprof.profiler.deadlines import Verdict, worst
+from nnprof.profiler.deadlines import Verdict
+from nnprof.profiler.decisions import of_verdict
 from nnprof.profiler.exports import cells, judged
 from nnprof.profiler.exports.export import Asked, Export, Made, one
 from nnprof.profiler.report import rows
 from nnprof.profiler.report.comparison import comparison_markdown
 from nnprof.profiler.report.markdown import as_markdown
 from nnprof.profiler.report.notes import note_lines
-from nnprof.profiler.report.shown_deadlines import time
+from nnprof.profiler.report.shown_deadlines import decision, time
 from nnprof.text import markdown
 from nnprof.types import Run
 
@@ -59,10 +60,8 @@ def _verdict(known: dict[str, Verdict]) -> list[str]:
     if not known:
         return []
     found = list(known.values())
-    word = worst([one.word for one in found])
-    count = sum(one.word == word for one in found)
-    which = f" ({count} of {len(found)} cells)" if len(found) > 1 else ""
-    return [f"**{word}** a time budget of {time(found[0].budget_s)}{which}."]
+    word, _, which = decision([of_verdict(one) for one in found]).rstrip(".").partition(" ")
+    return [f"**{word}** a time budget of {time(found[0].budget_s)} {which}".rstrip() + "."]
 
 
 def _judged(verdict: Verdict | None) -> dict[str, float | str | None]:

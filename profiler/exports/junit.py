@@ -7,13 +7,14 @@ the latency stands among its properties.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import NamedTuple
 from xml.etree import ElementTree
 
 from nnprof.profiler.compare import CellComparison, Comparison
 from nnprof.profiler.conditions import MISSING
 from nnprof.profiler.deadlines import Verdict, Word
+from nnprof.profiler.decisions import Answer, deciding, of_verdict
 from nnprof.profiler.exports import cells, judged
 from nnprof.profiler.exports.export import Asked, Export, Made, one
 from nnprof.profiler.report import rows
@@ -67,12 +68,25 @@ def _cases(run: Run, budget_s: float | None) -> list[Case]:
     known = judged.by_cell(run, budget_s)
     listed: tuple[cells.AnyCell, ...] = (*cells.every(run), *cells.left_out(run))
     names = cells.names(listed, _MOST_NAME)
-    return [_case(name, cell, known) for name, cell in zip(names, listed, strict=True)]
+    best = {one.question: one for one in deciding(map(of_verdict, known.values()))}
+    return [_case(name, cell, known, best) for name, cell in zip(names, listed, strict=True)]
 
 
-def _case(name: str, cell: cells.AnyCell, known: Mapping[str, Verdict]) -> Case:
+def _case(
+    name: str,
+    cell: cells.AnyCell,
+    known: Mapping[str, Verdict],
+    best: Mapping[Hashable, Answer],
+) -> Case:
     if isinstance(cell, Measurement):
-        return _measured(name, cell, judged.of(known, cell))
+        verdict = judged.of(known, cell)
+        made = _measured(name, cell, verdict)
+        counts = best[of_verdict(verdict).question] if verdict else None
+        if counts is None or counts.batch == cell.workload.batch or not made.outcome:
+            return made
+        # Of an image the batch is a choice: what a worse one does is told, and fails nothing.
+        message = f"{made.message} Batch {counts.batch} decides: {counts.word}."
+        return made._replace(outcome="skipped", message=message)
     if isinstance(cell, Failure):
         return _failed(name, cell)
     message = "Not measured: there was no time left for it."

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from nnprof.profiler.costmodel import across
 from nnprof.profiler.deadlines import EXIT_CODES
+from nnprof.profiler.decisions import deciding, word
 from nnprof.profiler.frames import FrameTime
 from nnprof.profiler.report import costmodel, shown_frames
 from nnprof.profiler.report.digits import digits
@@ -44,8 +45,8 @@ def print_offers(found: Sequence[Offer], left_out: Sequence[str], budget_s: floa
     for line in (*_models(found, names), *left_out):
         console.say(line, "yellow")
     if budget_s is not None:
-        made = across.word(found)
-        console.say(f"{_decision(found)}: exit code {exit_code(found)}.", STYLES[made])
+        made = word(across.answers(found))
+        console.say(f"{made}{_which(found)}: exit code {EXIT_CODES[made]}.", STYLES[made])
 
 
 def _what(one: Prediction | None) -> str:
@@ -161,17 +162,21 @@ def _models(found: Sequence[Offer], names: dict[Path, str]) -> list[str]:
     return [*errors, *dict.fromkeys(elsewhere)]
 
 
-def _decision(found: Sequence[Offer]) -> str:
-    networks = dict.fromkeys(one.network for one in found)
-    which = " (the best board counts)" if len(networks) == 1 else (
-        f" (the best board of each of {len(networks)} networks counts; the worst network decides)"
-    )  # fmt: skip
-    return f"{across.word(found)}{which}"
+def _which(found: Sequence[Offer]) -> str:
+    """Whose verdict it is."""
+    framed = any(one.prediction and one.prediction.frame for one in found)
+    best = "board, at its best batch," if framed else "board"
+    questions = deciding(across.answers(found))
+    if len(questions) == 1:
+        return f" (the best {best} counts)"
+    networks = len({one.network for one in found})
+    of = "networks" if len(questions) == networks else "networks and batches"
+    return f" (the best {best} of each of {len(questions)} {of} counts; the worst decides)"
 
 
 def exit_code(found: Sequence[Offer]) -> int:
     """0 where a board fits, 1 where each misses, 3 where none surely fits, but one may."""
-    return EXIT_CODES[across.word(found)]
+    return EXIT_CODES[word(across.answers(found))]
 
 
 def records(found: Sequence[Offer], budget_s: float | None) -> list[dict[str, Any]]:

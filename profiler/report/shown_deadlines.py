@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from nnprof.profiler.deadlines import EXIT_CODES, IN_BETWEEN, SHARE, Claim, Verdict, Word, worst
+from nnprof.profiler.deadlines import EXIT_CODES, IN_BETWEEN, SHARE, Claim, Verdict, Word
+from nnprof.profiler.decisions import Answer, deciding, of_verdict, word
 from nnprof.profiler.report.digits import digits
 from nnprof.profiler.report.names import labels, names
 from nnprof.profiler.report.terminal import marked
@@ -26,16 +27,20 @@ _NAMED = 3  # cells in a sentence
 _NANOSECOND = 1e-9
 
 
-def exit_code(words: Sequence[Word]) -> int:
-    """0 fits, 1 misses or failed, 3 undecided: the worst decides."""
-    return EXIT_CODES[worst(words)]
+def exit_code(made: Word) -> int:
+    """0 fits, 1 misses or failed, 3 undecided."""
+    return EXIT_CODES[made]
 
 
-def print_verdicts(found: Sequence[Verdict], run: Run, *, ends: bool) -> None:
-    """A table of the claims, why some are open, what they rest on, and what decides.
+def print_runs(runs: Sequence[tuple[Run, Sequence[Verdict]]], code: int | None) -> None:
+    """The verdicts of each Run, then what decides, with the exit code where it tells of that."""
+    for run, found in runs:
+        _print_verdicts(found, run)
+    print_decision([of_verdict(one) for _, found in runs for one in found], code)
 
-    With `ends` the command ends with the exit code of the verdict, and says so.
-    """
+
+def _print_verdicts(found: Sequence[Verdict], run: Run) -> None:
+    """A table of the claims of a Run, why some are open, and what they rest on."""
     console = Console()
     console.print()
     console.say(heading(found[0]), "bold")
@@ -49,12 +54,25 @@ def print_verdicts(found: Sequence[Verdict], run: Run, *, ends: bool) -> None:
         console.print(_table(own))
     for line in lines(found):
         console.say(line)
-    words = [one.word for one in found]
-    console.say(decision(words, ends=ends), STYLES[worst(words)])
 
 
-def print_predicted(found: Sequence[Prediction], budget_s: float) -> None:
-    """What a cost model says of a budget: a line for each network and batch, and what decides."""
+def print_decision(answers: Sequence[Answer], code: int | None = None) -> None:
+    """What decides, and the exit code that the command ends with, where that tells of it."""
+    Console().say(decision(answers, code), STYLES[word(answers)])
+
+
+def foretold(found: Sequence[Prediction], budget_s: float, *, shown: bool) -> int:
+    """The exit code of predictions and a budget; with `shown` their verdicts are printed."""
+    answers = [one.answer(budget_s) for one in found]
+    code = EXIT_CODES[word(answers)]
+    if shown:
+        _print_predicted(found, budget_s)
+        print_decision(answers, code)
+    return code
+
+
+def _print_predicted(found: Sequence[Prediction], budget_s: float) -> None:
+    """What a cost model says of a budget: a line for each network and batch."""
     console = Console()
     what = "all inferences of an image" if found[0].frame else "one inference"
     console.print()
@@ -65,22 +83,15 @@ def print_predicted(found: Sequence[Prediction], budget_s: float) -> None:
     for name in ("batch", "ms", "90 %", "headroom ms", "%"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    before = ""
+    before = None
     for one, claim in zip(found, claims, strict=True):
-        name, before = "" if one.network == before else one.network, one.network
-        word = styled(claim.word, STYLES[claim.word])
-        table.add_row(name, str(one.batch), *_times(claim, budget_s), word)
+        name, before = "" if one.asked == before else one.network, one.asked
+        verdict = styled(claim.word, STYLES[claim.word])
+        table.add_row(name, str(one.batch), *_times(claim, budget_s), verdict)
     console.print(table)
     for reason in dict.fromkeys(claim.reason for claim in claims if claim.reason):
         console.say(f"UNDECIDED: {reason}.")
     console.say("By the model's 90 % interval of the clean time; p99 takes measuring.")
-    words = [claim.word for claim in claims]
-    console.say(decision(words), STYLES[worst(words)])
-
-
-def predicted_words(found: Sequence[Prediction], budget_s: float) -> list[Word]:
-    """The verdict of each prediction."""
-    return [one.claim(budget_s).word for one in found]
 
 
 def heading(one: Verdict) -> str:
@@ -225,9 +236,17 @@ def _disturbed(found: Sequence[Verdict]) -> list[str]:
     return made
 
 
-def decision(words: Sequence[Word], *, ends: bool = True) -> str:
-    """The verdict of all cells, and the exit code that says it, where it does."""
-    word = worst(words)
-    count = words.count(word)
-    which = f" ({count} of {len(words)} cells; the worst decides)" if len(words) > 1 else ""
-    return f"{word}{which}" + (f": exit code {EXIT_CODES[word]}." if ends else ".")
+def decision(answers: Sequence[Answer], code: int | None = None) -> str:
+    """The verdict on all, which answers it is of, and the exit code of a command."""
+    best, made = deciding(answers), word(answers)
+    which, count = "", sum(one.word == made for one in best)
+    if len(best) < len(answers) and len(best) == 1:
+        which = f" (batch {best[0].batch}, the best of {len(answers)}, decides)"
+    elif len(best) < len(answers):
+        which = f" ({count} of {len(best)}, each at its best batch; the worst decides)"
+    elif len(best) > 1:
+        which = f" ({count} of {len(best)} cells; the worst decides)"
+    if code is None:
+        return f"{made}{which}."
+    why = "" if code == EXIT_CODES[made] else ", because not all could be measured"
+    return f"{made}{which}: exit code {code}{why}."

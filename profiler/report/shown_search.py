@@ -28,13 +28,18 @@ def print_found(found: Found, name: str, *, trained: bool, budget_s: float | Non
     shown = found.candidates if trained else [one for one in found.candidates if one.largest]
     if shown:
         wanted = None if budget_s is None else found.wanted
-        console.print(_table(shown[:_SHOWN], _unit(found), wanted, trained=trained))
+        console.print(_table(shown[:_SHOWN], found, wanted, trained=trained))
     if len(shown) > _SHOWN:
         console.say(f"… and {len(shown) - _SHOWN} more; all with --format csv.")
 
 
 def _unit(found: Found) -> str:
     return "frames/s" if found.tiles_per_frame else "tiles/ms"
+
+
+def _batches(found: Found) -> str:
+    words = ", ".join(map(str, found.batches))
+    return f"the best of the batches {words}" if len(found.batches) > 1 else f"batch {words}"
 
 
 def _rates(one: Candidate) -> tuple[float, float | None, float | None]:
@@ -56,8 +61,8 @@ def _lines(found: Found, name: str, *, trained: bool, budget_s: float | None) ->
     """How many networks meet the budget, how surely, and what the model does not know."""
     meeting = [one for one in found.candidates if one.meets != "no"]
     lines = [
-        f"{len(meeting)} of {found.looked_at} networks {_reach(found, budget_s)} at batch "
-        f"{found.batch} by the model {name}."
+        f"{len(meeting)} of {found.looked_at} networks {_reach(found, budget_s)} at "
+        f"{_batches(found)} by the model {name}."
     ]
     surely = sum(one.meets == "surely" for one in meeting)
     if meeting and meeting[0].low_tiles_per_ms is None:
@@ -94,16 +99,18 @@ def _lines(found: Found, name: str, *, trained: bool, budget_s: float | None) ->
 
 
 def _table(
-    candidates: Sequence[Candidate], unit: str, wanted: float | None, *, trained: bool
+    candidates: Sequence[Candidate], found: Found, wanted: float | None, *, trained: bool
 ) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("network", overflow="fold")
-    for name in (unit, "90 %", "weights", *(["accuracy %"] if trained else [])):
+    several = ["batch"] if len(found.batches) > 1 else []
+    more = ["accuracy %"] if trained else []
+    for name in (*several, _unit(found), "90 %", "weights", *more):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("meets" if wanted is None else "verdict", no_wrap=True)
     if trained:
         table.add_column("front", no_wrap=True)
-    _fill(table, candidates, wanted, trained=trained)
+    _fill(table, candidates, wanted, several=bool(several), trained=trained)
     return table
 
 
@@ -116,12 +123,18 @@ def _verdict(one: Candidate, wanted: float) -> str:
 
 
 def _fill(
-    table: Table, candidates: Sequence[Candidate], wanted: float | None, *, trained: bool
+    table: Table,
+    candidates: Sequence[Candidate],
+    wanted: float | None,
+    *,
+    several: bool,
+    trained: bool,
 ) -> None:
     for one in candidates:
         rate, low, high = _rates(one)
         table.add_row(
             one.network,
+            *([str(one.batch)] if several else []),
             digits(rate) + ("?" if one.extrapolates else ""),
             f"{digits(low, 3)}…{digits(high, 3)}" if low and high else "–",
             f"{one.weights:,}",

@@ -170,7 +170,7 @@ def test_a_model_of_no_time() -> None:
     for coefficient in (0.0, 1e300):
         terms = tuple(msgspec.structs.replace(one, coefficient=coefficient) for one in made.terms)
         odd = msgspec.structs.replace(made, terms=terms)
-        search.search(odd, parse_space("mattsson(conv=1, depth=5, neurons=64)"), 16, 1.0)
+        search.search(odd, parse_space("mattsson(conv=1, depth=5, neurons=64)"), (16,), 1.0)
 
 
 @pytest.mark.parametrize("value", ["9" * 25, "1e300"])

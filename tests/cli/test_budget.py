@@ -10,10 +10,13 @@ import msgspec
 import pytest
 
 import nnprof
-from nnprof.profiler import results
+from nnprof.profiler import decisions, results
+from nnprof.profiler.costmodel import priors
 from nnprof.profiler.costmodel.prediction import Prediction
 from nnprof.types import Plan
 
+PRIORS = Path(priors.__file__).with_name("priors")
+FAMILY = "mattsson(conv=1, fc=1, depth=5..20/5, neurons=64|512)"
 NETWORK = "1x28x28 conv4k5 pool2 fc10"
 FAKE = ("--backend", "fake", "--option", "noise=0.02", "--option", "process=0.002")
 BENCH = ("bench", NETWORK, *FAKE, "--no-telemetry", "--ops", "none", "--batch", "4")
@@ -106,6 +109,54 @@ def test_a_failed_cell_misses(tmp_path: Path) -> None:
     assert "Batch 8 does not fit." in " ".join(done.stdout.split())
 
 
+IMAGE = ("--image", "112x112", "--batch", "1,16")  # 16 tiles
+
+
+def test_of_an_image_the_best_batch_decides(tmp_path: Path) -> None:
+    """Sixteen calls of a slow call miss what one call keeps to: FITS, by the batch that is named.
+
+    `show` says so, too; of the batch that misses alone MISSES; and so does JUnit.
+    """
+    words = (*IMAGE, "--budget", "40ms", "--option", "speed=0.001")  # of 5 ms a call
+    done, path = bench(tmp_path, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "FITS (batch 16, the best of 2, decides): exit code 0." in done.stdout
+    assert done.stdout.count("MISSES") == 3
+    shown = commands.nnprof("show", path, folder=tmp_path).stdout
+    assert "FITS (batch 16, the best of 2, decides)." in shown
+    alone = commands.nnprof("show", path, "--batch", "1", folder=tmp_path).stdout
+    assert alone.splitlines()[-1] == "MISSES."
+    commands.nnprof("export-run", path, "--format", "junit", "-o", "j.xml", folder=tmp_path)
+    junit = (tmp_path / "j.xml").read_text()
+    assert 'failures="0"' in junit
+    assert "Batch 16 decides: FITS." in junit
+    assert nnprof.decided(nnprof.verdicts(results.load(path))) == "FITS"
+
+
+def test_without_an_image_each_batch_counts(tmp_path: Path) -> None:
+    """An inference of more tiles is another one; where nobody names batches it is one tile."""
+    words = ("--budget", f"{8 * latency_s(tmp_path) * 1e3}ms")
+    done, _ = bench(tmp_path, *words, "--batch", "4,512")
+    assert done.returncode == 1
+    assert "MISSES (1 of 2 cells; the worst decides): exit code 1." in done.stdout
+    short = [word for word in BENCH if word not in ("--batch", "4")]
+    single = commands.nnprof(*short, *words, folder=tmp_path)
+    path = max((tmp_path / "bench_results").glob("*.json"))
+    assert [cell.workload.batch for cell in results.load(path).study.cells] == [1]
+    assert single.returncode in (0, 3)
+
+
+def test_a_failed_batch_of_an_image_is_told_beside_the_verdict(tmp_path: Path) -> None:
+    """FITS by a batch that was measured, and exit code 1, for something failed."""
+    words = ("--option", "fault=memory", "--option", "fault_batch=1")
+    done, _ = bench(tmp_path, *IMAGE, *words, "--budget", "10s")
+    assert done.returncode == 1
+    assert (
+        "FITS (batch 16, the best of 2, decides): exit code 1, because not all could be measured."
+        in " ".join(done.stdout.split())
+    )
+
+
 PUBLISHED = "gtx960-mattsson2016"
 
 
@@ -156,6 +207,52 @@ def test_a_predicted_image_has_a_budget_of_all_its_tiles() -> None:
     whole = msgspec.structs.replace(predicted(0.009, 0.011), tiles_per_frame=784)
     assert whole.claim(0.08).word == "UNDECIDED"
     assert (whole.claim(0.09).word, whole.claim(0.07).word) == ("FITS", "MISSES")
+
+
+def test_batches_of_a_predicted_image_answer_one_question() -> None:
+    """The best of them counts; without an image, and of another network, the worst."""
+    small, large = predicted(0.0005, 0.002), predicted(0.009, 0.011)
+    small = msgspec.structs.replace(small, batch=1, seconds=0.001, asked="a/n.onnx")
+    large = msgspec.structs.replace(large, asked="a/n.onnx")
+    framed = [msgspec.structs.replace(one, tiles_per_frame=784) for one in (small, large)]
+    answers = [one.answer(0.09) for one in framed]  # 784 and 88 ms
+    assert [one.word for one in answers] == ["MISSES", "FITS"]
+    assert decisions.word(answers) == "FITS"
+    assert [one.batch for one in decisions.deciding(answers)] == [98]
+    other = msgspec.structs.replace(framed[0], asked="b/n.onnx")
+    assert decisions.word([*answers, other.answer(0.09)]) == "MISSES"
+    assert decisions.word([one.answer(0.005) for one in (small, large)]) == "MISSES"
+
+
+def test_search_and_predict_agree(tmp_path: Path) -> None:
+    """A network that search lists as FITS fits by predict, and by predict --all; at that batch."""
+    model = json.loads((PRIORS / "onnxruntime-avx2.json").read_bytes())
+    model["network"]["factor"] = 1.2
+    (tmp_path / "m.json").write_text(json.dumps(model))
+    image = ("--image", "784x784", "--format", "json")
+    found = commands.nnprof("search", "m.json", "--family", FAMILY, *image, "--budget", "40ms",
+                            folder=tmp_path)  # fmt: skip
+    fits = [one for one in json.loads(found.stdout) if one["meets"] == "surely"]
+    assert fits
+    for one in fits[:2]:
+        words = (one["network"], *image, "--budget", "40ms")
+        by_one = commands.nnprof("predict", "m.json", *words, folder=tmp_path)
+        by_all = commands.nnprof("predict", "--all", *words, folder=tmp_path)
+        assert (by_one.returncode, by_all.returncode) == (0, 0)
+        rows = {row["batch"]: row for row in json.loads(by_one.stdout)}
+        assert rows[one["batch"]]["verdict"] == "FITS"
+        best = max(rows.values(), key=lambda row: row["tiles_per_ms"])
+        assert best["batch"] == one["batch"]
+        assert best["frames_per_s"] == pytest.approx(one["frames_per_s"])
+
+
+def test_a_predicted_inference_is_of_one_tile(tmp_path: Path) -> None:
+    """Where nobody names batches; named, each counts."""
+    words = ("predict", PUBLISHED, "mattsson(conv=1)", "--budget", "5ms", "--format", "json")
+    rows = json.loads(commands.nnprof(*words, folder=tmp_path).stdout)
+    assert [row["batch"] for row in rows] == [1]
+    both = commands.nnprof(*words, "--batch", "1,16", folder=tmp_path)
+    assert [row["batch"] for row in json.loads(both.stdout)] == [1, 16]
 
 
 def test_search_by_a_time_budget(tmp_path: Path) -> None:

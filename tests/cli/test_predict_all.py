@@ -86,6 +86,26 @@ def test_the_exit_code_is_of_the_best_board(models: Path, budget: str, code: int
     assert f"exit code {code}." in " ".join(done.stdout.split())
 
 
+def test_a_board_has_its_best_batch_of_an_image_alone(models: Path) -> None:
+    """With an image one batch of one board is enough; without one each batch needs a board."""
+    image = ("--image", "56x56", "--batch", "1,4")
+    rows = _asked(models, *image, "--models", "fast.json")
+    (slow, _), (fast, _) = sorted(
+        ((1e3 / row["frames_per_s"], row["batch"]) for row in rows), reverse=True
+    )
+    words = (*image, "--models", "fast.json", "--budget", f"{(slow * fast) ** 0.5}ms")
+    assert {row["verdict"] for row in _asked(models, *words)} != {"FITS"}
+    tight = nnprof("predict", "--all", NETWORK, *words, folder=models)
+    told = {row["verdict"] for row in _asked(models, *words)}
+    assert tight.returncode == (0 if "FITS" in told else 3)
+    assert "(the best board, at its best batch, counts)" in " ".join(tight.stdout.split())
+    blind = ("--batch", "1,16", "--models", "fast.json", "--budget", "1us")
+    each = nnprof("predict", "--all", NETWORK, *blind, folder=models)
+    assert each.returncode == 1
+    told = " ".join(each.stdout.split())
+    assert "(the best board of each of 2 networks and batches counts; the worst decides)" in told
+
+
 def test_a_table_of_boards_is_80_columns_wide(models: Path) -> None:
     """With every column, and names of boards as kinds of a fleet have them."""
     _model(models, "jetson-orin-nano-8gb-developer-kit-3fa2c1")

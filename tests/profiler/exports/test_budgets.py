@@ -85,7 +85,7 @@ def test_junit_of_what_is_open(run: Run) -> None:
 def test_github_summary(budgeted: Run) -> None:
     """The verdict that decides comes before the table, and each cell has its own."""
     lines = text(github_summary.make(Asked(budgeted))).splitlines()
-    assert lines[2] == "**FAILED** a time budget of 7.50 µs (1 of 4 cells)."
+    assert lines[2] == "**FAILED** a time budget of 7.50 µs (1 of 4 cells; the worst decides)."
     assert [line.split("|")[-2].strip() for line in lines if line.startswith("| tiny")] == [
         *("FITS", "MISSES", "FAILED")
     ]

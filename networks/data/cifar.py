@@ -99,5 +99,7 @@ def _records(files: list[tuple[str, bytes]]) -> Labelled:
         found = max(data[::_RECORD])
         if found >= len(LABELS):
             raise BadFile(f"'{name}' has a class {found}, but CIFAR-10 has 0 to 9.", _REMEDY)
-    joined = np.frombuffer(b"".join(data for _, data in files), np.uint8).reshape(-1, _RECORD)
+    # Not of bytes, since torch warns of arrays that cannot be written.
+    joined = np.frombuffer(bytearray().join(data for _, data in files), np.uint8)
+    joined = joined.reshape(-1, _RECORD)
     return joined[:, 1:].reshape(-1, *_SIDES), joined[:, 0].astype(np.int64)

@@ -32,7 +32,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_files_are_read_in_their_order_and_a_piece_says_so(folder: Path) -> None:
-    """Batches come one behind the other, packed or plain, planes in the order red, green, blue."""
+    """Batches come one behind the other, packed or plain, planes in the order red, green, blue.
+
+    They can be written, or torch would warn whoever trains on them.
+    """
     (folder / "data_batch_1.bin").write_bytes(records(4))
     (folder / "data_batch_2.bin.gz").write_bytes(gzip.compress(records(3, 4)))
     (folder / "test_batch.bin").write_bytes(records(2))
@@ -42,6 +45,7 @@ def test_files_are_read_in_their_order_and_a_piece_says_so(folder: Path) -> None
     assert data.train_targets.tolist() == [*range(7)]
     assert data.subset == "7 + 2 of 50,000 + 10,000"
     assert (data.classes, data.labels[3]) == (10, "cat")
+    assert data.train_inputs.flags.writeable
 
 
 def test_the_archive_is_read_as_published(folder: Path) -> None:

@@ -37,7 +37,7 @@ from nnprof.profiler.backends import mnn_graph, watched
 from nnprof.profiler.backends.mnn_graph import Ran
 from nnprof.profiler.backends.mnn_library import library
 from nnprof.profiler.backends.refusals import translated
-from nnprof.profiler.backends.watched import Looked
+from nnprof.profiler.backends.watched import Look, Looked
 from nnprof.profiler.graph import opgraph
 from nnprof.profiler.place import computes
 from nnprof.profiler.ports import Arrays, OpNode, Part, arrays_like
@@ -140,35 +140,35 @@ class _Loaded:
         _require_done(code)
         return seconds, times, ran
 
-    def watch(self) -> Looked:
+    def watch(self, look: Look) -> Looked:
         """One inference on the bound tiles, watched."""
         self.fill()
-        return self._looked(run=True)
+        return self._looked(look, run=True)
 
-    def idle(self) -> Looked:
+    def idle(self, look: Look) -> Looked:
         """An inference that skips all ops, which tells what the callbacks of each cost.
 
         MNN skips an op whose first callback says so, and calls the second one all the same
         (Pipeline::executeCallBack). None is run, because its inputs would not be there.
         """
-        return self._looked(run=False)
+        return self._looked(look, run=False)
 
-    def _looked(self, *, run: bool) -> Looked:
+    def _looked(self, look: Look, *, run: bool) -> Looked:
         """An inference with callbacks that do nothing but look at the clock."""
         begun: list[float] = []
         ended: list[float] = []
 
         def before(*_: Any) -> bool:
-            begun.append(perf_counter())
+            begun.append(look())
             return run
 
         def after(*_: Any) -> bool:
-            ended.append(perf_counter())
+            ended.append(look())
             return True
 
-        start = perf_counter()
+        start = look()
         code = self._interpreter.runSessionWithCallBackInfo(self._session, before, after)
-        seconds = perf_counter() - start
+        seconds = look() - start
         _require_done(code)
         return Looked(seconds, [end - at for at, end in zip(begun, ended, strict=True)])
 

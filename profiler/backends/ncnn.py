@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from statistics import median
-from time import sleep
+from time import perf_counter, sleep
 from typing import Any
 
 from numpy.typing import NDArray
@@ -77,7 +77,7 @@ class NcnnSession:
             self._loaded = Net(files, workload, target)
             self._loaded.bind(self._tiles)
             self._loaded.loop(1)
-            look_s = median(self._loaded.idle([0] * _LOOKS).ops_s)
+            look_s = median(self._loaded.idle([0] * _LOOKS, perf_counter).ops_s)
             self._ran = self._loaded.layers()
         self.facts: dict[str, Any] = {
             "transfers": "none: inputs are taken by reference; outputs are unpacked, made float32 "

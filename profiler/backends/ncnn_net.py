@@ -23,7 +23,7 @@ from nnprof.exporters import ncnn as exported
 from nnprof.profiler.backends import ncnn_graph
 from nnprof.profiler.backends.ncnn_graph import Ran
 from nnprof.profiler.backends.refusals import first_line, heard
-from nnprof.profiler.backends.watched import Looked
+from nnprof.profiler.backends.watched import Look, Looked
 from nnprof.profiler.ports import Arrays
 from nnprof.types import Target, Workload
 
@@ -167,23 +167,23 @@ class Net:
             _require_done(extractor.input(name, mat))
         return extractor
 
-    def watched(self, tops: Sequence[int]) -> Looked:
+    def watched(self, tops: Sequence[int], look: Look) -> Looked:
         """One inference blob by blob, and how long each call for one took."""
-        start = perf_counter()
+        start = look()
         extractor, mat, times = self._watched_extractor(), library().Mat(), []
         extract, release, failed = extractor.extract, mat.release, 0
         for top in tops:
-            begun = perf_counter()
+            begun = look()
             failed |= extract(top, mat, _AS_IT_IS)
-            times.append(perf_counter() - begun)
+            times.append(look() - begun)
             release()
-        seconds = perf_counter() - start
+        seconds = look() - start
         _require_done(failed)
         return Looked(seconds, times)
 
-    def idle(self, tops: Sequence[int]) -> Looked:
+    def idle(self, tops: Sequence[int], look: Look) -> Looked:
         """The same with as many calls for a blob that is there already: the first input."""
-        return self.watched([self._numbers[self._bound[0][0]]] * len(tops))
+        return self.watched([self._numbers[self._bound[0][0]]] * len(tops), look)
 
 
 def _set(options: Any, target: Target) -> None:

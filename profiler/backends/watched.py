@@ -9,7 +9,9 @@ which leave its code and data colder. The second is seen outside the ops, where 
 inference do nothing but look: what they take there more than the idle ones, for each op.
 
 Inferences are timed in blocks. To ask the kernel for waits (`waits`) takes microseconds in which
-the caches cool, which is more than some ops take: it is done around a block, not an inference.
+the caches cool, which is more than some ops take: it is done around a block, not an inference, and
+the blocks that waited least are kept. Where an inference is so long that on a busy machine each one
+waits, its looks are at a clock that stands still meanwhile, idle ones as well.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from nnprof.profiler.ports import OpNode
 from nnprof.types import OpPass, OpTime
 
 _BLOCK_S = 2e-3
+_LONG_S = 5e-3  # more than a scheduler lets others wait, as a rule: Linux' base slice is 3 to 4 ms
 _MOST_RUNS = 1000
 _MIDDLE = (15.9, 84.1)  # per cent: one standard deviation to each side of a normal
 
@@ -37,11 +40,15 @@ class Looked(NamedTuple):
     ops_s: Sequence[float]
 
 
+Look = Callable[[], float]  # at a clock: seconds since whenever
+
+
 class _Watched:
     """Watched inferences as a part, each followed by an idle one; keeps what was seen."""
 
-    def __init__(self, watch: Callable[[], Looked], idle: Callable[[], Looked]) -> None:
+    def __init__(self, watch: Callable[[Look], Looked], idle: Callable[[Look], Looked]) -> None:
         self._watch, self._idle = watch, idle
+        self.look: Look = perf_counter
         self.looked: list[Looked] = []
         self.idle: list[Looked] = []
 
@@ -49,8 +56,8 @@ class _Watched:
         """Seconds of a block, all that belongs to it among them: it is what waits are told of."""
         start = perf_counter()
         for _ in range(loops):
-            self.looked.append(self._watch())
-            self.idle.append(self._idle())
+            self.looked.append(self._watch(self.look))
+            self.idle.append(self._idle(self.look))
         return perf_counter() - start
 
     def close(self) -> None:
@@ -59,8 +66,8 @@ class _Watched:
 
 def op_pass(
     nodes: Sequence[OpNode],
-    watch: Callable[[], Looked],
-    idle: Callable[[], Looked],
+    watch: Callable[[Look], Looked],
+    idle: Callable[[Look], Looked],
     budget_s: float,
     kernels: Sequence[str] = (),
 ) -> OpPass:
@@ -68,7 +75,7 @@ def op_pass(
 
     Args:
         nodes: the ops, in order of execution.
-        watch: runs an inference, and looks around each op.
+        watch: runs an inference, and looks around each op at the clock that it is given.
         idle: makes the same looks with nothing to do between them.
         budget_s: for all of it.
         kernels: the implementation of each op, where known.
@@ -76,9 +83,12 @@ def op_pass(
     watched = _Watched(watch, idle)
     part = waits.Undisturbed(watched, "perf_counter")
     warm = [part.timed(1) for _ in range(2)]
-    loops = max(1, int(_BLOCK_S / warm[-1].seconds))
-    blocks = max(1, min(_MOST_RUNS // loops, int(budget_s / (warm[-1].seconds * loops))))
-    timed = [part.timed(loops) for _ in range(blocks)]
+    usual_s = min(one.seconds for one in warm)
+    loops = max(1, int(_BLOCK_S / usual_s))
+    blocks = max(1, min(_MOST_RUNS // loops, int(budget_s / (usual_s * loops))))
+    with waits.own_clock() as own:
+        watched.look = own if usual_s > _LONG_S else perf_counter
+        timed = [part.timed(loops) for _ in range(blocks)]
     whole = stats.least_disturbed(*zip(*timed, strict=True))
     kept = [len(warm) + block * loops + at for block in whole for at in range(loops)]
     looked = [watched.looked[one] for one in kept]

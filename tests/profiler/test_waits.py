@@ -64,6 +64,32 @@ def test_a_neighbour_on_the_same_processor_is_taken_off() -> None:
 
 
 @pytest.mark.usefixtures("one_processor")
+def test_a_clock_of_ones_own_stands_still_while_a_neighbour_has_the_processor() -> None:
+    """What it counts is the thread's own work, whoever else had the processor meanwhile."""
+    if not waits.Undisturbed(_Work(), "perf_counter").counted:
+        pytest.skip("this kernel counts no waits")
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as neighbour:
+        try:
+            time.sleep(0.2)
+            with waits.own_clock() as clock:
+                start_s = clock()
+                passed_s = _Work().sample(20)
+                own_s = clock() - start_s
+        finally:
+            neighbour.kill()
+    assert passed_s > 1.2 * 20 * _WORK_S
+    assert own_s == pytest.approx(20 * _WORK_S, rel=0.15)
+
+
+def test_on_several_processors_a_clock_of_ones_own_is_any_clock() -> None:
+    """There one thread may work while another waits, and nobody knows what was lost."""
+    if len(os.sched_getaffinity(0)) == 1:
+        pytest.skip("there is one processor")
+    with waits.own_clock() as clock:
+        assert clock is time.perf_counter
+
+
+@pytest.mark.usefixtures("one_processor")
 def test_a_thread_of_ours_that_waits_for_another_of_ours_is_no_neighbour() -> None:
     """What this process's own threads take from each other is its own time."""
     work = _Work()

@@ -99,8 +99,7 @@ def _cell(run_a: Run, run_b: Run, a: Measurement, b: Measurement, *, paired: boo
     fates = _Fates(sides, files, types)
     whole = numbers.end_to_end(a, b, paired=paired)
     rows = [_numbered(at, row, sides, fates) for at, row in enumerate(lined)]
-    rows = _explained(rows, (a, b))
-    rows = [_shared(row, whole.delta.seconds) for row in rows]
+    rows = [_shared(row, whole.delta.seconds) for row in _explained(rows, (a, b))]
     rows_s = sum(row.delta_s or 0.0 for row in rows)
     told = [
         _side(one, span, file, sum(getattr(row, f"{name}_s") or 0.0 for row in _with_delta(rows)))
@@ -118,6 +117,7 @@ def _cell(run_a: Run, run_b: Run, a: Measurement, b: Measurement, *, paired: boo
         interval_from=whole.interval_from,
         rows_s=rows_s,
         left_over_s=whole.delta.seconds - rows_s,
+        left_over_reasons=reasons.of_left_over(told, rows),
         unlike=_unlike(run_a, run_b, a, b),
         notes=_notes((a, b), files),
     )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from nnprof.profiler.diff.values import DiffNode, RowKind
+from nnprof.profiler.diff.values import DiffNode, DiffRow, DiffSide, RowKind
 from nnprof.profiler.graph import opgraph
 from nnprof.types import OpTime, Precision
 
@@ -195,3 +195,15 @@ _REASONS: tuple[Callable[[Seen], str], ...] = (
     _another_kernel,
     _bytes_apart,
 )
+
+
+def of_left_over(sides: Sequence[DiffSide], rows: Sequence[DiffRow]) -> tuple[str, ...]:
+    """What the rows do not hold of a difference: of each side, then of a call."""
+    found = [
+        f"the ops of {name} add up to {'less' if side.residual_s >= 0 else 'more'} than an "
+        f"inference takes (method {side.method})"
+        for name, side in zip("ab", sides, strict=True)
+    ]
+    calls = [row for row in rows if row.kind == "call" and row.delta_s is None]
+    found += [f"what a call costs is known of {'a' if row.a else 'b'} alone" for row in calls]
+    return tuple(found)

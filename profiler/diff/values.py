@@ -124,6 +124,8 @@ class CellDiff(msgspec.Struct, frozen=True, kw_only=True):
         interval_from: "pairs" (processes alternated), "processes", or "" without interval.
         rows_s: sum of the rows' differences.
         left_over_s: delta_s less rows_s: the residual of b less that of a.
+        left_over_reasons: what it is made of: how the ops of each side add up, and a call whose
+            cost one side alone knows.
         unlike: conditions that differ: name, a's, b's.
         notes: what else one must know, as sentences.
     """
@@ -139,6 +141,7 @@ class CellDiff(msgspec.Struct, frozen=True, kw_only=True):
     interval_from: IntervalFrom
     rows_s: float
     left_over_s: float
+    left_over_reasons: tuple[str, ...] = ()
     unlike: tuple[tuple[str, str, str], ...] = ()
     notes: tuple[str, ...] = ()
 

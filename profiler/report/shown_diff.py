@@ -192,15 +192,11 @@ def _left_over(cell: CellDiff) -> list[str]:
         return f"{name} {digits(abs(side.residual_s) * 1e3, 3)} ms {word} (method {side.method})"
 
     both = f"{told('those of a', cell.a)}, {told('those of b', cell.b)}"
-    found = [
+    return [
         f"Left over {cell.left_over_s * 1e3:+.3g} ms: the ops add up to another time than an "
-        f"inference takes, {both}."
+        f"inference takes, {both}.",
+        *(f"Left over, too: {one}." for one in cell.left_over_reasons[2:]),
     ]
-    calls = [row for row in cell.rows if row.kind == "call" and row.delta_s is None]
-    for row in calls:
-        side = "a" if row.a else "b"
-        found.append(f"What a call costs is known of {side} alone, and is in what is left over.")
-    return found
 
 
 def _folded(cell: CellDiff) -> list[str]:
@@ -246,19 +242,23 @@ def diff_markdown(found: Diff, chosen: Sequence[CellDiff]) -> str:
 def _records(cell: CellDiff) -> list[dict[str, Any]]:
     what = {"network": cell.network, "batch": cell.batch}
     found = [{**what, **_record(row)} for row in cell.rows]
-    for name, delta_s, half_s in _ends(cell):
+    known = [(side.latency_s - side.residual_s, side.residual_s, side.latency_s)
+             for side in (cell.a, cell.b)]  # fmt: skip
+    why = ("", "; ".join(cell.left_over_reasons), "")
+    for at, (name, delta_s, half_s) in enumerate(_ends(cell)):
         whole = half_s is not None
         found.append(
             {
                 **what,
                 "kind": name,
                 "nodes": name,
-                "a_ms": cell.a.latency_s * 1e3 if name == _ENDS[-1] else None,
-                "b_ms": cell.b.latency_s * 1e3 if name == _ENDS[-1] else None,
+                "a_ms": known[0][at] * 1e3,
+                "b_ms": known[1][at] * 1e3,
                 "delta_ms": delta_s * 1e3,
                 "low_ms": _ms(cell.low_s) if whole else None,
                 "high_ms": _ms(cell.high_s) if whole else None,
                 "share": delta_s / cell.delta_s if cell.delta_s else None,
+                "reasons": why[at],
             }
         )
     return found

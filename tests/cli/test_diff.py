@@ -49,6 +49,42 @@ def test_forms(form: str) -> None:
     assert cell["rows_s"] + cell["left_over_s"] == pytest.approx(cell["delta_s"])
 
 
+def test_the_csv_is_the_golden_one() -> None:
+    """Every column and word; numbers to nine digits. Written again by the same command."""
+    made = nnprof("diff", FP32, INT8, "--format", "csv").stdout
+    rows, golden = (
+        list(csv.DictReader(io.StringIO(text)))
+        for text in (made, (DATA / "golden.csv").read_text(encoding="utf-8"))
+    )
+    assert [list(row) for row in rows] == [list(row) for row in golden]
+    for row, told in zip(rows, golden, strict=True):
+        for name, value in told.items():
+            number = value and name in ("share", *(key for key in told if key.endswith("_ms")))
+            assert (
+                row[name] == value
+                if not number
+                else float(row[name]) == pytest.approx(float(value), rel=1e-9)
+            )
+
+
+def test_all_columns_of_times_add_up_to_the_whole() -> None:
+    """Of each side, and of the difference: rows, their sum, what is left over with its reasons."""
+    text = nnprof("diff", FP32, DATA / "torch.json", "--format", "csv").stdout
+    *rows, total, left, whole = csv.DictReader(io.StringIO(text))
+    both = [row for row in rows if row["delta_ms"]]
+    for name in ("a_ms", "b_ms", "delta_ms"):
+        assert sum(float(row[name]) for row in both) == pytest.approx(float(total[name]))
+        parts = float(total[name]) + float(left[name])
+        assert parts == pytest.approx(float(whole[name]))
+    told = left["reasons"].split("; ")
+    assert told[0].startswith("the ops of a add up to less than an inference takes (method ")
+    assert told[1].startswith("the ops of b add up to ")
+    words = ("diff", FP32, DATA / "torch.json", "--format", "json")
+    (cell,) = json.loads(nnprof(*words).stdout)["cells"]
+    assert cell["left_over_reasons"] == told
+    assert cell["left_over_s"] * 1e3 == pytest.approx(float(left["delta_ms"]))
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

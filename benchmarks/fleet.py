@@ -12,7 +12,10 @@ twice, and processes of ours that live on. All have to be 0; ends with 1 if one 
 
 `overhead`: the same cells by one fleet, and by as many single benches at once, each with a share. A
 process on a board lasts as long as `--seconds` says, without work, as if the board did it; so what
-is left is what the fleet costs. Then each cell of the fleet is compared with that of a single one.
+is left is what the fleet costs. Its parts are read from the Runs: seconds until the first process
+began on the first and on the last board; from one process on a board to the next; that a process
+took; that boards had nothing more to do while another one measured; and from the end of the last
+process to the end of the command. Then each cell of the fleet is compared with that of a single one.
 
 `simulated`: dask's own scheduler with as many workers, all in this process, and orders that take a
 moment and compute nothing: orders per second, seconds of processor that one costs with the workers'
@@ -36,7 +39,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 from uuid import uuid4
 
@@ -370,7 +375,7 @@ def overhead(boards: int, cells: int, seconds: float) -> dict[str, Any]:
     folder = Path(tempfile.mkdtemp(prefix="nnprof-overhead-"))
     with emulated(boards, seconds) as made:
         command = [sys.executable, "-m", "nnprof", *words, "--batch"]
-        begin = time.monotonic()
+        begin = time.time()
         singles = [
             subprocess.Popen(
                 [*command, ",".join(map(str, range(share * at + 1, share * (at + 1) + 1))),
@@ -380,25 +385,57 @@ def overhead(boards: int, cells: int, seconds: float) -> dict[str, Any]:
             for at, name in enumerate(made)
         ]  # fmt: skip
         codes = [one.wait(_LIMIT_S) for one in singles]
-        single_s, begin = time.monotonic() - begin, time.monotonic()
+        between = time.time()
         done = subprocess.run(
             [*command, every, "--device", "all", "--out", "fleet"],
             cwd=folder, capture_output=True, text=True, check=False, timeout=_LIMIT_S,
         )  # fmt: skip
-        fleet_s = time.monotonic() - begin
+        end = time.time()
     assert not any(codes), codes
     assert done.returncode == 0, done.stderr
     (path,) = (folder / "fleet").glob("*.json")
     fleet, verdicts = results.load(path), list[str]()
-    for one in (folder / "single").glob("*.json"):
-        found = compare(results.load(one), fleet, allow=("host",))
+    alone = [results.load(one) for one in (folder / "single").glob("*.json")]
+    for run in alone:
+        found = compare(run, fleet, allow=("host",))
         verdicts += [cell.verdict for cell in found.cells]
     shutil.rmtree(folder)
+    single_s, fleet_s = between - begin, end - between
     return {
         "boards": boards, "cells": share * boards, "process_s": seconds,
         "singles_s": single_s, "fleet_s": fleet_s, "overhead": fleet_s / single_s - 1,
+        "singles": _parts(alone, begin, between), "fleet": _parts([fleet], between, end),
         "verdicts": {word: verdicts.count(word) for word in sorted(set(verdicts))},
     }  # fmt: skip
+
+
+def _parts(runs: Sequence[Run], begin: float, end: float) -> dict[str, float]:
+    """Where the seconds from `begin` to `end` went; both since 1970.
+
+    Of a board: `first_s` and `last_s` until the first process on the first and on the last one;
+    `process_s` that one took and `between_s` from its end to the next, the means; `idle_s` from the
+    end of its last process to that of the last of all, the mean. `end_s` after that.
+    """
+    spans: dict[str, list[tuple[float, float]]] = {}
+    for run in runs:
+        for cell in run.measurements:
+            for one in cell.processes:
+                begun = one.begun_at_s or 0.0
+                board = one.board or cell.target.host
+                spans.setdefault(board, []).append((begun, begun + one.wall_s))
+    own = [sorted(of_board) for of_board in spans.values()]
+    firsts, lasts = [one[0][0] for one in own], [one[-1][1] for one in own]
+    gaps = [after[0] - before[1] for one in own for before, after in pairwise(one)]
+    return {
+        "first_s": min(firsts) - begin,
+        "last_s": max(firsts) - begin,
+        "processes": sum(map(len, own)),
+        "most_processes": max(map(len, own)),
+        "process_s": fmean(after - before for one in own for before, after in one),
+        "between_s": fmean(gaps),
+        "idle_s": max(lasts) - fmean(lasts),
+        "end_s": end - max(lasts),
+    }
 
 
 # --- simulated ------------------------------------------------------------------------------------

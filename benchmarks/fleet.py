@@ -290,11 +290,12 @@ def _kill_scheduler(trial: Trial, chance: random.Random) -> bool:
 
 def _kill_worker(trial: Trial, chance: random.Random) -> bool:
     workers = [
-        child
+        worker
         for one in trial.commands
         if one.poll() is None
         for child in psutil.Process(one.pid).children()
-        if "spawn_main" in " ".join(child.cmdline())
+        if "forkserver" in " ".join(child.cmdline())
+        for worker in child.children()
     ]
     if workers:
         chance.choice(workers).kill()

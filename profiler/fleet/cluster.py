@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from ipaddress import ip_address
+from multiprocessing import forkserver
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -38,6 +40,12 @@ _SETTINGS: Mapping[str, Any] = {
     "distributed.scheduler.no-workers-timeout": "10m",  # for a board to come back
     "distributed.scheduler.http.routes": [],  # there is nothing to see on the ports of HTTP
     "distributed.worker.http.routes": [],
+    # Each worker imports dask, numpy and ours: once for all, in the process they are forked from.
+    "distributed.worker.multiprocessing-method": "forkserver",
+    # Workers that look at themselves a hundred times a second take processors from connections.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "10s",
     # Variables that change speed are the user's: what dask sets would go to runtimes driven here.
     "distributed.nanny.pre-spawn-environ": {},
     "distributed.nanny.environ": {},
@@ -109,6 +117,7 @@ def joined(
     dask = _dask()
     with ExitStack() as stack:
         stack.enter_context(dask.config.set(_SETTINGS))
+        _start_forkserver()
         folder = tempfile.mkdtemp(prefix="nnprof-fleet-")
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         client, security = _client(scheduler, stack)
@@ -130,6 +139,18 @@ def _dask() -> Any:
             "Install the extra: pip install 'nnprof-embedded[fleet]'",
         ) from error
     return dask
+
+
+def _start_forkserver() -> None:
+    """Begin to import what all workers need, while a scheduler starts here.
+
+    Where this process has one already, it stays, and workers import what it has not.
+    """
+    from distributed.utils import get_mp_context
+
+    # After dask has named what it would have imported: that is part of this.
+    get_mp_context().set_forkserver_preload(["nnprof.profiler.fleet.there"])
+    forkserver.ensure_running()
 
 
 def _client(scheduler: str | None, stack: ExitStack) -> tuple[Any, Any]:
@@ -195,6 +216,7 @@ def _specs(
             "plugins": (HoldsBoard(post.target, post.environment, power_mode, crew),),
             "memory_limit": 0,
             "security": security,
+            "env": dict(os.environ),  # as it is now; a forkserver may be older
             "host": _HERE,
             "dashboard_address": f"{_HERE}:0",
             "local_directory": folder,

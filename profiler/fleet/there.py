@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from concurrent.futures import Future
 from contextlib import ExitStack
 from time import perf_counter, time
 from typing import Any
@@ -94,7 +95,7 @@ def measure(order: bytes) -> bytes:
         network=work.model.name,
         batch=work.batch,
     )
-    _tell(worker, news)
+    telling = _tell(worker, news)  # nothing waits for that, and the board least of all
     try:
         waited = patience.wait(board, asked.job.plan.patient_s)
         at_s, date_s = perf_counter(), round(time(), 3)
@@ -103,7 +104,8 @@ def measure(order: bytes) -> bytes:
     except NnprofError as error:
         if _is_lost(board, error):
             # Not the remedy: that is --resume, and here the board is tried again.
-            _tell(worker, replace(news, state="away", reason=error.reason))
+            telling.result(_TELL_LIMIT_S)
+            _tell(worker, replace(news, state="away", reason=error.reason)).result(_TELL_LIMIT_S)
             hosts.release()
             os._exit(_LOST)
         waited = patience.Waited(0.0, None)
@@ -145,11 +147,10 @@ def _said(error: NnprofError) -> str:
     return f"{error.reason} {error.remedy}".strip()
 
 
-def _tell(worker: Any, news: News) -> None:
-    """From the thread that measures: it has been told when this returns."""
+def _tell(worker: Any, news: News) -> Future[None]:
+    """From the thread that measures: it has been told once the future is done."""
     topic = worker.plugins[HoldsBoard.name].topic
-    telling = asyncio.run_coroutine_threadsafe(_told(worker, topic, news), worker.loop.asyncio_loop)
-    telling.result(_TELL_LIMIT_S)
+    return asyncio.run_coroutine_threadsafe(_told(worker, topic, news), worker.loop.asyncio_loop)
 
 
 async def _told(worker: Any, topic: str, news: News) -> None:

@@ -12,10 +12,8 @@ twice, and processes of ours that live on. All have to be 0; ends with 1 if one 
 
 `overhead`: the same cells by one fleet, and by as many single benches at once, each with a share. A
 process on a board lasts as long as `--seconds` says, without work, as if the board did it; so what
-is left is what the fleet costs. Its parts are read from the Runs: seconds until the first process
-began on the first and on the last board; from one process on a board to the next; that a process
-took; that boards had nothing more to do while another one measured; and from the end of the last
-process to the end of the command. Then each cell of the fleet is compared with that of a single one.
+is left is what the fleet costs. Where the seconds went is read from the Runs (`_parts`). Then each
+cell of the fleet is compared with that of a single one.
 
 `simulated`: dask's own scheduler with as many workers, all in this process, and orders that take a
 moment and compute nothing: orders per second, seconds of processor that one costs with the workers'

@@ -24,6 +24,7 @@ from uuid import uuid4
 import msgspec
 
 from nnprof.errors import ConnectionLost, NnprofError, Unavailable, UsageError
+from nnprof.profiler.fleet.kinds import Seen
 from nnprof.profiler.fleet.orders import News
 from nnprof.types import Target
 
@@ -59,11 +60,13 @@ class Post(NamedTuple):
         target: of the Run's cells, on this board.
         environment: of the Run: what the board has to be like.
         kind: boards that may do each other's work have the same.
+        seen: when it was like that; None where its worker has to look.
     """
 
     target: Target
     environment: dict[str, Any]
     kind: str
+    seen: Seen | None
 
 
 class Crew:
@@ -213,7 +216,7 @@ def _specs(
             "name": board,
             "nthreads": 1,
             "resources": {_resource(crew, post.kind): 1},
-            "plugins": (HoldsBoard(post.target, post.environment, power_mode, crew),),
+            "plugins": (HoldsBoard(post, power_mode, crew),),
             "memory_limit": 0,
             "security": security,
             "env": dict(os.environ),  # as it is now; a forkserver may be older

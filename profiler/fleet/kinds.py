@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from nnprof.errors import NnprofError, UsageError
 from nnprof.profiler.place import boards
 from nnprof.profiler.run import begin, session
+from nnprof.profiler.work import hosts
 from nnprof.types import Run, Target
 
 _LOG = logging.getLogger(__name__)
@@ -44,6 +45,21 @@ class Away(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     error: NnprofError
+
+
+class Look(NamedTuple):
+    """What a board said of itself, for a target there, in a power mode as it was asked for."""
+
+    target: Target
+    power_mode: str
+    environment: dict[str, Any]
+
+
+class Seen(NamedTuple):
+    """When a board was looked at: after its start `boot`, while its lock said `holder`."""
+
+    boot: str
+    holder: str
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,7 +127,10 @@ def _answer(target_of: Callable[[str], Target], power_mode: str, name: str) -> M
     try:
         target = target_of(name)
         with session.powered(target, power_mode or None):
-            return Member(name=target.host, target=target, environment=begin.probe(target))
+            environment = begin.probe(target)
+            link = hosts.connections.to(boards.find(target.host))
+            link.look = Look(target, power_mode, environment)
+        return Member(name=target.host, target=target, environment=environment)
     except NnprofError as error:
         return Away(name=name, error=error)
 
@@ -184,3 +203,24 @@ def differs(run: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """Why a board with the environment `now` may not go on with a Run; empty where it may."""
     found = begin.differences(run, now)
     return "; ".join(f"its {what} is {there}, not {here}" for what, here, there in found[:3])
+
+
+def seen(board: str, run: Run, power_mode: str) -> Seen | None:
+    """How to tell that a board needs no further look before it measures for a Run.
+
+    None where this process has not looked at it, does not hold it since, or found it another one.
+    """
+    here = boards.find(board)
+    link = hosts.connections.to(here) if hosts.connections.has(here) else None
+    if link is None or link.look is None:
+        return None
+    target = replace(link.look.target, host=run.study.target.host)
+    asked = target == run.study.target and link.look.power_mode == power_mode
+    alike = asked and not begin.differences(run.environment, link.look.environment)
+    return Seen(link.boot, link.holder) if alike else None
+
+
+def is_as_seen(board: str, then: Seen | None) -> bool:
+    """Whether nobody has held the board since, but us now, and it has not been restarted."""
+    link = hosts.connections.to(boards.find(board))
+    return then == Seen(link.boot, link.before)

@@ -134,14 +134,14 @@ def sweep(
         Busy: another nnprof writes one of the files.
         Unavailable: the scheduler went away. What was measured is on disk.
     """
-    hosts.release()  # boards are their workers' now
     with ExitStack() as stack:
         for run, path in runs:
             stack.enter_context(results.writing(path))
             results.require_unchanged(run, path)
         fronts = [_Front(run, Path(path), str(number)) for number, (run, path) in enumerate(runs)]
         heard = _Heard(told)
-        posts = {board: post for front in fronts for board, post in front.posts().items()}
+        posts = {board: post for front in fronts for board, post in front.posts(power_mode).items()}
+        hosts.release()  # boards are their workers' now
         crew = stack.enter_context(cluster.joined(posts, power_mode, scheduler, heard))
         yield from _swept(fronts, crew, heard)
 
@@ -221,11 +221,16 @@ class _Front:
         self._out: dict[str, cell.Asked] = {}
         self._before_s, self._begin = run.study.wall_s, perf_counter()
 
-    def posts(self) -> dict[str, cluster.Post]:
-        """Its boards."""
-        target, facts = self._run.study.target, self._run.environment
+    def posts(self, power_mode: str) -> dict[str, cluster.Post]:
+        """Its boards, which are to be in a power mode."""
+        run = self._run
         return {
-            board: cluster.Post(replace(target, host=board), facts, self.kind)
+            board: cluster.Post(
+                replace(run.study.target, host=board),
+                run.environment,
+                self.kind,
+                kinds.seen(board, run, power_mode),
+            )
             for board in self._boards
         }
 

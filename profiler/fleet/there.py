@@ -21,12 +21,12 @@ from msgspec.structs import asdict, replace
 
 from nnprof.errors import ConnectionLost, NnprofError, UsageError, WorkerCrashed, WorkerTimeout
 from nnprof.profiler.fleet import kinds
+from nnprof.profiler.fleet.cluster import Post
 from nnprof.profiler.fleet.orders import Delivery, News, Order
 from nnprof.profiler.place import boards
 from nnprof.profiler.run import begin, patience, session
 from nnprof.profiler.work import hosts
 from nnprof.profiler.work.jobs import Fault, Measured
-from nnprof.types import Target
 
 _TELL_LIMIT_S = 10.0
 _LOST = 75  # EX_TEMPFAIL of sysexits.h; nobody reads it
@@ -36,25 +36,20 @@ class HoldsBoard(WorkerPlugin):
     """Holds a worker's board, locked and in its power mode, from before it joins to its end.
 
     Args:
-        target: of the Run's cells, on this board.
-        environment: of the Run, which the board has to be like.
+        post: the board, and what it has to be like.
         power_mode: as --power-mode says it; empty: what devices.toml wants.
         topic: what news are told under.
     """
 
     name = "nnprof-board"
 
-    def __init__(
-        self, target: Target, environment: dict[str, Any], power_mode: str, topic: str
-    ) -> None:
+    def __init__(self, post: Post, power_mode: str, topic: str) -> None:
         # As JSON: dask pickles plugins, and our values are not made for that.
-        self._target = msgspec.json.encode(target)
-        self._environment = msgspec.json.encode(environment)
+        self._post = msgspec.json.encode(post)
         self._power_mode, self.topic = power_mode, topic
 
     async def setup(self, worker: Any) -> None:
         """Take the board; an error keeps the worker from joining."""
-        self._held = ExitStack()
         try:
             await asyncio.to_thread(self._take)
         except NnprofError as error:
@@ -70,11 +65,15 @@ class HoldsBoard(WorkerPlugin):
         await asyncio.to_thread(self._give_back)
 
     def _take(self) -> None:
-        target = msgspec.json.decode(self._target, type=Target)
-        self._held.enter_context(session.powered(target, self._power_mode or None))
-        unlike = kinds.differs(msgspec.json.decode(self._environment), begin.probe(target))
+        post = msgspec.json.decode(self._post, type=Post)
+        board = post.target.host
+        self._held = ExitStack()
+        self._held.enter_context(session.powered(post.target, self._power_mode or None))
+        if kinds.is_as_seen(board, post.seen):
+            return
+        unlike = kinds.differs(post.environment, begin.probe(post.target))
         if unlike:
-            raise UsageError(f"{target.host} is not what the Run is measured on: {unlike}.")
+            raise UsageError(f"{board} is not what the Run is measured on: {unlike}.")
 
     def _give_back(self) -> None:
         try:

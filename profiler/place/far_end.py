@@ -18,7 +18,8 @@ _TOOLS = "flock setpriv setsid timeout sha256sum mktemp dd"
 # /tmp the kernel refuses to open a file of somebody else's with O_CREAT (fs.protected_regular). Its
 # last holder may remove it (`nnprof setup --remove`): what is locked then has no name, and we try
 # again. The last act is to end the sshd of this connection, and so everything that came through it.
-# What was not there before is told, so that `setup` can take it away.
+# What it says of us is told, and what it said before, which anybody may have written at any length;
+# and what was not there before, so that `setup` can take it away.
 LOCK = (
     f'for tool in {_TOOLS}; do command -v "$tool" >/dev/null || '
     f'{{ echo "{MARK} lacks $tool"; exit; }}; done; '
@@ -29,7 +30,7 @@ LOCK = (
     'exec 9<"$lock" || exit; '
     f'flock -w 2 9 || {{ echo "{MARK} busy $(date +%s) $(head -c 200 <&9)"; exit; }}; '
     'test ! -e "/proc/$$/fd/9" || test "$lock" -ef "/proc/$$/fd/9"; do :; done; '
-    'printf "%s %s\\n" "$(date +%s)" "$1" | '
+    'read -r -n 500 before <&9; held="$(date +%s) $1"; printf "%s\\n" "$held" | '
     'dd of="$lock" conv=nocreat oflag=nofollow status=none; '
     'folder="${XDG_CACHE_HOME:-$HOME/.cache}/nnprof/board"; at="$folder"; '
     'until test -e "$at"; do made="$at"$\'\\t\'"$made"; at=$(dirname -- "$at"); done; '
@@ -39,7 +40,8 @@ LOCK = (
     'grep -aqs raspberrypi, "$NNPROF_ROOT/proc/device-tree/compatible" '
     '"$NNPROF_ROOT/sys/firmware/devicetree/base/compatible" && kind=pi; '
     f'printf "%s\\n" "{MARK} ready" "$kind" "$(cat /proc/sys/kernel/random/boot_id)" "$HOME" '
-    f'"$folder" "$made"; while read -r -t {SILENCE_S} beat; do :; done; kill "$PPID"'
+    '"$folder" "$made" "$held" "$before"; '
+    f'while read -r -t {SILENCE_S} beat; do :; done; kill "$PPID"'
 )
 # A program ends at its limit, and with the connection; its end by a signal is told as 128 + signal.
 # 255 is left to ssh, so the true code is the last line of what it said.

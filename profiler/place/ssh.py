@@ -22,7 +22,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from subprocess import CompletedProcess
 from threading import Event
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 
@@ -45,7 +45,7 @@ _FILE_LIMIT_S = 600.0
 _GRACE_S = 10.0  # for the far end to end a program at its limit, before we call it silent
 _BROKEN = 255  # what ssh answers when it, and not the program, failed
 _TIMED_OUT = (124, 137)  # of coreutils' timeout
-_GREETING = 6  # lines
+_GREETING = 8  # lines
 _LONGEST_GREETING = 1 << 16
 _SHORT = 60
 _AGAIN = "Go on with --resume once it can be reached."
@@ -224,6 +224,8 @@ class Link:
         kind: of device, as far as can be told from outside: "jetson", "pi" or "cpu".
         boot: the kernel's name for the time since the board was started.
         made: files and folders there that this connection made, the outermost first.
+        holder, before: what the lock says, of us: since when and who; and what it said before.
+        look: what was found by who looked at the board through this connection; None: nobody did.
 
     Raises:
         Unavailable: the board cannot be reached, does not know us, or lacks a program.
@@ -234,6 +236,7 @@ class Link:
         if shutil.which("ssh") is None:
             raise Unavailable("OpenSSH's client is not installed here.", "Install openssh-client.")
         self._board = board
+        self.look: Any = None
         # Short, since the path of a socket may have 100 letters only; and nobody else's.
         self._folder = Path(tempfile.mkdtemp(prefix="nnprof-ssh-", dir=_short_folder()))
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115  closed with the link
@@ -247,10 +250,11 @@ class Link:
         )
         self._closing = Event()
         try:
-            self.kind, self.boot, home, folder, made = self._greeting()
+            self.kind, self.boot, home, folder, made, *lock = self._greeting()
         except BaseException:
             self.close()
             raise
+        self.holder, self.before = lock
         self.made = tuple(one for one in made.split("\t") if one)
         self.shell = SshShell(Way(board=board, control=control, home=home, folder=folder))
         ssh_client.beat(self._master, self._closing)
@@ -266,8 +270,8 @@ class Link:
                 f"The login on {self._board.name} prints '{lines[0]}' where only data may pass.",
                 "Let ~/.bashrc there print for people only: put [ -t 1 ] || return at its top.",
             )
-        if word == "ready" and len(lines) == _GREETING:
-            return lines[1:]
+        if word == "ready" and len(lines) >= _GREETING:  # more, by what others wrote there
+            return lines[1:_GREETING]
         if word == "busy":
             raise _busy(self._board, rest)
         if word == "link":

@@ -17,16 +17,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from ipaddress import ip_address
 from multiprocessing import forkserver
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import msgspec
 
 from nnprof.errors import ConnectionLost, NnprofError, Unavailable, UsageError
-from nnprof.profiler.fleet.kinds import Seen
-from nnprof.profiler.fleet.orders import News
-from nnprof.types import Target
+from nnprof.profiler.fleet.orders import News, Post
 
 _LOG = logging.getLogger(__name__)
 _HERE = "127.0.0.1"
@@ -51,22 +49,6 @@ _SETTINGS: Mapping[str, Any] = {
     "distributed.nanny.pre-spawn-environ": {},
     "distributed.nanny.environ": {},
 }
-
-
-class Post(NamedTuple):
-    """A board and its place in the fleet.
-
-    Attributes:
-        target: of the Run's cells, on this board.
-        environment: of the Run: what the board has to be like.
-        kind: boards that may do each other's work have the same.
-        seen: when it was like that; None where its worker has to look.
-    """
-
-    target: Target
-    environment: dict[str, Any]
-    kind: str
-    seen: Seen | None
 
 
 class Crew:

@@ -6,13 +6,31 @@ way, a cell takes only the answer with the number that is due, and takes it once
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from nnprof.profiler.fleet.kinds import Seen
 from nnprof.profiler.work.jobs import Fault, Measure, Measured
+from nnprof.types import Target
 
 State = Literal["joining", "here", "measuring", "away"]
+
+
+class Post(NamedTuple):
+    """A board and its place in the fleet.
+
+    Attributes:
+        target: of the Run's cells, on this board.
+        environment: of the Run: what the board has to be like.
+        kind: boards that may do each other's work have the same.
+        seen: when it was like that; None where its worker has to look.
+    """
+
+    target: Target
+    environment: dict[str, Any]
+    kind: str
+    seen: Seen | None
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):

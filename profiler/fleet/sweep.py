@@ -24,7 +24,7 @@ from nnprof.files import AnyPath
 from nnprof.profiler import checks, results
 from nnprof.profiler.fleet import cluster, kinds
 from nnprof.profiler.fleet.kinds import Kind
-from nnprof.profiler.fleet.orders import Delivery, News, Order
+from nnprof.profiler.fleet.orders import Delivery, News, Order, Post
 from nnprof.profiler.place import boards
 from nnprof.profiler.run import begin, budget, cell, patience, session
 from nnprof.profiler.run.rounds import Step, Sweep
@@ -221,11 +221,11 @@ class _Front:
         self._out: dict[str, cell.Asked] = {}
         self._before_s, self._begin = run.study.wall_s, perf_counter()
 
-    def posts(self, power_mode: str) -> dict[str, cluster.Post]:
+    def posts(self, power_mode: str) -> dict[str, Post]:
         """Its boards, which are to be in a power mode."""
         run = self._run
         return {
-            board: cluster.Post(
+            board: Post(
                 replace(run.study.target, host=board),
                 run.environment,
                 self.kind,

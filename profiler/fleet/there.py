@@ -21,8 +21,7 @@ from msgspec.structs import asdict, replace
 
 from nnprof.errors import ConnectionLost, NnprofError, UsageError, WorkerCrashed, WorkerTimeout
 from nnprof.profiler.fleet import kinds
-from nnprof.profiler.fleet.cluster import Post
-from nnprof.profiler.fleet.orders import Delivery, News, Order
+from nnprof.profiler.fleet.orders import Delivery, News, Order, Post
 from nnprof.profiler.place import boards
 from nnprof.profiler.run import begin, patience, session
 from nnprof.profiler.work import hosts

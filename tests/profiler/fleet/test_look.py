@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 import nnprof
 from nnprof.profiler.fleet import kinds
-from nnprof.profiler.fleet.cluster import Post
+from nnprof.profiler.fleet.orders import Post
 from nnprof.profiler.run import begin
 from nnprof.profiler.work import hosts
 from nnprof.types import Cell, Plan, Run, Study

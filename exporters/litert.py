@@ -10,11 +10,9 @@ names into those of its tensors (`place_of`), and so each op of the file tells w
 
 from __future__ import annotations
 
-import hashlib
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +21,8 @@ import msgspec
 from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, NnprofError, Unavailable
-from nnprof.exporters import cache, identity
+from nnprof.exporters import cache, conversions
 from nnprof.exporters.torch import rebuild
-from nnprof.files import write_atomically
 from nnprof.types import Model
 
 if TYPE_CHECKING:
@@ -47,23 +44,22 @@ def version() -> str:
     found = cache.installed("ai-edge-litert")
     if not found:
         raise Unavailable(
-            "ai-edge-litert is not installed.",
-            f"Try: pip install 'nnprof-embedded[litert,litert-convert]' ({_APART})",
+            "ai-edge-litert is not installed.", "Try: pip install 'nnprof-embedded[litert]'"
         )
     return found
 
 
-def converters() -> dict[str, str]:
-    """Versions of what converts.
+def converter() -> dict[str, str]:
+    """What converts, with versions.
 
     Raises:
-        Unavailable: it is not installed.
+        Unavailable: it is not installed here.
     """
     found = {name: cache.installed(name) for name in _CONVERTERS}
     missing = [name for name, number in found.items() if not number]
     if missing:
         raise Unavailable(
-            f"Converting to LiteRT needs {missing[0]}, which is not installed.",
+            f"Converting to LiteRT needs {missing[0]}, which is not installed here.",
             f"Try: pip install 'nnprof-embedded[litert-convert]' ({_APART})",
         )
     return found
@@ -74,25 +70,17 @@ def places_of(name: str) -> list[int]:
     return list(dict.fromkeys(int(place) for place in _PLACE.findall(name)))
 
 
-def converted(model: Model, tiles: Mapping[str, NDArray[Any]]) -> Path:
+def converted(model: Model, tiles: Mapping[str, NDArray[Any]]) -> conversions.Conversion:
     """The model as a file of LiteRT for inputs of these shapes, made once for each.
 
     Raises:
         BadFile: the model has an op that `nnprof.exporters.torch` or the converter does not know.
-        Unavailable: the converter is not installed.
+        Unavailable: the converter is not installed here.
     """
     wanted = [(str(tiles[one.name].dtype), list(tiles[one.name].shape)) for one in model.inputs]
-    key = cache.digest([model.sha256, converters(), wanted])
-    for path in sorted(cache.folder().glob(f"{key}-*{_SUFFIX}")):
-        if hashlib.sha256(path.read_bytes()).hexdigest().startswith(path.stem.split("-")[1]):
-            return path
-        path.unlink()  # cut, or changed
-    with tempfile.TemporaryDirectory(prefix="nnprof-") as folder:
-        data = _run(model, wanted, Path(folder))
-    identity.require_same(model)  # or the cache would keep another model's under its key
-    path = cache.folder() / f"{key}-{hashlib.sha256(data).hexdigest()[:16]}{_SUFFIX}"
-    write_atomically(path, data)
-    return path
+    return conversions.made(
+        model, wanted, converter(), (_SUFFIX,), lambda folder: (_run(model, wanted, folder),)
+    )
 
 
 def _run(model: Model, wanted: Sequence[tuple[str, list[int]]], folder: Path) -> bytes:

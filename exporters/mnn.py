@@ -9,15 +9,12 @@ is on the path, and sends a machine's id and the size of the model to a server (
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from nnprof.errors import BadFile, Unavailable
-from nnprof.exporters import cache, identity
-from nnprof.files import write_atomically
+from nnprof.exporters import cache, conversions, identity
 from nnprof.types import Model
 
 _PROGRAM = "import sys, _tools; _tools.mnnconvert(sys.argv)"
@@ -39,7 +36,21 @@ def version() -> str:
     return found
 
 
-def converted(model: Model, extra: tuple[str, ...] = ()) -> Path:
+def converter() -> dict[str, str]:
+    """What converts, with its version.
+
+    Raises:
+        Unavailable: it is not installed here.
+    """
+    if not cache.installed("MNN"):
+        raise Unavailable(
+            "MNN, whose converter makes its files, is not installed here.",
+            "Try: pip install 'nnprof-embedded[mnn]'",
+        )
+    return {"MNN": version()}
+
+
+def converted(model: Model, extra: tuple[str, ...] = ()) -> conversions.Conversion:
     """The model as a file of MNN, made once for each version of MNN and each choice.
 
     Args:
@@ -48,28 +59,12 @@ def converted(model: Model, extra: tuple[str, ...] = ()) -> Path:
 
     Raises:
         BadFile: the converter refuses the model.
-        Unavailable: MNN is not installed.
+        Unavailable: MNN is not installed here.
     """
-    key = cache.digest([model.sha256, version(), *_OPTIONS, *extra])
-    kept = _find(key)
-    if kept is not None:
-        return kept
-    with tempfile.TemporaryDirectory(prefix="nnprof-") as folder:
-        data = _convert(model, extra, Path(folder))
-    identity.require_same(model)  # or the cache would keep another model's under its key
-    path = cache.folder() / f"{key}-{hashlib.sha256(data).hexdigest()[:16]}{_SUFFIX}"
-    write_atomically(path, data)
-    return path
-
-
-def _find(key: str) -> Path | None:
-    """The kept file of a key; one whose bytes break its name's promise is deleted."""
-    for path in sorted(cache.folder().glob(f"{key}-*{_SUFFIX}")):
-        promised = path.stem.removeprefix(f"{key}-")
-        if hashlib.sha256(path.read_bytes()).hexdigest().startswith(promised):
-            return path
-        path.unlink()
-    return None
+    asked = (*_OPTIONS, *extra)
+    return conversions.made(
+        model, asked, converter(), (_SUFFIX,), lambda folder: (_convert(model, extra, folder),)
+    )
 
 
 def _convert(model: Model, extra: tuple[str, ...], folder: Path) -> bytes:

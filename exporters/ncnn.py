@@ -10,11 +10,9 @@ in one place only: the script that it writes for trying the network out.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -23,8 +21,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, Unavailable
-from nnprof.exporters import cache, identity
-from nnprof.files import write_atomically
+from nnprof.exporters import cache, conversions, identity
 from nnprof.types import Model
 
 _SCRIPT, _WEIGHTS, _LAYERS = "_ncnn.py", ".ncnn.bin", ".ncnn.param"  # the last is written last
@@ -40,7 +37,7 @@ _REFUSES = ("rror", "ailed", "unknown", "not ")  # words of the lines that say w
 _NOOP = b"7767517\n2 2\nInput in0 0 1 in0\nNoop noop_0 1 1 in0 out0\n"  # magic, layers and blobs
 
 
-class Converted(NamedTuple):
+class Files(NamedTuple):
     """ncnn's files of a model.
 
     Attributes:
@@ -63,23 +60,25 @@ def version() -> str:
     """
     found = cache.installed("ncnn")
     if not found:
-        raise Unavailable(
-            "ncnn is not installed.",
-            "Try: pip install 'nnprof-embedded[ncnn]' && pip install --no-deps pnnx",
-        )
+        raise Unavailable("ncnn is not installed.", "Try: pip install 'nnprof-embedded[ncnn]'")
     return found
 
 
-def converter_version() -> str:
-    """Of the installed package of pnnx; empty where it is not installed."""
-    return cache.installed("pnnx")
+def converter() -> dict[str, str]:
+    """What converts, with its version.
+
+    Raises:
+        Unavailable: it is not installed here.
+    """
+    program()
+    return {"pnnx": cache.installed("pnnx")}
 
 
 def program() -> Path:
     """Pnnx.
 
     Raises:
-        Unavailable: it is not installed.
+        Unavailable: it is not installed here.
     """
     try:
         files = metadata.files("pnnx") or []
@@ -89,13 +88,15 @@ def program() -> Path:
         if file.name == "pnnx" and file.parent.name == "pnnx":
             return Path(str(file.locate()))
     raise Unavailable(
-        "pnnx, which converts ONNX files for ncnn, is not installed.",
+        "pnnx, which converts ONNX files for ncnn, is not installed here.",
         "Try: pip install --no-deps pnnx (with its dependencies it brings torch)",
     )
 
 
-def converted(model: Model, tiles: Mapping[str, NDArray[Any]], weights: str = WHOLE) -> Converted:
-    """The model as files of ncnn, made once for each shape, version of ncnn and pnnx, and choice.
+def converted(
+    model: Model, tiles: Mapping[str, NDArray[Any]], weights: str = WHOLE
+) -> conversions.Conversion:
+    """The model as files of ncnn, made once for each shape, version of pnnx, and choice.
 
     Args:
         model: to convert.
@@ -104,7 +105,7 @@ def converted(model: Model, tiles: Mapping[str, NDArray[Any]], weights: str = WH
 
     Raises:
         BadFile: pnnx refuses the model, or ncnn has no such type.
-        Unavailable: ncnn or pnnx is not installed.
+        Unavailable: pnnx is not installed here.
     """
     odd = next((one for one in model.outputs if not one.dtype.startswith("float")), None)
     if odd is not None:  # in Python its blobs are floats, whatever they hold
@@ -113,46 +114,21 @@ def converted(model: Model, tiles: Mapping[str, NDArray[Any]], weights: str = WH
             f"{odd.dtype}.",
             "Try another --backend.",
         )
-    asked = ",".join(_shape(model, tiles[one.name]) for one in model.inputs)
-    argv = (f"inputshape={asked}", weights)
-    version()
-    key = cache.digest([model.sha256, version(), converter_version(), *argv])
-    kept = _find(key)
-    if kept is not None:
-        return kept
-    made = _nothing(model)
-    if made is None:
-        with tempfile.TemporaryDirectory(prefix="nnprof-") as folder:
-            made = _convert(model, argv, Path(folder))
-    identity.require_same(model)  # or the cache would keep another model's under its key
-    stem = f"{key}-{_digest(made)}"
-    for suffix in _SUFFIXES:
-        write_atomically(cache.folder() / f"{stem}{suffix}", made[suffix])
-    return _named(stem, made[_SCRIPT])
+    shapes = ",".join(_shape(model, tiles[one.name]) for one in model.inputs)
+    argv = (f"inputshape={shapes}", weights)
+    return conversions.made(
+        model,
+        argv,
+        converter(),
+        _SUFFIXES,
+        lambda folder: _nothing(model) or _convert(model, argv, folder),
+    )
 
 
-def _named(stem: str, script: bytes) -> Converted:
-    layers, weights = (cache.folder() / f"{stem}{suffix}" for suffix in (_LAYERS, _WEIGHTS))
-    return Converted(layers, weights, _batch_sides(script.decode()))
-
-
-def _find(key: str) -> Converted | None:
-    """The kept files of a key; those whose bytes break their name's promise are deleted."""
-    for layers in sorted(cache.folder().glob(f"{key}-*{_LAYERS}")):
-        stem = layers.name.removesuffix(_LAYERS)
-        paths = {suffix: layers.with_name(f"{stem}{suffix}") for suffix in _SUFFIXES}
-        if all(path.is_file() for path in paths.values()):
-            files = {suffix: path.read_bytes() for suffix, path in paths.items()}
-            if _digest(files) == stem.removeprefix(f"{key}-"):
-                return _named(stem, files[_SCRIPT])
-        for path in paths.values():
-            path.unlink(missing_ok=True)
-    return None
-
-
-def _digest(files: Mapping[str, bytes]) -> str:
-    digests = [hashlib.sha256(files[suffix]).hexdigest() for suffix in _SUFFIXES]
-    return cache.digest(digests)
+def files(conversion: conversions.Conversion) -> Files:
+    """The files of a conversion by what they hold."""
+    script, weights, layers = map(Path, conversion.files)
+    return Files(layers, weights, _batch_sides(script.read_text(encoding="utf-8")))
 
 
 def _batch_sides(script: str) -> dict[str, int]:
@@ -174,18 +150,18 @@ def _shape(model: Model, tile: NDArray[Any]) -> str:
     return f"[{','.join(map(str, tile.shape))}]{kind}"
 
 
-def _nothing(model: Model) -> dict[str, bytes] | None:
-    """The files of a network that hands its one input on, at which pnnx ends: ncnn's own Noop."""
+def _nothing(model: Model) -> tuple[bytes, ...]:
+    """For a network that hands its one input on, at which pnnx ends: ncnn's own Noop; else ()."""
     import onnx
 
     graph = onnx.load(model.path, load_external_data=False).graph
     ends = len(model.inputs), len(model.outputs), len(graph.node)
     if ends != (1, 1, 1) or graph.node[0].op_type != "Identity":
-        return None
-    return {_SCRIPT: b"", _WEIGHTS: b"", _LAYERS: _NOOP}
+        return ()
+    return b"", b"", _NOOP
 
 
-def _convert(model: Model, argv: tuple[str, ...], folder: Path) -> dict[str, bytes]:
+def _convert(model: Model, argv: tuple[str, ...], folder: Path) -> tuple[bytes, ...]:
     source, pnnx = Path(model.path), program()
     copy = folder / "model.onnx"
     if identity.files_beside(source):
@@ -199,11 +175,11 @@ def _convert(model: Model, argv: tuple[str, ...], folder: Path) -> dict[str, byt
         check=False,
         stdin=subprocess.DEVNULL,
     )
-    made = {suffix: folder / f"model{suffix}" for suffix in _SUFFIXES}
-    if done.returncode or not all(path.is_file() for path in made.values()):
+    written = [folder / f"model{suffix}" for suffix in _SUFFIXES]
+    if done.returncode or not all(path.is_file() for path in written):
         said = (done.stderr + done.stdout).decode(errors="replace")
         raise _refused(model, said, done.returncode)
-    return {suffix: path.read_bytes() for suffix, path in made.items()}
+    return tuple(path.read_bytes() for path in written)
 
 
 def _refused(model: Model, said: str, code: int) -> BadFile:
@@ -211,5 +187,5 @@ def _refused(model: Model, said: str, code: int) -> BadFile:
     why = lines[-1] if lines else f"it ended with code {code}"
     return BadFile(
         f"pnnx refuses {model.name}: {why.rstrip('. ')}.",
-        f"Try another --backend, or another version of pnnx than {converter_version()}.",
+        f"Try another --backend, or another version of pnnx than {cache.installed('pnnx')}.",
     )

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from nnprof.exporters.conversions import Conversion
 from nnprof.types import Clock, Kind, Method, OpPass, OpTime, Reading, Target, Workload
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -124,11 +125,9 @@ class Backend(Protocol):
     code on a processor the cost model knows has the attribute `library`, its name (`sets.sets_of`).
     One that imports its runtime when a model is opened names the packages of it in `packages`, so
     that this can be timed apart.
-    One that cannot run ONNX files without a further package has the method `require_converter()`,
-    which raises `Unavailable` where that is missing; the remedy says what to install.
+    One whose runtime reads files of its own, which a converter makes, is `Converting`.
     One that pip can install on a board has `extra`, the extra of setup.cfg that brings it; "" where
-    nnprof itself is enough (`nnprof.profiler.setup`); and `bare`, distributions that it needs
-    beside that, without what they depend on.
+    nnprof itself is enough (`nnprof.profiler.setup`).
     One that computes nothing has `computes = False`: its workers are not pinned, and need not be
     alone on a processor (`nnprof.profiler.place.claims`).
     One whose options round has the method `rounds(target) -> bool`, whether they do: the Run then
@@ -157,6 +156,32 @@ class Backend(Protocol):
             OutOfMemory: it does not fit.
         """
         ...
+
+
+class Converting(Backend, Protocol):
+    """A runtime that reads files of its own; a converter makes them from ONNX files.
+
+    For a board that is done on the machine that asks (`nnprof.profiler.work.carried`). So nothing
+    but `converter`, `convert` and an `open` without files may need the converter, and `convert`
+    needs no runtime.
+    """
+
+    def converter(self) -> dict[str, str]:
+        """What converts: version by distribution.
+
+        Raises:
+            Unavailable: it is not installed here; the remedy says what to install.
+        """
+
+    def convert(self, workload: Workload, target: Target) -> Conversion:
+        """The files that `open` reads, made once and kept; the target's host does not count.
+
+        Raises:
+            BadFile: the converter refuses the model.
+        """
+
+    def open(self, workload: Workload, target: Target, made: Conversion | None = None) -> Session:
+        """As `Backend.open`, from these files; without them it converts first."""
 
 
 class Device(Protocol):

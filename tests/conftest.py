@@ -113,7 +113,7 @@ def workers_here(monkeypatch: pytest.MonkeyPatch) -> None:
         finally:
             os.sched_setaffinity(0, allowed)
         if isinstance(answer, jobs.Fault):
-            raise hosts.error_of(answer)
+            raise answer.raised()
         return answer
 
     monkeypatch.setattr(hosts, "run_local", run_local)

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, Unavailable, UsageError
 from nnprof.exporters import litert as exported
+from nnprof.exporters.conversions import Conversion
 from nnprof.profiler import inputs, ports, stats, waits
 from nnprof.profiler.backends import litert_graph
 from nnprof.profiler.backends.refusals import translated
@@ -105,12 +106,11 @@ class LiteRtSession:
 
     clock: Clock = "perf_counter"
 
-    def __init__(self, workload: Workload, target: Target) -> None:
+    def __init__(self, workload: Workload, target: Target, made: Conversion) -> None:
         self._workload, self._target = workload, target
         self._nodes: dict[int, OpNode] | None = None
         self._tiles = arrays_like(inputs.make(workload))
-        path = exported.converted(workload.model, self._tiles)
-        self._data = path.read_bytes()
+        self._data = made.path.read_bytes()
         with _translated(workload):
             watch = waits.Stopwatch()
             self._loaded = self._load(self._data)
@@ -123,8 +123,7 @@ class LiteRtSession:
             "threads": target.threads,
             "delegate": "XNNPACK" if self._loaded.delegated() else "none: LiteRT's own kernels",
             "computes": "fp32",
-            "converted": path.name,
-            "converters": exported.converters(),
+            **made.facts,
             "ops_by": "differences of cut networks",
             "parts": _NO_PARTS,
         }
@@ -238,30 +237,43 @@ class LiteRt:
     packages = ("ai_edge_litert",)
     on: tuple[str, ...] = ("cpu",)
 
-    def require_converter(self) -> None:
+    extra = "litert"
+
+    def converter(self) -> dict[str, str]:
         """litert-torch and torch, which its runtime does not bring."""
-        exported.converters()
+        return exported.converter()
 
     def probe(self, target: Target | None = None) -> dict[str, Any]:  # noqa: ARG002  runs here
-        """Version, and those of what converts."""
-        version = exported.version()
-        return {"version": version, "converters": exported.converters()}
+        """Version."""
+        return {"version": exported.version()}
 
-    def open(self, workload: Workload, target: Target) -> LiteRtSession:
+    def convert(self, workload: Workload, target: Target) -> Conversion:
+        """A file for the shapes of the workload."""
+        _require(workload, target)
+        return exported.converted(workload.model, inputs.make(workload))
+
+    def open(
+        self, workload: Workload, target: Target, made: Conversion | None = None
+    ) -> LiteRtSession:
         """A session on the CPU."""
-        computes.require_can("litert", self.on, target)
+        _require(workload, target)
         exported.version()
-        if target.options:
-            raise UsageError(
-                f"The litert backend has no option '{min(target.options)}'.", "Leave it out."
-            )
-        if workload.precision != "fp32":
-            raise BadFile(
-                f"LiteRT cannot have {workload.model.name} in {workload.precision}: its converter "
-                "was tried with fp32 files alone.",
-                "Ask for fp32.",
-            )
-        return LiteRtSession(workload, target)
+        return LiteRtSession(workload, target, made or self.convert(workload, target))
+
+
+def _require(workload: Workload, target: Target) -> None:
+    """Refuse what is not offered."""
+    computes.require_can("litert", LiteRt.on, target)
+    if target.options:
+        raise UsageError(
+            f"The litert backend has no option '{min(target.options)}'.", "Leave it out."
+        )
+    if workload.precision != "fp32":
+        raise BadFile(
+            f"LiteRT cannot have {workload.model.name} in {workload.precision}: its converter "
+            "was tried with fp32 files alone.",
+            "Ask for fp32.",
+        )
 
 
 BACKEND = LiteRt()

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, Unavailable, UsageError
 from nnprof.exporters import mnn as exported
+from nnprof.exporters.conversions import Conversion
 from nnprof.profiler import inputs
 from nnprof.profiler.backends import mnn_graph, watched
 from nnprof.profiler.backends.mnn_graph import Ran
@@ -213,10 +214,8 @@ class MnnSession:
 
     clock: Clock = "perf_counter"
 
-    def __init__(self, workload: Workload, target: Target) -> None:
-        self._workload, self._target = workload, target
-        eight = target.options.get("weights") == "int8"
-        self._path = exported.converted(workload.model, exported.EIGHT_BITS if eight else ())
+    def __init__(self, workload: Workload, target: Target, made: Conversion) -> None:
+        self._workload, self._target, self._path = workload, target, made.path
         self._nodes: tuple[OpNode, ...] | None = None
         self._tiles = arrays_like(inputs.make(workload))
         self._precision = _PRECISIONS[workload.precision]
@@ -239,10 +238,10 @@ class MnnSession:
             "threads": target.threads,
             "precision": _WORDS[self._precision],
             "computes": _computes(self._precision, extensions),
-            **({"weights": "kept in 8 bits, made float32 when loaded"} if eight else {}),
+            **({"weights": "kept in 8 bits, made float32 when loaded"} if _eight(target) else {}),
             "extensions": extensions,
             "session_mb": round(self._loaded.memory_mb(), 3),
-            "converted": self._path.name,
+            **made.facts,
             "parts": _NO_PARTS,
         }
 
@@ -325,20 +324,41 @@ class Mnn:
         """Whether weights are kept in 8 bits."""
         return "weights" in target.options
 
-    def open(self, workload: Workload, target: Target) -> MnnSession:
+    def converter(self) -> dict[str, str]:
+        """MNN's own."""
+        return exported.converter()
+
+    def convert(self, workload: Workload, target: Target) -> Conversion:
+        """One file for all batches."""
+        _require(target)
+        return exported.converted(workload.model, exported.EIGHT_BITS if _eight(target) else ())
+
+    def open(
+        self, workload: Workload, target: Target, made: Conversion | None = None
+    ) -> MnnSession:
         """A session on the CPU."""
-        computes.require_can("mnn", self.on, target)
-        unknown = set(target.options) - {"weights"}
-        if unknown:
-            raise UsageError(
-                f"The mnn backend has no option '{min(unknown)}'.", "It has one: weights=int8."
-            )
-        if target.options.get("weights", "int8") != "int8":
-            raise UsageError(
-                f"The option weights cannot be '{target.options['weights']}'.",
-                "It can be: int8. Leave it out for the file's own weights.",
-            )
-        return MnnSession(workload, target)
+        exported.version()
+        _require(target)
+        return MnnSession(workload, target, made or self.convert(workload, target))
+
+
+def _require(target: Target) -> None:
+    """Refuse what is not offered."""
+    computes.require_can("mnn", Mnn.on, target)
+    unknown = set(target.options) - {"weights"}
+    if unknown:
+        raise UsageError(
+            f"The mnn backend has no option '{min(unknown)}'.", "It has one: weights=int8."
+        )
+    if target.options.get("weights", "int8") != "int8":
+        raise UsageError(
+            f"The option weights cannot be '{target.options['weights']}'.",
+            "It can be: int8. Leave it out for the file's own weights.",
+        )
+
+
+def _eight(target: Target) -> bool:
+    return target.options.get("weights") == "int8"
 
 
 BACKEND = Mnn()

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from nnprof.errors import BadFile, Unavailable, UsageError
 from nnprof.exporters import ncnn as exported
+from nnprof.exporters.conversions import Conversion
 from nnprof.profiler import inputs
 from nnprof.profiler.backends import ncnn_graph, watched
 from nnprof.profiler.backends.ncnn_net import STORAGES, Net, extensions, library
@@ -66,12 +67,10 @@ class NcnnSession:
 
     clock: Clock = "perf_counter"
 
-    def __init__(self, workload: Workload, target: Target) -> None:
+    def __init__(self, workload: Workload, target: Target, made: Conversion) -> None:
         self._workload, self._target = workload, target
         self._tiles = arrays_like(inputs.make(workload))
-        storage = target.options.get("storage", "fp32")
-        weights = exported.HALF if storage == "fp16" else exported.WHOLE
-        files = exported.converted(workload.model, self._tiles, weights)
+        files = exported.files(made)
         self._nodes: tuple[OpNode, ...] = ()
         with _translated(workload):
             self._loaded = Net(files, workload, target)
@@ -86,11 +85,11 @@ class NcnnSession:
             "that the net keeps",
             "threads": target.threads,
             "light_mode": bool(library().Net().opt.lightmode),
-            "storage": storage,
+            "storage": _storage(target),
             "kernels": dict(Counter(map(ncnn_graph.kernel, self._ran))),
             "batch": _BATCH if files.batch_sides else "among the sides of the blobs",
             "extensions": extensions(),
-            "converted": files.layers.name,
+            **made.facts,
             "op_times": "blob by blob in one inference, less what a call for a blob takes",
             "look_s": look_s,
             "parts": _NO_PARTS,
@@ -150,44 +149,55 @@ class Ncnn:
     packages = ("ncnn",)
     on: tuple[str, ...] = ("cpu",)
     extra = "ncnn"
-    bare = ("pnnx",)  # which would bring torch
 
-    def require_converter(self) -> None:
+    def converter(self) -> dict[str, str]:
         """Pnnx, a package of its own."""
-        exported.program()
+        return exported.converter()
 
     def probe(self, target: Target | None = None) -> dict[str, Any]:  # noqa: ARG002  runs here
-        """Versions, and the extensions of the processor that it found."""
-        version = exported.version()
-        self.require_converter()
-        return {
-            "version": version,
-            "pnnx": exported.converter_version(),
-            "extensions": extensions(),
-        }
+        """Version, and the extensions of the processor that it found."""
+        return {"version": exported.version(), "extensions": extensions()}
 
     def rounds(self, target: Target) -> bool:
         """Whether values are kept in fewer bits."""
-        return target.options.get("storage", "fp32") != "fp32"
+        return _storage(target) != "fp32"
 
-    def open(self, workload: Workload, target: Target) -> NcnnSession:
+    def convert(self, workload: Workload, target: Target) -> Conversion:
+        """Files for the shapes of the workload."""
+        _require(workload, target)
+        weights = exported.HALF if _storage(target) == "fp16" else exported.WHOLE
+        return exported.converted(workload.model, inputs.make(workload), weights)
+
+    def open(
+        self, workload: Workload, target: Target, made: Conversion | None = None
+    ) -> NcnnSession:
         """A session on the CPU."""
-        computes.require_can("ncnn", self.on, target)
-        unknown = set(target.options) - {"storage"}
-        if unknown:
-            raise UsageError(
-                f"The ncnn backend has no option '{min(unknown)}'.",
-                f"It has one: storage={'|'.join(STORAGES)}.",
-            )
-        if target.options.get("storage", "fp32") not in STORAGES:
-            raise UsageError(
-                f"The option storage cannot be '{target.options['storage']}'.",
-                f"It can be: {', '.join(STORAGES)}.",
-            )
-        if workload.model.precision in _FILES:
-            why, remedy = _FILES[workload.model.precision]
-            raise BadFile(f"ncnn cannot run {workload.model.name}: {why}", remedy)
-        return NcnnSession(workload, target)
+        _require(workload, target)
+        exported.version()
+        return NcnnSession(workload, target, made or self.convert(workload, target))
+
+
+def _require(workload: Workload, target: Target) -> None:
+    """Refuse what is not offered."""
+    computes.require_can("ncnn", Ncnn.on, target)
+    unknown = set(target.options) - {"storage"}
+    if unknown:
+        raise UsageError(
+            f"The ncnn backend has no option '{min(unknown)}'.",
+            f"It has one: storage={'|'.join(STORAGES)}.",
+        )
+    if _storage(target) not in STORAGES:
+        raise UsageError(
+            f"The option storage cannot be '{_storage(target)}'.",
+            f"It can be: {', '.join(STORAGES)}.",
+        )
+    if workload.model.precision in _FILES:
+        why, remedy = _FILES[workload.model.precision]
+        raise BadFile(f"ncnn cannot run {workload.model.name}: {why}", remedy)
+
+
+def _storage(target: Target) -> str:
+    return target.options.get("storage", "fp32")
 
 
 BACKEND = Ncnn()

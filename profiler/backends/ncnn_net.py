@@ -59,7 +59,7 @@ def extensions() -> dict[str, bool]:
 class Net:
     """A net and the tiles that it is timed with."""
 
-    def __init__(self, files: exported.Converted, workload: Workload, target: Target) -> None:
+    def __init__(self, files: exported.Files, workload: Workload, target: Target) -> None:
         self._model, self._sides = workload.model, files.batch_sides
         self._net = library().Net()
         _set(self._net.opt, target)

@@ -264,7 +264,7 @@ class _Front:
         elif isinstance(what, NnprofError):
             self._now = self._now.with_failure(key, what)
         elif isinstance(what.answer, Fault):
-            self._now = self._now.with_failure(key, hosts.error_of(what.answer))
+            self._now = self._now.with_failure(key, what.answer.raised())
         else:
             self._measured(asked, what)
         return True

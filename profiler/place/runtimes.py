@@ -49,10 +49,10 @@ def _look(name: str, backend: Backend) -> Runtime:
 
 def _lacking(backend: Backend) -> str:
     """What installs the converter without which a runtime that is here runs no ONNX file."""
-    require = getattr(backend, "require_converter", None)
+    converter = getattr(backend, "converter", None)
     try:
-        if require:
-            require()
+        if converter:
+            converter()
     except Unavailable as missing:
         return f"its converter is missing: {_line(missing)}"
     return ""

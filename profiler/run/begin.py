@@ -6,6 +6,7 @@ Every model has been opened once, and the place is known, before anything is tim
 from __future__ import annotations
 
 import logging
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from nnprof import registry
 from nnprof.errors import BadFile, CellError, NnprofError, UsageError
 from nnprof.exporters.export import export
 from nnprof.exporters.identity import require_same
@@ -124,7 +126,19 @@ def probe(target: Target) -> dict[str, Any]:
         UnknownName, Unavailable: it is not here.
     """
     answer = hosts.run(Probe(target=target), _PROBE_LIMIT_S)
-    return answer.environment
+    return {**answer.environment, **_converter(target)}
+
+
+def _converter(target: Target) -> dict[str, Any]:
+    """What makes the files that a runtime reads in place of ONNX files, for wherever it runs: here.
+
+    Raises:
+        Unavailable: it is not installed.
+    """
+    backend = registry.find("backend", target.backend)
+    if not hasattr(backend, "converter"):
+        return {}
+    return {"converter": {**backend.converter(), "machine": platform.machine()}}
 
 
 def _probe(cells: Sequence[Cell]) -> dict[str, Any]:
@@ -146,7 +160,7 @@ def _probe(cells: Sequence[Cell]) -> dict[str, Any]:
     except CellError:
         environment = probe(target)
     else:
-        environment = answer.environment
+        environment = {**answer.environment, **_converter(target)}
     place = Place(target, environment)
     known, no_limits = kept.load(Roofline, place)
     watching, no_watching = kept.load(Effect, place)
@@ -200,7 +214,7 @@ def resume(path: AnyPath, *, limit_s: float | None = None, board: str = "") -> R
     )
 
 
-_COMPARED = ("nnprof", "python", "system", "variables", "device", "backend")
+_COMPARED = ("nnprof", "python", "system", "variables", "device", "backend", "converter")
 # Facts of a device that may differ between two looks at one place, or are told of another way.
 _VOLATILE = {"why", "memory_bytes", "power_modes", "rails", "total_rail", "thermal_zones"}
 _VOLATILE |= {"TORCHINDUCTOR_CACHE_DIR"}  # older Runs tell it; `environment` says what it is

@@ -7,7 +7,7 @@ there (`kept`), so that the same command goes on after a cut, and `remove` finds
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -92,29 +92,22 @@ def _runtime(name: str) -> tuple[str, str]:
     """A runtime, and the extra of nnprof that brings it.
 
     Raises:
-        UsageError: pip does not install it.
+        UsageError: pip does not install it, or its converter, which boards do not need, is not
+            here.
     """
     if name not in registry.names("backend"):
         raise UnknownName("backend", name, registry.names("backend"))
-    extra = getattr(registry.find("backend", name), "extra", None)
+    backend = registry.find("backend", name)
+    extra = getattr(backend, "extra", None)
     if extra is None:
         raise UsageError(
             f"setup cannot install {name}: its backend names no extra of nnprof that brings it.",
             "Install it there by hand, if it is not there already (docs/remote.md); or choose "
             "another one with --backend.",
         )
+    if hasattr(backend, "converter"):
+        backend.converter()
     return name, extra
-
-
-def bare(extras: Sequence[str]) -> tuple[str, ...]:
-    """What runtimes of these extras need beside them, without what that depends on."""
-    found = (registry.find("backend", name) for name in registry.names("backend"))
-    return tuple(
-        one
-        for backend in found
-        if getattr(backend, "extra", "") in extras
-        for one in getattr(backend, "bare", ())
-    )
 
 
 @contextmanager
@@ -157,7 +150,7 @@ def _installed(link: Link, state: State, *, dry_run: bool) -> Iterator[Step]:
         return
     shell = link.shell
     with tempfile.TemporaryDirectory(prefix="nnprof-setup-") as folder:
-        gathered = wheels.gather(state.there, state.extras, Path(folder), bare(state.extras))
+        gathered = wheels.gather(state.there, state.extras, Path(folder))
         needed = plan.to_carry(state, gathered)
         plan.require_room(shell.way.board.name, state, needed)
         before = state.made or kept.Made(paths=(*link.made, *kept.missing(shell)))

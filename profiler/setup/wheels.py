@@ -126,16 +126,13 @@ def _about(here: Distribution) -> dict[str, Path]:
     }
 
 
-def gather(
-    there: There, extras: Iterable[str], folder: Path, bare: Sequence[str] = ()
-) -> tuple[Wheel, ...]:
+def gather(there: There, extras: Iterable[str], folder: Path) -> tuple[Wheel, ...]:
     """The wheels of nnprof, with these extras of it, of pip, and of all that they need there.
 
     Args:
         there: the board's Python.
         extras: of nnprof.
         folder: where the wheels will be.
-        bare: further distributions, without what they depend on.
 
     Raises:
         Unavailable: there is no wheel of one of them for that Python, or no index is reached.
@@ -149,13 +146,12 @@ def gather(
     told += [word for name in there.platforms for word in ("--platform", name)]
     markers = msgspec.json.encode(there.markers).decode()
     pip = [sys.executable, "-m", "nnprof.profiler.setup.pip_for", markers, "download"]
-    for more in (wanted, *([["--no-deps", *bare]] if bare else [])):
-        code, said = _run([*pip, "--progress-bar=off", *told, *more], folder)
-        if code:
-            raise refusal(said, there)
+    code, said = _run([*pip, "--progress-bar=off", *told, *wanted], folder)
+    if code:
+        raise refusal(said, there)
     found = {one.name: one for one in map(read, dest.glob("*.whl"))}
     roots = {OWN: frozenset(names.split(",")), PIP: frozenset[str]()}
-    return (*closure(found, roots, there.markers), *(found[canonicalize_name(one)] for one in bare))
+    return closure(found, roots, there.markers)
 
 
 def closure(

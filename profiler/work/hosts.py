@@ -17,11 +17,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from types import MappingProxyType
-from typing import IO, Any
+from typing import IO
 
 import msgspec
 
-from nnprof import errors, registry
+from nnprof import registry
 from nnprof._version import __version__
 from nnprof.errors import (
     ConnectionLost,
@@ -37,6 +37,7 @@ from nnprof.profiler.place.boards import Board
 from nnprof.profiler.place.listening import Hear
 from nnprof.profiler.place.ssh import Link
 from nnprof.profiler.ports import Shell
+from nnprof.profiler.work.carried import Kept
 from nnprof.profiler.work.connections import BoardShell, Connections
 from nnprof.profiler.work.jobs import Answer, Asking, Fault, Kind_co, Reply
 from nnprof.types import LOCAL, MOST_THREADS, Target
@@ -60,6 +61,7 @@ _ANSWERS_S = 10.0
 _LONGEST_WORDS = 1000  # that are repeated of what a worker said
 
 connections = Connections()  # of this process
+_made = Kept()  # for boards
 
 Heard = Callable[[Reply], None]  # is given an answer as far as it goes
 
@@ -155,6 +157,7 @@ def shell(host: str) -> Shell:
 def release() -> None:
     """Close all connections; boards are free for others."""
     connections.close()
+    _made.forget()
 
 
 atexit.register(release)
@@ -232,7 +235,8 @@ def _run_remote(
     job: Asking[Kind_co], limit_s: float, there: tuple[Board, Link], hear: Hear | None
 ) -> Kind_co:
     board, link = there
-    sent = msgspec.json.encode(job.moved(link.shell.put))
+    ready = _made.given(job, run_local)
+    sent = msgspec.json.encode(ready.moved(link.shell.put))
     argv = [board.python, "-c", _REMOTE, __version__]
     done = link.shell.run(argv, stdin=sent, timeout_s=limit_s, hear=hear)
     said = done.stderr.decode(errors="replace").strip().splitlines()
@@ -275,7 +279,7 @@ def _answer(job: Asking[Kind_co], output: bytes, code: int, said: str) -> Kind_c
     if answer is None or not answer.whole:
         raise _crash(code, said[:_LONGEST_WORDS]).after(output)
     if isinstance(answer, Fault):
-        raise error_of(answer)
+        raise answer.raised()
     if not isinstance(answer, job.answer):
         raise WorkerCrashed(
             f"The worker was asked to {type(job).__name__.lower()}, and answered something else.",
@@ -327,15 +331,3 @@ def _crash(code: int, said: str) -> WorkerCrashed:
         f"The worker ended with {shells.ended_with(code)} and no answer.{last}",
         "Try the same cell alone; if it crashes again, the runtime has a bug with this model.",
     )
-
-
-def error_of(fault: Fault) -> NnprofError:
-    """The error that was raised in a worker, here."""
-    kind: Any = getattr(errors, fault.error, None)
-    if not (isinstance(kind, type) and issubclass(kind, NnprofError)):
-        kind = NnprofError
-    # Some errors are built from parts; here the whole sentence is at hand.
-    error: NnprofError = kind.__new__(kind)
-    reason = fault.reason.strip() or "The worker could not do its job, and did not say why."
-    NnprofError.__init__(error, reason, fault.remedy)
-    return error

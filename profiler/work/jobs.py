@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
+from nnprof import errors
 from nnprof.errors import NnprofError
 from nnprof.exporters import identity
+from nnprof.exporters.conversions import Conversion
+from nnprof.profiler.timing import sample
 from nnprof.types import (
     Clock,
     Energy,
@@ -33,6 +36,9 @@ from nnprof.types import (
     Window,
     Workload,
 )
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 CHAIN = 9  # nodes of the graph whose time over that of one node tells what a node costs
 _SUFFIXES = (".onnx", ".npy", ".npz")  # the rest of a file's name stays here
@@ -71,8 +77,58 @@ class Asking(Protocol[Kind_co]):
     def answer(self) -> type[Kind_co]:
         """The class of its answer."""
 
+    @property
+    def opened(self) -> tuple[Workload, ...]:
+        """What its worker opens sessions of."""
+
+    def given(self, made: tuple[Made, ...]) -> Asking[Kind_co]:
+        """The same job with what stands in for the ONNX file of each of `opened`."""
+
     def moved(self, put: Put) -> Asking[Kind_co]:
         """The same job with its files where `put` puts them."""
+
+
+class Fault(Reply, frozen=True, kw_only=True, tag="fault"):
+    """The answer to any job that could not be done. `error` names a class of `nnprof.errors`."""
+
+    error: str
+    reason: str
+    remedy: str
+
+    @classmethod
+    def of(cls, error: NnprofError) -> Fault:
+        """What an error says."""
+        return cls(error=type(error).__name__, reason=error.reason, remedy=error.remedy)
+
+    def raised(self, whose: str = "") -> NnprofError:
+        """The error, to be raised elsewhere; `whose` begins its sentence."""
+        kind: Any = getattr(errors, self.error, None)
+        if not (isinstance(kind, type) and issubclass(kind, NnprofError)):
+            kind = NnprofError
+        # Some errors are built from parts; here the whole sentence is at hand.
+        error: NnprofError = kind.__new__(kind)
+        reason = self.reason.strip() or "The worker could not do its job, and did not say why."
+        NnprofError.__init__(error, f"{whose}{reason}", self.remedy)
+        return error
+
+
+Made = Conversion | Fault  # what a runtime's converter made of a workload's model
+
+
+class _Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What every job has.
+
+    Attributes:
+        made: for each of `opened` the files that another machine made of its ONNX file, or why it
+            did not; () where the worker's own runtime converts, or reads ONNX files.
+    """
+
+    target: Target
+    made: tuple[Made, ...] = ()
+
+    def given(self, made: tuple[Made, ...]) -> Self:
+        """The same job with what stands in for the ONNX file of each of `opened`."""
+        return replace(self, made=made)
 
 
 class Probed(Reply, frozen=True, kw_only=True, tag="probed"):
@@ -81,7 +137,7 @@ class Probed(Reply, frozen=True, kw_only=True, tag="probed"):
     environment: dict[str, Any]
 
 
-class Probe(msgspec.Struct, frozen=True, kw_only=True, tag="probe"):
+class Probe(_Job, frozen=True, kw_only=True, tag="probe"):
     """Say what this place is, and whether it can open these workloads. Nothing is timed.
 
     The workloads of one model are tried in their order, until one opens.
@@ -90,12 +146,16 @@ class Probe(msgspec.Struct, frozen=True, kw_only=True, tag="probe"):
     answer: ClassVar[type[Probed]] = Probed
     timed: ClassVar[bool] = False
 
-    target: Target
     workloads: tuple[Workload, ...] = ()
+
+    @property
+    def opened(self) -> tuple[Workload, ...]:
+        """The workloads."""
+        return self.workloads
 
     def moved(self, put: Put) -> Probe:
         """The same job with its files where `put` puts them."""
-        return replace(self, workloads=_workloads(self.workloads, put))
+        return replace(self, workloads=_workloads(self.workloads, put), made=_made(self.made, put))
 
 
 class Measured(Reply, frozen=True, kw_only=True, tag="measured"):
@@ -159,7 +219,7 @@ class Windowed(Reply, frozen=True, kw_only=True, tag="windowed"):
         return False
 
 
-class Measure(msgspec.Struct, frozen=True, kw_only=True, tag="measure"):
+class Measure(_Job, frozen=True, kw_only=True, tag="measure"):
     """Measure one cell in this process.
 
     Attributes:
@@ -175,7 +235,6 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True, tag="measure"):
     timed: ClassVar[bool] = True
 
     workload: Workload
-    target: Target
     plan: Plan
     floor: Model
     chain: Model
@@ -190,11 +249,17 @@ class Measure(msgspec.Struct, frozen=True, kw_only=True, tag="measure"):
         """The cell's own."""
         return (self.workload,)
 
+    @property
+    def opened(self) -> tuple[Workload, ...]:
+        """The cell's own, and the graphs of trivial nodes."""
+        return (self.workload, sample.of_graph(self.floor), sample.of_graph(self.chain))
+
     def moved(self, put: Put) -> Measure:
         """The same job with its files where `put` puts them."""
         (workload,) = _workloads(self.workloads, put)
         floor, chain = _model(self.floor, put), _model(self.chain, put)
-        return replace(self, workload=workload, floor=floor, chain=chain)
+        made = _made(self.made, put)
+        return replace(self, workload=workload, floor=floor, chain=chain, made=made)
 
 
 class Looped(Reply, frozen=True, kw_only=True, tag="looped"):
@@ -209,22 +274,26 @@ class Looped(Reply, frozen=True, kw_only=True, tag="looped"):
     processors: tuple[int, ...]
 
 
-class Loop(msgspec.Struct, frozen=True, kw_only=True, tag="loop"):
+class Loop(_Job, frozen=True, kw_only=True, tag="loop"):
     """All networks in order, `turns` times over, in this one process: our variant of 2016."""
 
     answer: ClassVar[type[Looped]] = Looped
     timed: ClassVar[bool] = True
 
     workloads: tuple[Workload, ...]
-    target: Target
     floor: Model
     turns: int = 4
     calls: int = 20
 
+    @property
+    def opened(self) -> tuple[Workload, ...]:
+        """The workloads, and the graph of a trivial node."""
+        return (*self.workloads, sample.of_graph(self.floor))
+
     def moved(self, put: Put) -> Loop:
         """The same job with its files where `put` puts them."""
-        workloads = _workloads(self.workloads, put)
-        return replace(self, workloads=workloads, floor=_model(self.floor, put))
+        workloads, made = _workloads(self.workloads, put), _made(self.made, put)
+        return replace(self, workloads=workloads, floor=_model(self.floor, put), made=made)
 
 
 class Scored(Reply, frozen=True, kw_only=True, tag="scored"):
@@ -233,7 +302,7 @@ class Scored(Reply, frozen=True, kw_only=True, tag="scored"):
     right: int
 
 
-class Score(msgspec.Struct, frozen=True, kw_only=True, tag="score"):
+class Score(_Job, frozen=True, kw_only=True, tag="score"):
     """Classify labelled tiles; nothing is timed.
 
     `workload.data` names an .npz with `tiles` and `labels`; the batch is how many go in at once.
@@ -243,29 +312,50 @@ class Score(msgspec.Struct, frozen=True, kw_only=True, tag="score"):
     timed: ClassVar[bool] = False
 
     workload: Workload
-    target: Target
 
     @property
     def workloads(self) -> tuple[Workload, ...]:
         """The one whose tiles are classified."""
         return (self.workload,)
 
+    @property
+    def opened(self) -> tuple[Workload, ...]:
+        """The same."""
+        return (self.workload,)
+
     def moved(self, put: Put) -> Score:
         """The same job with its files where `put` puts them."""
         (workload,) = _workloads(self.workloads, put)
-        return replace(self, workload=workload)
+        return replace(self, workload=workload, made=_made(self.made, put))
 
 
-class Fault(Reply, frozen=True, kw_only=True, tag="fault"):
-    """The answer to any job that could not be done. `error` names a class of `nnprof.errors`."""
+class Converted(Reply, frozen=True, kw_only=True, tag="converted"):
+    """The answer to a Convert."""
 
-    error: str
-    reason: str
-    remedy: str
+    made: tuple[Made, ...]
 
 
-Job = Probe | Measure | Loop | Score
-Answer = Probed | Measured | Windowed | Looped | Scored | Fault
+class Convert(_Job, frozen=True, kw_only=True, tag="convert"):
+    """Have the runtime's converter make its files of these workloads' models; nothing is opened."""
+
+    answer: ClassVar[type[Converted]] = Converted
+    timed: ClassVar[bool] = False
+
+    workloads: tuple[Workload, ...]
+
+    @property
+    def opened(self) -> tuple[Workload, ...]:
+        """None."""
+        return ()
+
+    def moved(self, put: Put) -> Convert:
+        """The same job: it is done where its files are."""
+        del put
+        return self
+
+
+Job = Probe | Measure | Loop | Score | Convert
+Answer = Probed | Measured | Windowed | Looped | Scored | Converted | Fault
 Tell = Callable[[Measured | Windowed], None]
 
 
@@ -277,6 +367,18 @@ def _workloads(workloads: tuple[Workload, ...], put: Put) -> tuple[Workload, ...
             data=work.data if work.data == _MADE_UP else _file(Path(work.data), put),
         )
         for work in workloads
+    )
+
+
+def _made(made: tuple[Made, ...], put: Put) -> tuple[Made, ...]:
+    """Under their own names, which promise their content."""
+    return tuple(
+        one
+        if isinstance(one, Fault)
+        else replace(
+            one, files=tuple(put(Path(file), Path(file).name) for file in one.files), carried=True
+        )
+        for one in made
     )
 
 

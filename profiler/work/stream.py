@@ -19,19 +19,21 @@ from nnprof import registry
 from nnprof.errors import NnprofError
 from nnprof.profiler.ports import Backend, Session
 from nnprof.profiler.timing import sample
-from nnprof.profiler.work.jobs import Fault
+from nnprof.profiler.work import carried
+from nnprof.profiler.work.jobs import Fault, Made
 from nnprof.types import Clock, Plan, Target, Workload
 
 _MOST = 200_000  # inferences; far more than any list of them needs
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stream is to do."""
+    """What a stream is to do; `made` is as in a job."""
 
     workload: Workload
     target: Target
     plan: Plan
     processors: tuple[int, ...]
+    made: tuple[Made, ...] = ()
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
@@ -68,8 +70,7 @@ def main() -> None:
         try:
             _do(out)
         except NnprofError as error:
-            name = type(error).__name__
-            _say(out, Fault(error=name, reason=error.reason, remedy=error.remedy))
+            _say(out, Fault.of(error))
         except MemoryError:
             reason = "All streams together do not fit into memory."
             remedy = "Ask for fewer streams, or a smaller batch."
@@ -80,16 +81,17 @@ def _do(out: IO[bytes]) -> None:
     work = msgspec.json.decode(sys.stdin.buffer.readline(), type=Work)
     if work.processors:
         os.sched_setaffinity(0, work.processors)
-    backend: Backend = registry.find("backend", work.target.backend)
+    known: Backend = registry.find("backend", work.target.backend)
+    backend = carried.opening(known, (work.workload,), work.made)
     start = perf_counter()
     session = backend.open(work.workload, work.target)
     open_s = perf_counter() - start
     warmups_s, _ = sample.warm_up(session, work.plan)
     clock, facts = session.clock, session.facts
+    gc.collect()  # now, for it may take longer than the others wait
+    gc.disable()
     _say(out, Ready(clock=clock, facts=facts, warmups_s=tuple(warmups_s), open_s=open_s))
     go = msgspec.json.decode(sys.stdin.buffer.readline(), type=Go)
-    gc.collect()
-    gc.disable()
     computes = getattr(backend, "computes", True)
     _say(out, _inferred(session, go) if computes else _kept_time(session, go))
     sys.stdin.buffer.readline()  # until all have ended: who leaves makes room for the others

@@ -23,8 +23,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from nnprof import errors
-from nnprof.errors import NnprofError, Unavailable, WorkerCrashed
+from nnprof.errors import Unavailable, WorkerCrashed
 from nnprof.profiler import stats
 from nnprof.profiler.devices import linux
 from nnprof.profiler.place import lifeline, shells, spread
@@ -162,7 +161,14 @@ def _opened(children: Sequence[_Child], job: Measure, sets: spread.Sets) -> list
     """What all streams say once they are ready; each works on tiles of its own seed."""
     for index, (child, own) in enumerate(zip(children, sets, strict=True)):
         workload = replace(job.workload, seed=job.workload.seed + 1000 * index)
-        _tell(child, Work(workload=workload, target=job.target, plan=job.plan, processors=own))
+        work = Work(
+            workload=workload,
+            target=job.target,
+            plan=job.plan,
+            processors=own,
+            made=job.made[:1],  # of the cell's own
+        )
+        _tell(child, work)
     found = {child.name: _said(child, Ready) for child in _as_they_speak(children)}
     return [found[child.name] for child in children]
 
@@ -205,17 +211,8 @@ def _said(child: _Child, _: type[_SaidT]) -> _SaidT:
         )
     said = msgspec.json.decode(line, type=Said)
     if isinstance(said, Fault):
-        raise _error(child, said)
+        raise said.raised(f"{child.name}: ")
     return cast("_SaidT", said)
-
-
-def _error(child: _Child, fault: Fault) -> NnprofError:
-    """The stream's own error, which says whose it is."""
-    own = getattr(errors, fault.error, NnprofError)
-    kind = own if isinstance(own, type) and issubclass(own, NnprofError) else NnprofError
-    error: NnprofError = kind.__new__(kind)
-    NnprofError.__init__(error, f"{child.name}: {fault.reason}", fault.remedy)
-    return error
 
 
 def together(done: Sequence[Done]) -> tuple[tuple[float, ...], int]:

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from statistics import median
 from time import get_clock_info, perf_counter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from msgspec.structs import replace
@@ -26,7 +26,7 @@ from nnprof.profiler import stats
 from nnprof.profiler.devices import linux
 from nnprof.profiler.place import claims, computes, environment, shells, spread
 from nnprof.profiler.place.place import Place
-from nnprof.profiler.ports import Backend, Device, Session
+from nnprof.profiler.ports import Backend, Converting, Device, Session
 from nnprof.profiler.timing import (
     energy,
     frame,
@@ -38,10 +38,11 @@ from nnprof.profiler.timing import (
     telemetry,
 )
 from nnprof.profiler.timing.lost import attempt
-from nnprof.profiler.work import scoring, streams
+from nnprof.profiler.work import carried, scoring, streams
 from nnprof.profiler.work.jobs import (
     CHAIN,
     Answer,
+    Convert,
     Fault,
     Job,
     Loop,
@@ -74,12 +75,13 @@ def do(job: Job, tell: Tell) -> Answer:
     the model was not what it should be.
     """
     try:
-        backend: Backend = registry.find("backend", job.target.backend)
+        known: Backend = registry.find("backend", job.target.backend)
+        backend = carried.opening(known, job.opened, job.made)
         device = _device(job.target, backend)
         with _as_read(job), _alone(job, backend):
             return _answer(job, device, backend, tell)
     except NnprofError as error:
-        return Fault(error=type(error).__name__, reason=error.reason, remedy=error.remedy)
+        return Fault.of(error)
     except MemoryError:
         return Fault(
             error="OutOfMemory",
@@ -95,6 +97,8 @@ def _answer(job: Job, device: Device, backend: Backend, tell: Tell) -> Answer:
         return _loop(job, device, backend)
     if isinstance(job, Score):
         return scoring.score(job, backend)
+    if isinstance(job, Convert):
+        return carried.convert(job, cast("Converting", backend))
     return _measure(job, device, backend, tell)
 
 

@@ -18,6 +18,7 @@ pytest.importorskip("ai_edge_litert")
 
 from nnprof.errors import BadFile, Unavailable, UsageError
 from nnprof.exporters import litert as exported
+from nnprof.exporters.conversions import Conversion
 from nnprof.exporters.models import load_model
 from nnprof.networks import bundled
 from nnprof.profiler import inputs
@@ -26,6 +27,7 @@ from nnprof.profiler.backends.litert import BACKEND, LiteRtSession, _Loaded
 from nnprof.types import Target, Workload
 
 FILE = Path(__file__).parents[2] / "data" / "litert-bundled-16.tflite"
+MADE = Conversion(files=(str(FILE),), by={"litert-torch": "0.10.0"}, machine="x86_64")
 
 
 def _work(batch: int = 16) -> Workload:
@@ -34,11 +36,9 @@ def _work(batch: int = 16) -> Workload:
 
 
 @pytest.fixture
-def session(monkeypatch: pytest.MonkeyPatch) -> LiteRtSession:
+def session() -> LiteRtSession:
     """A session on the converted file."""
-    monkeypatch.setattr(exported, "converted", lambda *_: FILE)
-    monkeypatch.setattr(exported, "converters", lambda: {"litert-torch": "0.10.0"})
-    return BACKEND.open(_work(), Target())
+    return BACKEND.open(_work(), Target(), MADE)
 
 
 def test_ops_name_what_they_were_made_from(session: LiteRtSession) -> None:
@@ -127,11 +127,11 @@ def test_each_shape_is_converted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("litert_torch")
     model = load_model(bundled.model_path())
     tiles = inputs.make(_work(2))
-    kept = exported.converted(model, tiles)
+    kept = exported.converted(model, tiles).path
     size = kept.stat().st_size
     kept.write_bytes(kept.read_bytes()[:100])
     again = exported.converted(model, tiles)
-    assert again.stat().st_size == size
+    assert again.path.stat().st_size == size
     monkeypatch.setattr(exported, "_run", lambda *_: pytest.fail("converted again"))
     assert exported.converted(model, tiles) == again
 
@@ -165,7 +165,8 @@ def test_what_is_missing_is_told_with_how_to_install_it(
 ) -> None:
     """The runtime and the converter have an extra each; nothing is measured without both."""
     monkeypatch.setattr(exported.cache, "installed", lambda name: "" if name == missing else "1")
-    extra = {"ai-edge-litert": r"\[litert,litert-con", "litert-torch": r"\[litert-con"}[missing]
-    for needs in (BACKEND.probe, lambda: BACKEND.open(_work(), Target())):
+    extra = {"ai-edge-litert": r"\[litert\]", "litert-torch": r"\[litert-con"}[missing]
+    first = BACKEND.probe if missing == "ai-edge-litert" else BACKEND.converter
+    for needs in (first, lambda: BACKEND.open(_work(), Target())):
         with pytest.raises(Unavailable, match=extra):
             needs()

@@ -78,15 +78,15 @@ def test_inputs_are_the_tiles_in_every_inference() -> None:
 def test_each_choice_is_converted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kept file is read; other weights are another file; a cut one is made again."""
     model = load_model(bundled.model_path())
-    kept = exported.converted(model)
-    eight = exported.converted(model, exported.EIGHT_BITS)
+    kept = exported.converted(model).path
+    eight = exported.converted(model, exported.EIGHT_BITS).path
     assert eight.stat().st_size < kept.stat().st_size / 2
     size = kept.stat().st_size
     kept.write_bytes(kept.read_bytes()[:100])
-    kept = exported.converted(model)  # another name: each file of MNN has an identity of its own
-    assert kept.stat().st_size == size
+    again = exported.converted(model)  # another name: each file of MNN has an identity of its own
+    assert again.path.stat().st_size == size
     monkeypatch.setattr(exported, "_convert", lambda *_: pytest.fail("converted again"))
-    assert exported.converted(model) == kept
+    assert exported.converted(model) == again
 
 
 def test_weights_of_eight_bits_change_outputs_and_are_told() -> None:

@@ -150,14 +150,14 @@ def test_outputs_are_those_of_each_tile_alone() -> None:
 def test_each_shape_and_choice_is_converted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kept files are read; 16-bit weights are another file; of a cut one all are made again."""
     model, tiles = load_model(bundled.model_path()), inputs.make(_work(2))
-    kept = exported.converted(model, tiles)
+    kept = exported.files(exported.converted(model, tiles))
     assert kept.batch_sides == {"in0": 0, "out0": 0}
-    half = exported.converted(model, tiles, exported.HALF)
+    half = exported.files(exported.converted(model, tiles, exported.HALF))
     assert half.weights.stat().st_size < 0.6 * kept.weights.stat().st_size
     size = kept.weights.stat().st_size
     kept.weights.write_bytes(kept.weights.read_bytes()[:100])
     again = exported.converted(model, tiles)
-    assert again.weights.stat().st_size == size
+    assert exported.files(again).weights.stat().st_size == size
     monkeypatch.setattr(exported, "_convert", lambda *_: pytest.fail("converted again"))
     assert exported.converted(model, tiles) == again
 
@@ -291,7 +291,7 @@ def test_a_machine_without_it_is_told_how_to_install_it(monkeypatch: pytest.Monk
     """The remedy is one line, for ncnn and for pnnx."""
     monkeypatch.setattr(exported.metadata, "files", lambda _: None)
     with pytest.raises(Unavailable, match=r"pip install --no-deps pnnx"):
-        BACKEND.probe()
+        BACKEND.converter()
     monkeypatch.setattr(exported.cache, "installed", lambda _: "")
     with pytest.raises(Unavailable, match=r"nnprof-embedded\[ncnn\]"):
         BACKEND.open(_work(1), Target())

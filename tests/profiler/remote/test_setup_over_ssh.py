@@ -143,7 +143,7 @@ def test_what_was_there_stays(fresh: SshBoard) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--backend", "mnn"], "There is no wheel of mnn"),
+        (["--backend", "openvino"], "There is no wheel of openvino"),
         (["--backend", "trtexec"], "setup cannot install trtexec"),
         (["--backend", "nonsense"], "Unknown backend 'nonsense'"),
         (["--name", "pi"], "another board called 'pi'"),

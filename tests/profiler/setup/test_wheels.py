@@ -12,7 +12,7 @@ from fake_python import python
 
 import nnprof
 from nnprof.errors import Unavailable
-from nnprof.profiler.setup import steps, wheels
+from nnprof.profiler.setup import wheels
 from nnprof.profiler.setup.there import There
 from nnprof.profiler.setup.wheels import OWN, Wheel
 
@@ -54,16 +54,14 @@ def test_the_markers_are_those_of_the_board(house: Path, tmp_path: Path) -> None
     assert "pip" in found
 
 
-def test_a_converter_comes_without_what_it_depends_on(house: Path, tmp_path: Path) -> None:
-    """Files of ncnn are made by pnnx, which needs nothing of the torch that it asks for."""
+def test_a_converter_stays_here(house: Path, tmp_path: Path) -> None:
+    """Files of ncnn are made by pnnx on the machine that asks; a board gets ncnn alone."""
     wheelhouse.make(house)
     wheelhouse.stub(house, "ncnn", "1.0.20261020")
     wheelhouse.stub(house, "pnnx", needs=["torch"])
-    bare = steps.bare(("cpu", "ncnn"))
-    assert bare == ("pnnx",)
-    found = wheels.gather(JETPACK_6, ("ncnn",), tmp_path / "made", bare)
-    assert {"ncnn", "pnnx", OWN} <= {one.name for one in found}
-    assert "torch" not in {one.name for one in found}
+    found = gathered(JETPACK_6, tmp_path / "made", "ncnn")
+    assert "ncnn" in found
+    assert not {"pnnx", "torch"} & {*found}
 
 
 def test_no_wheel_for_the_board(house: Path, tmp_path: Path) -> None:

@@ -29,8 +29,9 @@ from statistics import fmean, stdev
 from typing import Literal, TypeAlias
 
 import msgspec
+from msgspec.structs import replace
 
-from nnprof.profiler import pairs, stats
+from nnprof.profiler import pairs, stats, twins
 from nnprof.types import Measurement
 
 TOLERANCE = 0.01  # a shift that the same code shows from one hour to the next on a shared machine
@@ -54,6 +55,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
         tolerance: a smaller change is none.
         same: a cell whose change is beyond doubt below it is SAME.
         pairs: of processes that it is made of, None where they did not alternate.
+        least, most: by how much the difference is smaller and larger on a board than at the middle
+            of boards that differ (`twins`). A word about a change is one about each of them.
     """
 
     difference: float
@@ -63,6 +66,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     tolerance: float = TOLERANCE
     same: float = SAME
     pairs: int | None = None
+    least: float = 0.0
+    most: float = 0.0
 
     @property
     def ratio(self) -> float:
@@ -73,7 +78,14 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 def apart(before: Measurement, after: Measurement) -> Change | None:
     """Of two cells measured one after the other; None where a side has a single process."""
     old, new = stats.level(before), stats.level(after)
-    return between(old, new) if old and new else None
+    return on_each_board(between(old, new), before, after) if old and new else None
+
+
+def on_each_board(made: Change, before: Measurement, after: Measurement) -> Change:
+    """A change at the middle of the boards of two cells, as one of each of these boards."""
+    least, most = twins.beyond(before, after)
+    errors = (stats.board_steps(one)[1] for one in (before, after))
+    return replace(made, error=math.hypot(made.error, *errors), least=least, most=most)
 
 
 def between(old: stats.Level, new: stats.Level) -> Change:
@@ -120,7 +132,8 @@ def doubt(change: Change | None) -> float:
 
     if change is None:
         return 1.0
-    beyond = abs(change.difference) - math.log1p(change.tolerance)
+    nearest = max(change.difference + change.least, -(change.difference + change.most))
+    beyond = nearest - math.log1p(change.tolerance)
     if not change.error:
         return 0.0 if beyond > 0 else 1.0
     return min(1.0, change.looks * float(t.sf(beyond / change.error, change.freedom)))
@@ -164,7 +177,8 @@ def bounds(change: Change, level: float) -> tuple[float, float]:
 
     share = (1 - level) / 2 / change.looks
     reach = float(t.isf(share, change.freedom)) * change.error
-    return math.exp(change.difference - reach), math.exp(change.difference + reach)
+    low, high = change.difference + change.least - reach, change.difference + change.most + reach
+    return math.exp(low), math.exp(high)
 
 
 def needed(change: Change | None, among: int) -> int | None:

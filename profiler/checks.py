@@ -101,6 +101,12 @@ TEXTS: dict[str, tuple[str, str]] = {
         "board's.",
         "Read it by its interval, which holds the others, too; or measure again.",
     ),
+    "boards_unknown": (
+        "Only {board} measured it, and no cell was measured by two boards: whether the boards of "
+        "this Run differ is not known.",
+        "Hold no cell of one board against one of another. Give more cells than boards, or measure "
+        "one board alone.",
+    ),
     "not_steady": (
         "{count} of {processes} processes were not steady ({states}).",
         "Look at the raw samples, or take more processes.",
@@ -162,7 +168,7 @@ TEXTS: dict[str, tuple[str, str]] = {
 # Something that was asked for is not there: exit code 1.
 INCOMPLETE = ("ops_failed", "pass_failed")
 
-_OF_BOARDS = (stats.BOARDS_DIFFER, "one_board")  # found over all cells of a Run
+_OF_BOARDS = (stats.BOARDS_DIFFER, "one_board", "boards_unknown")  # found over all cells of a Run
 _SUPPLY_EVENTS = (UNDER_VOLTAGE, "oc1")  # of a Raspberry Pi, and of a Jetson
 _GOVERNORS = {"conservative", "ondemand", "powersave", "schedutil", "userspace"}
 _FOREIGN_LOAD = 0.75
@@ -214,12 +220,22 @@ def of_boards(cells: Sequence[Measurement]) -> tuple[tuple[Check, ...], ...]:
     """
     found = twins.levels(cells)
     own = [tuple(one for one in cell.checks if one.code not in _OF_BOARDS) for cell in cells]
+    if found is None and len(twins.boards(cells)) > 1:
+        return tuple(
+            (*checks, *(_boards_unknown(cell) if cell.finished else ()))
+            for cell, checks in zip(cells, own, strict=True)
+        )
     if found is None or not found.differ:
         return tuple(own)
     return tuple(
         (*checks, *(_boards(cell, found) if cell.finished else ()))
         for cell, checks in zip(cells, own, strict=True)
     )
+
+
+def _boards_unknown(cell: Measurement) -> Iterable[Check]:
+    for board in twins.boards([cell]):
+        yield Check(code="boards_unknown", data={"board": board})
 
 
 def _boards(cell: Measurement, found: twins.Levels) -> Iterable[Check]:

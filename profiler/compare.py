@@ -14,7 +14,7 @@ from statistics import fmean, median
 import msgspec
 
 from nnprof.errors import UsageError
-from nnprof.profiler import changes, pairs, stats
+from nnprof.profiler import changes, pairs, stats, twins
 from nnprof.profiler.changes import Change, Verdict
 from nnprof.profiler.conditions import MISSING, conditions, differences, named
 from nnprof.types import Cell, Failure, Measurement, Precision, Run, Workload
@@ -66,6 +66,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         allowed: conditions that differ, and were allowed to: name, before, after.
         alike: the other conditions, by name.
         paired: whether the processes of the two alternated, so that a ratio is that of its pairs.
+        boards: of each Run whose boards were found to differ (`twins`) by how much, in a sentence.
+            Verdicts and intervals are then about each of them.
     """
 
     cells: tuple[CellComparison, ...]
@@ -77,6 +79,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     failed_before: tuple[str, ...] = ()
     alike: dict[str, str] = {}
     paired: bool = False
+    boards: tuple[str, ...] = ()
 
     def is_worse(self, beyond: float, allow: Iterable[str] = ()) -> bool:
         """Whether a cell regressed beyond a share, failed, or is gone without leave."""
@@ -127,7 +130,15 @@ def compare(before: Run, after: Run, *, allow: Iterable[str] = ()) -> Comparison
         allowed=tuple(unlike),
         alike=alike,
         paired=paired,
+        boards=tuple(_boards(before, after)),
     )
+
+
+def _boards(before: Run, after: Run) -> Iterable[str]:
+    """What is to be known of boards that differ, of each Run."""
+    for when, run in (("before", before), ("after", after)):
+        if told := twins.said(run.measurements):
+            yield f"The boards of the Run {when} differ: {told}. Verdicts hold for each of them"
 
 
 Question = tuple[str, int, Precision, str]
@@ -309,4 +320,5 @@ def _reason(before: Measurement, after: Measurement, change: Change | None) -> s
         what = "a single time was imported" if imported else "there is a single process"
         return f"{what} ({' and '.join(lacking)}), which tells no spread"
     more = "; --rigorous takes more pairs" if change.pairs else ""
+    more = ", for it holds boards that differ" if change.least or change.most else more
     return f"its interval is too wide to tell a change from none{more}"

@@ -5,12 +5,16 @@ A claim is made only where its whole 95 % interval lies on one side of the budge
 with the process as the unit; the 99th percentile and the share of missed deadlines come from single
 inferences (`tails`). A deadline feels what another program took, so waits for a processor count in
 these two; how it would be without them is told beside. The median is without them, as everywhere.
+
+Where boards that measured a cell differ (`twins`), a claim is one about each of them. For the
+median that is in its interval. How slow the slowest inferences of a board are only that board
+shows, so the other two are judged by each board's own inferences.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Literal, TypeAlias, get_args
 
@@ -60,9 +64,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         word: the worst of them, or FAILED.
         reason: why the cell failed or was left out; else empty.
         processes, samples: what the claims rest on: processes, single inferences.
-        effective: how many independent inferences those are worth; 0 without any.
+        effective: how many independent inferences those are worth; 0 without any. Of boards that
+            differ it is the board that has the fewest.
         period_s: from the beginning of one single inference to that of the next; 0: as they came.
         resolution_s: of the clock that timed them, None where it is not known.
+        boards: that differ, each of which the claims are about; () where none do.
         undisturbed_p99_s, undisturbed_missed: the same without what other programs took (`stats`);
             None where nobody counted that, or on several processors.
     """
@@ -79,6 +85,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     effective: float = 0.0
     period_s: float = 0.0
     resolution_s: float | None = None
+    boards: tuple[str, ...] = ()
     undisturbed_p99_s: float | None = None
     undisturbed_missed: float | None = None
 
@@ -131,7 +138,9 @@ def median_of(measurement: Measurement) -> tuple[Estimate, str]:
     paced = [one for one in _known(measurement) if one.period_s]
     if paced:
         values = [median(one.latencies_s) for one in paced]
-        bounds = stats.bounds(_level(measurement, values), values)
+        timed = _timed(measurement)
+        middle = stats.at_middle(measurement, values, timed)
+        bounds = stats.on_each_board(measurement, _level(measurement, middle, timed), values)
         return Estimate(median(values), *(bounds or (None, None))), "" if bounds else _ONE
     frame = frames.measured(measurement)
     if frame and frame.both:
@@ -146,13 +155,18 @@ def median_of(measurement: Measurement) -> tuple[Estimate, str]:
     return Estimate(stats.latency_s(measurement), *(bounds or (None, None))), "" if bounds else _ONE
 
 
-def tail_of(measurement: Measurement) -> Tail | None:
-    """The single inferences of a cell; None where there are none, or of one process only."""
-    known = _known(measurement)
+def tail_of(measurement: Measurement, board: str = "") -> Tail | None:
+    """The single inferences of a cell, or of a board; None where there are none, or of one process.
+
+    Args:
+        measurement: the cell.
+        board: whose processes count; empty: those of all.
+    """
+    known = [one for one in _timed(measurement) if board in ("", one.board)]
     if len(known) < FEWEST:
         return None
-    series = [one.latencies_s for one in known]
-    level = _level(measurement, [median(one) for one in series])
+    series = [one.singles.latencies_s for one in known if one.singles]
+    level = _level(measurement, [median(one) for one in series], known)
     return tail(series, level) if level else None
 
 
@@ -220,11 +234,15 @@ def _judged(cell: Cell, found: Measurement | Failure | None, budget_s: float) ->
 def _measured(cell: Cell, found: Measurement, budget_s: float) -> Verdict:
     middle, unknown = median_of(found)
     central = claim(middle, budget_s, unknown)
-    known, seen = _known(found), tail_of(found)
-    if seen is None:
-        p99 = late = _unknown(_why(found))
-    else:
-        p99, late = percentile(seen, budget_s), missed(seen, budget_s)
+    boards = tuple(stats.board_steps(found)[0])
+    seen = {board: tail_of(found, board) for board in boards or ("",)}
+    p99, late = (
+        _of_each({
+            board: made(one, budget_s) if one else _unknown(_why(found, board))
+            for board, one in seen.items()
+        })
+        for made in (percentile, missed)
+    )  # fmt: skip
     own = _undisturbed(found)
     return Verdict(
         cell=cell,
@@ -234,10 +252,11 @@ def _measured(cell: Cell, found: Measurement, budget_s: float) -> Verdict:
         missed=late,
         word=worst((central.word, p99.word, late.word)),
         processes=len(found.samples_s),
-        samples=sum(len(one.samples_s) for one in known),
-        effective=seen.effective if seen else 0.0,
-        period_s=max((one.period_s for one in known), default=0.0),
-        resolution_s=max((one.resolution_s for one in known), default=0.0) or None,
+        samples=min(sum(len(one.samples_s) for one in _known(found, board)) for board in seen),
+        effective=min((one.effective for one in seen.values() if one), default=0.0),
+        boards=boards,
+        period_s=max((one.period_s for one in _known(found)), default=0.0),
+        resolution_s=max((one.resolution_s for one in _known(found)), default=0.0) or None,
         undisturbed_p99_s=_percentile(own),
         undisturbed_missed=sum(one > budget_s for one in own) / len(own) if own else None,
     )
@@ -279,8 +298,43 @@ def _not_too_soon(made: Claim) -> Claim:
     return replace(made, word="UNDECIDED") if made.reason and made.word == "FITS" else made
 
 
-def _known(measurement: Measurement) -> list[Singles]:
-    return [one.singles for one in _timed(measurement) if one.singles]
+def _of_each(claims: Mapping[str, Claim]) -> Claim:
+    """One claim about each of several boards, of which each has its own: the highest of them.
+
+    FITS where all fit and MISSES where none does, as an interval that holds all of them would say.
+    """
+    if len(claims) == 1:
+        return next(iter(claims.values()))
+    words = {one.word for one in claims.values()}
+    word: Word = next(iter(words)) if len(words) == 1 else "UNDECIDED"
+    values, lows, highs = (
+        [getattr(one, name) for one in claims.values()] for name in ("estimate", "low", "high")
+    )
+    return Claim(
+        estimate=None if None in values else max(values),
+        low=None if None in lows else min(lows),
+        high=None if None in highs else max(highs),
+        word=word,
+        reason=_by_board(claims),
+        least_samples=max(one.least_samples for one in claims.values()),
+    )
+
+
+def _by_board(claims: Mapping[str, Claim]) -> str:
+    """Why a claim about each board is open; one reason for all needs no names."""
+    if len({(one.word, one.reason) for one in claims.values()}) == 1:
+        return next(iter(claims.values())).reason
+    told = [
+        f"{board} {one.word}" + (f" ({one.reason})" if one.reason else "")
+        for board, one in claims.items()
+    ]
+    return f"the boards differ, and each is judged by its own inferences: {', '.join(told)}"
+
+
+def _known(measurement: Measurement, board: str = "") -> list[Singles]:
+    """The single inferences of each process, of a board alone where one is named."""
+    timed = (one for one in _timed(measurement) if board in ("", one.board))
+    return [one.singles for one in timed if one.singles]
 
 
 def _timed(measurement: Measurement) -> list[Process]:
@@ -288,17 +342,19 @@ def _timed(measurement: Measurement) -> list[Process]:
     return [one for one in measurement.processes if one.singles and one.singles.samples_s]
 
 
-def _level(measurement: Measurement, values: Sequence[float]) -> stats.Level | None:
+def _level(
+    measurement: Measurement, values: Sequence[float], timed: Sequence[Process]
+) -> stats.Level | None:
     """What these medians of processes say; their spread is that of processes none was chosen by."""
     decided = stats.decided_after(stats.process_medians_s(measurement), measurement.plan)
     fresh: Sequence[float] = ()
-    if decided is not None and len(values) == len(measurement.processes):
-        fresh = values[decided:]
+    if decided is not None and len(_timed(measurement)) == len(measurement.processes):
+        fresh = [value for value, one in zip(values, timed, strict=True) if one.round >= decided]
     return stats.level_among(values, fresh if len(fresh) >= stats.FEWEST_FRESH else ())
 
 
-def _why(measurement: Measurement) -> str:
-    """Why there is no tail."""
+def _why(measurement: Measurement, board: str) -> str:
+    """Why there is no tail, of a board where one is named."""
     lost = [
         one for process in measurement.processes for one in process.lost if one.what == "singles"
     ]
@@ -307,7 +363,9 @@ def _why(measurement: Measurement) -> str:
         return f"their pass failed: {lost[0].error}: {lost[0].reason}"
     if any(told):
         return next(filter(None, told))
-    return _ONE if _known(measurement) else _NOT_ASKED
+    if _known(measurement):
+        return _ONE if _known(measurement, board) else "no process ran there"
+    return _NOT_ASKED
 
 
 def _undisturbed(measurement: Measurement) -> list[float]:

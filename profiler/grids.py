@@ -184,8 +184,9 @@ def _ratio(one: _Time, other: _Time, *, paired: bool) -> _Number:
     if paired:
         change = changes.by_pairs(one.of, other.of)
     else:
-        levels = one.level, other.level
-        change = changes.between(levels[0], levels[1]) if levels[0] and levels[1] else None
+        old, new = one.level, other.level
+        change = changes.between(old, new) if old and new else None
+        change = change and changes.on_each_board(change, one.of, other.of)
     if change is None:
         return _Number(MEASURED, other.seconds / one.seconds)
     return _Number(MEASURED, change.ratio, changes.bounds(change, 0.95))

@@ -20,7 +20,7 @@ from itertools import pairwise
 from statistics import fmean, median, stdev
 from typing import NamedTuple
 
-from nnprof.types import Measurement, Plan, State
+from nnprof.types import Measurement, Plan, Process, State
 
 # Student's t, 97.5 %, for 1…30 degrees of freedom (Fisher & Yates, table III).
 # A table, because scipy takes longer to load than `nnprof show` may take in all.
@@ -121,18 +121,18 @@ def state(measurement: Measurement) -> str:
 def interval_s(measurement: Measurement) -> tuple[float, float] | None:
     """95 % interval of the latency over processes; None with a single process.
 
-    Where boards that are alike were found to differ (`twins`) it holds the level of each of them:
-    that of their middle, from processes as they would be there, and beyond it what boards differ.
+    Where boards that are alike were found to differ (`twins`) it holds the level of each of them.
     """
-    values = process_medians_s(measurement)
-    steps, step_error = _steps(measurement)
-    if not steps:
-        return bounds(level(measurement), values)
-    boards = [one.board for one in measurement.processes]
-    middle = [value / math.exp(steps[board]) for board, value in zip(boards, values, strict=True)]
-    found = level_of(middle, measurement.plan)
-    if found is None:
-        return None
+    return on_each_board(measurement, level(measurement), process_medians_s(measurement))
+
+
+def on_each_board(
+    measurement: Measurement, found: Level | None, values: Sequence[float]
+) -> tuple[float, float] | None:
+    """95 % interval of the level of values `at_middle`; it holds each board, and their median."""
+    steps, step_error = board_steps(measurement)
+    if not steps or found is None:
+        return bounds(found, values)
     low, high = (
         found.log + step + sign * t_975(found.freedom) * math.hypot(found.error, step_error)
         for step, sign in ((min(steps.values()), -1), (max(steps.values()), 1))
@@ -141,10 +141,21 @@ def interval_s(measurement: Measurement) -> tuple[float, float] | None:
     return min(math.exp(low), typical_s), max(math.exp(high), typical_s)
 
 
-def _steps(measurement: Measurement) -> tuple[dict[str, float], float]:
+def board_steps(measurement: Measurement) -> tuple[dict[str, float], float]:
     """How far boards are from their middle, as logarithms, and the error; {} where not at all."""
     found = next((one.data for one in measurement.checks if one.code == BOARDS_DIFFER), {})
     return found.get("steps", {}), found.get("error", 0.0)
+
+
+def at_middle(
+    measurement: Measurement, values: Sequence[float], processes: Sequence[Process]
+) -> list[float]:
+    """Times of processes of a cell as they would be at the middle of its boards."""
+    steps, _ = board_steps(measurement)
+    if not steps:
+        return [*values]
+    boards = (one.board for one in processes)
+    return [value / math.exp(steps[board]) for board, value in zip(boards, values, strict=True)]
 
 
 def relative_half_width(measurement: Measurement) -> float:
@@ -174,6 +185,8 @@ class Level(NamedTuple):
 def level(measurement: Measurement) -> Level | None:
     """What the processes of a cell say together; None with a single process.
 
+    Where its boards differ that is the level of their middle (`at_middle`).
+
     A cell that ended because its processes were close together was chosen for that: their spread
     is too small. So the processes that come after that decision tell the spread, and they alone.
     The mean is of all: that of normal values is independent of their spread, and so of a decision
@@ -182,7 +195,9 @@ def level(measurement: Measurement) -> Level | None:
     whose power is independent of the variance"; `benchmarks/stopping.py`).
     """
     values = process_medians_s(measurement)
-    return level_of(values, measurement.plan) if measurement.processes else level_among(values)
+    if not measurement.processes:
+        return level_among(values)
+    return level_of(at_middle(measurement, values, measurement.processes), measurement.plan)
 
 
 def level_of(values: Sequence[float], plan: Plan) -> Level | None:

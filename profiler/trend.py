@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from nnprof.errors import UsageError
-from nnprof.profiler import changes, series, stats
+from nnprof.profiler import changes, series, stats, twins
 from nnprof.profiler.compare import Question, question
 from nnprof.profiler.conditions import conditions, named
 from nnprof.profiler.series import Drift
@@ -90,10 +90,18 @@ class CellTrend(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Trend(msgspec.Struct, frozen=True, kw_only=True):
-    """Cells over Runs: the names of the Runs in the order of time, and the cells."""
+    """Cells over Runs.
+
+    Attributes:
+        runs: their names, in the order of time.
+        cells: each over the Runs that have it.
+        boards: of each Run whose boards were found to differ (`twins`) by how much, in a sentence.
+            A step is then one of each of them.
+    """
 
     runs: tuple[str, ...]
     cells: tuple[CellTrend, ...]
+    boards: tuple[str, ...] = ()
 
 
 def trend(runs: Sequence[Run], names: Sequence[str] = ()) -> Trend:
@@ -118,7 +126,15 @@ def trend(runs: Sequence[Run], names: Sequence[str] = ()) -> Trend:
             "No cell is finished in two of these Runs on one machine.",
             "Measure the same networks and batches again.",
         )
-    return Trend(runs=tuple(name for name, _ in dated), cells=tuple(_judged(found)))
+    return Trend(
+        runs=tuple(name for name, _ in dated),
+        cells=tuple(_judged(found)),
+        boards=tuple(
+            f"The boards of {name} differ: {told}. Steps are those of each of them"
+            for name, run in dated
+            if (told := twins.said(run.measurements))
+        ),
+    )
 
 
 def _in_order(runs: Sequence[Run], names: Sequence[str]) -> list[tuple[str, Run]]:
@@ -139,8 +155,11 @@ class _Series(NamedTuple):
 
     @property
     def logs(self) -> list[list[float]]:
-        """Logarithms of the processes' medians, Run by Run."""
-        return [list(map(math.log, stats.process_medians_s(one))) for _, _, one in self.found]
+        """Logarithms of the processes' medians, Run by Run; at the middle of boards that differ."""
+        return [
+            list(map(math.log, stats.at_middle(one, stats.process_medians_s(one), one.processes)))
+            for _, _, one in self.found
+        ]
 
 
 def _series(dated: Sequence[tuple[str, Run]]) -> list[_Series]:
@@ -232,7 +251,10 @@ def _steps(one: _Series, cuts: Sequence[tuple[int, float]]) -> tuple[Step, ...]:
     places = sorted(doubts)
     while places:
         levels = _levels(medians, places)
-        sizes = [abs(after - before) for before, after in pairwise(levels)]
+        sizes = [
+            _on_each_board(after - before, one.found[place - 1][2], one.found[place][2])
+            for place, (before, after) in zip(places, pairwise(levels), strict=True)
+        ]
         least = min(sizes)
         if least > math.log1p(changes.TOLERANCE):
             break
@@ -249,6 +271,15 @@ def _steps(one: _Series, cuts: Sequence[tuple[int, float]]) -> tuple[Step, ...]:
         )
         for place, (before, after) in zip(places, pairwise(levels), strict=True)
     )
+
+
+def _on_each_board(difference: float, before: Measurement, after: Measurement) -> float:
+    """How large a change of the middle of boards that differ is on each of them; below 0: on none.
+
+    Their errors are not in it: what they differ by was found beyond doubt.
+    """
+    least, most = twins.beyond(before, after)
+    return max(difference + least, -(difference + most))
 
 
 def _levels(medians: Sequence[float], places: Sequence[int]) -> list[float]:
@@ -273,7 +304,9 @@ def _circumstances(run: Run, measurement: Measurement) -> dict[str, str]:
         name: named(value) if isinstance(value, Mapping) else str(value)
         for name, value in facts.items()
     }
-    return {**told, **words, "content": measurement.workload.model.sha256[:12] or "unknown"}
+    boards = ", ".join(twins.boards(run.measurements)) or "one"
+    content = measurement.workload.model.sha256[:12] or "unknown"
+    return {**told, **words, "boards": boards, "content": content}
 
 
 def _better(

@@ -95,6 +95,34 @@ def levels(cells: Sequence[Measurement]) -> Levels | None:
     )
 
 
+def said(cells: Sequence[Measurement]) -> str:
+    """What a Run says of its boards where they were found to differ; empty where they were not."""
+    checks = (check for cell in cells for check in cell.checks)
+    found = next((one.data for one in checks if one.code == stats.BOARDS_DIFFER), None)
+    if found is None:
+        return ""
+    return f"{found['slow']} takes {found['change']:.1%} longer than {found['fast']}"
+
+
+def beyond(before: Measurement, after: Measurement) -> tuple[float, float]:
+    """By how much a cell changed less and more on a board than at the middle of them: logarithms.
+
+    A board is held against itself where both sides have the same ones, else against each.
+    """
+    old, new = (_steps(one) for one in (before, after))
+    if old.keys() == new.keys():
+        found = [new[board] - old[board] for board in old]
+    else:
+        found = [now - was for now in new.values() for was in old.values()]
+    return min(0.0, *found), max(0.0, *found)
+
+
+def _steps(cell: Measurement) -> dict[str, float]:
+    """How far the boards of a cell are from their middle; 0 where they were not found to differ."""
+    steps, _ = stats.board_steps(cell)
+    return steps or dict.fromkeys(boards([cell]) or [""], 0.0)
+
+
 def boards(cells: Sequence[Measurement]) -> list[str]:
     """The boards on which processes of these cells ran, by name; none where the target says it."""
     return sorted({one.board for cell in cells for one in cell.processes if one.board})

@@ -8,7 +8,7 @@ from itertools import chain
 from msgspec.structs import replace
 
 from nnprof.errors import UsageError
-from nnprof.profiler import checks
+from nnprof.profiler import checks, twins
 from nnprof.profiler.conditions import conditions
 from nnprof.profiler.diff import lineup, matched, nodes, numbers, reasons
 from nnprof.profiler.diff.lineup import Lined, Side
@@ -98,7 +98,7 @@ def _cell(run_a: Run, run_b: Run, a: Measurement, b: Measurement, *, paired: boo
     lined = lineup.rows(sides[0], sides[1], every, light)
     fates = _Fates(sides, files, types)
     whole = numbers.end_to_end(a, b, paired=paired)
-    rows = [_numbered(at, row, sides, fates) for at, row in enumerate(lined)]
+    rows = [_numbered(at, row, sides, (a, b), fates) for at, row in enumerate(lined)]
     rows = [_shared(row, whole.delta.seconds) for row in _explained(rows, (a, b))]
     rows_s = sum(row.delta_s or 0.0 for row in rows)
     told = [
@@ -214,7 +214,13 @@ class _Fates:
         return "folded" if name in self._has[side] else "absent"
 
 
-def _numbered(place: int, row: Lined, sides: tuple[Side, Side], fates: _Fates) -> DiffRow:
+def _numbered(
+    place: int,
+    row: Lined,
+    sides: tuple[Side, Side],
+    cells: tuple[Measurement, Measurement],
+    fates: _Fates,
+) -> DiffRow:
     """A row with times, and the difference where both are known."""
     ops = [tuple(side.ops[at] for at in own) for side, own in zip(sides, row.ops, strict=True)]
     inside = [
@@ -230,7 +236,7 @@ def _numbered(place: int, row: Lined, sides: tuple[Side, Side], fates: _Fates) -
         a=ops[0],
         b=ops[1],
     )
-    spans = [numbers.of_ops(own) for own in ops]
+    spans = [numbers.of_ops(own, cell) for own, cell in zip(ops, cells, strict=True)]
     # Who does not time the call has it in what is left over; nothing else is missing unseen.
     known = [bool(own) or row.kind not in ("call", "folded") for own in ops]
     delta = numbers.less(spans[1], spans[0])
@@ -337,5 +343,10 @@ def _notes(sides: Sequence[Measurement], files: Sequence[Nodes]) -> tuple[str, .
         if not checks.is_clean(one):
             found.append(
                 f"Side {name} has no clean time: its end-to-end time is what was imported."
+            )
+        if told := twins.said([one]):
+            found.append(
+                f"The boards of side {name} differ: {told}. Intervals hold each of them, if its "
+                "ops differ by no more than the network."
             )
     return tuple(found)

@@ -40,14 +40,19 @@ class EndToEnd(NamedTuple):
     interval_from: IntervalFrom
 
 
-def of_ops(ops: Sequence[OpTime]) -> Span:
-    """The sum of ops; 0 without doubt where nothing ran."""
+def of_ops(ops: Sequence[OpTime], measurement: Measurement) -> Span:
+    """The sum of ops of a cell; 0 without doubt where nothing ran.
+
+    On whatever boards its passes were, the interval reaches as far as those that differ are apart.
+    """
     lows, highs = [op.low_s for op in ops], [op.high_s for op in ops]
     known = None not in lows and None not in highs
+    steps = stats.board_steps(measurement)[0].values() or (0.0,)
+    apart = math.exp(max(steps) - min(steps))
     return Span(
         sum(op.seconds for op in ops),
-        sum(low or 0.0 for low in lows) if known else None,
-        sum(high or 0.0 for high in highs) if known else None,
+        sum(low or 0.0 for low in lows) / apart if known else None,
+        sum(high or 0.0 for high in highs) * apart if known else None,
     )
 
 

@@ -100,6 +100,7 @@ def comparison_lines(found: Comparison) -> list[str]:
     how = "b / a, by pairs" if found.paired else "after / before"
     lines = [f"{counts}; geometric mean of the ratios {found.geometric_mean:.3f} ({how})."]
     lines += _pair_lines(found)
+    lines += [f"{told}." for told in found.boards]
     allowed = "" if found.paired else ", as allowed"
     lines += [f"Differs{allowed}: {name}: {was} and {now}." for name, was, now in found.allowed]
     for reason in dict.fromkeys(cell.reason for cell in found.cells if cell.reason):

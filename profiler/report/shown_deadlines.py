@@ -167,7 +167,13 @@ def time(seconds: float) -> str:
 
 def lines(found: Sequence[Verdict]) -> list[str]:
     """Why claims are open; then what the single inferences are, and what others took of them."""
-    return [*_open(found), *_rests_on(found), *_disturbed(found)]
+    return [*_open(found), *_boards(found), *_rests_on(found), *_disturbed(found)]
+
+
+def _boards(found: Sequence[Verdict]) -> list[str]:
+    """Which boards differ, so that a verdict is one about each of them."""
+    names = dict.fromkeys(board for one in found for board in one.boards)
+    return [f"A verdict is one about each of {', '.join(names)}, which differ."] if names else []
 
 
 def _open(found: Sequence[Verdict]) -> list[str]:
@@ -206,10 +212,11 @@ def _rests_on(found: Sequence[Verdict]) -> list[str]:
     first = timed[0]
     paced = f"one each {time(first.period_s)}" if first.period_s else "one after the other"
     steps = [one.resolution_s for one in timed if one.resolution_s]
+    of_each = " on one board" if any(one.boards for one in timed) else ""
     clock = f"Their clock steps by {time(max(steps))}." if steps else "Their clock showed no step."
     return [
         f"p99 and missed rest on {_span([one.samples for one in timed])} single inferences of a "
-        f"cell, {paced}. Neighbours are alike: they are worth "
+        f"cell{of_each}, {paced}. Neighbours are alike: they are worth "
         f"{_span([round(one.effective) for one in timed])} independent ones. {clock}",
         f"To keep the p99 within the budget at most {1 - SHARE:.0%} may be missed. That cannot be "
         f"claimed with fewer than {first.p99.least_samples} inferences.",

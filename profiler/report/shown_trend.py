@@ -90,7 +90,8 @@ def lines(found: Trend) -> list[str]:
         f"Steps and drifts take {series.LEAST} Runs of a cell on one machine; {cells} fewer. To "
         "hold two Runs against each other: nnprof compare."
     )
-    return [f"{span}{told}.", *([less] if few else [])]
+    boards = [f"{one}." for one in found.boards]
+    return [f"{span}{told}.", *([less] if few else []), *boards]
 
 
 def _table(cells: Sequence[CellTrend]) -> Table:

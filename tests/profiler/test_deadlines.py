@@ -237,6 +237,6 @@ def test_spread_is_that_of_processes_after_the_decision() -> None:
     close = cell()
     values = [median(one) for one in close.samples_s]
     assert stats.decided_after(values, close.plan) == 3
-    level = deadlines._level(close, values)
+    level = deadlines._level(close, values, close.processes)
     assert level is not None
     assert level.freedom == 3

@@ -18,7 +18,7 @@ from nnprof.profiler.diff.values import CellDiff, DiffRow
 from nnprof.profiler.importers import cell as importers_cell
 from nnprof.profiler.importers import runs
 from nnprof.profiler.importers.importer import Told
-from nnprof.types import Measurement, OpTime, Paired, Run
+from nnprof.types import Check, Measurement, OpTime, Paired, Run
 
 DATA = Path(__file__).parents[2] / "data"
 BUNDLED = Path(__file__).parents[3] / "networks" / "bundled" / "mnist.onnx"
@@ -294,3 +294,33 @@ def test_pairs_give_the_interval_of_the_whole(kept: Kept) -> None:
     assert cell.interval_from == "processes"
     assert cell.low_s is not None
     assert cell.low_s < 0  # alone, the two are not told apart
+
+
+def test_boards_that_differ_are_told_and_in_all_intervals(kept: Kept) -> None:
+    """Where b ran on twins of unlike speed a note says so, and its rows and whole are less sure."""
+    a, b = kept("onnxruntime-fp32"), kept("onnxruntime-int8")
+    (before,) = diff(a, b).cells
+    (one,) = b.measurements
+    told = Check(
+        code=stats.BOARDS_DIFFER,
+        data={"fast": "x", "slow": "y", "change": 0.22, "steps": {"x": -0.1, "y": 0.1}},
+    )
+    processes = tuple(replace(p, board="xy"[number % 2]) for number, p in enumerate(one.processes))
+    (cell,) = diff(
+        a, replace(b, measurements=(replace(one, processes=processes, checks=(told,)),))
+    ).cells
+    (note,) = set(cell.notes) - set(before.notes)
+    assert note.startswith("The boards of side b differ: y takes 22.0% longer than x.")
+    assert cell.low_s is not None
+    assert before.low_s is not None
+    assert cell.low_s < before.low_s
+    for row, old in zip(
+        sorted(cell.rows, key=_place), sorted(before.rows, key=_place), strict=True
+    ):
+        if old.high_s is not None and old.b:
+            assert row.high_s is not None
+            assert row.high_s > old.high_s
+
+
+def _place(row: DiffRow) -> int:
+    return row.place

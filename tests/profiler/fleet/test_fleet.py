@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,12 +13,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from statistics import median
 
 import psutil
 from fake_ssh import SshBoard
 from processes import ended, until
 
-from nnprof.profiler import results
+from nnprof.profiler import deadlines, results, stats
 from nnprof.profiler.compare import compare
 from nnprof.types import Run
 
@@ -147,6 +149,54 @@ def test_killed_fleets_go_on(boards: dict[str, SshBoard], tmp_path: Path) -> Non
     kept = {cell.workload.batch: cell.samples_s for cell in before.measurements}
     now = {cell.workload.batch: cell.samples_s for cell in after.measurements}
     assert all(now[batch][: len(old)] == old for batch, old in kept.items())
+
+
+def _slow_down(board: SshBoard, name: str, times: float) -> None:
+    """Have a board say of itself what its twin says, and take so many times as long."""
+    slow = board.folder / "slow"
+    slow.mkdir()
+    (slow / "sitecustomize.py").write_text(
+        f"from nnprof.profiler.backends import fake\nfake._DEFAULTS['speed'] = 1 / {times}\n"
+    )
+    python = slow / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={slow} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    config = Path(os.environ["XDG_CONFIG_HOME"]) / "nnprof/devices.toml"
+    before, heading, own = config.read_text().partition(f"[{name}]")
+    config.write_text(before + heading + own.replace(sys.executable, str(python), 1))
+
+
+def test_a_slower_twin_is_told_from_end_to_end(boards: dict[str, SshBoard], tmp_path: Path) -> None:
+    """Of two boards that say the same of themselves one takes 5 % longer: one Run, which says so.
+
+    The note, the interval of each cell and its verdict hold both; `show` and `compare` repeat it.
+    """
+    _slow_down(boards["two"], "two", 1.05)
+    words = ("--option", "noise=0.005", "--budget", "1ms")
+    done = boards["one"].nnprof(
+        "bench", "--batch", "1,2,4,8,16", *_BENCH[3:], *words, "--device", "all", cwd=tmp_path
+    )
+    assert done.returncode in (0, 3), done.stderr
+    run = _run(tmp_path)
+    assert run.environment["boards"] == ["one", "two"]
+    (path,) = (tmp_path / "bench_results").glob("*.json")
+    said = [
+        done.stdout,
+        boards["one"].nnprof("show", str(path), cwd=tmp_path).stdout,
+        boards["one"].nnprof("compare", str(path), str(path), cwd=tmp_path).stdout,
+    ]
+    for told in said:
+        assert re.search(r"two takes [45]\.\d% longer than one", " ".join(told.split())), told
+    for cell in run.measurements:
+        assert "boards_differ" in {check.code for check in cell.checks}
+        low, high = stats.interval_s(cell) or (0.0, 0.0)
+        medians = {board: [] for board in ("one", "two")}
+        for process, seconds in zip(cell.processes, stats.process_medians_s(cell), strict=True):
+            medians[process.board].append(seconds)
+        levels = [median(own) for own in medians.values() if own]
+        assert low <= min(levels) <= max(levels) <= high
+        assert 1.04 < high / low < 1.15
+    assert {one.boards for one in deadlines.verdicts(run)} == {("one", "two")}
 
 
 def test_boards_that_differ_have_runs_of_their_own(

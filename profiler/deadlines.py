@@ -9,6 +9,9 @@ these two; how it would be without them is told beside. The median is without th
 Where boards that measured a cell differ (`twins`), a claim is one about each of them. For the
 median that is in its interval. How slow the slowest inferences of a board are only that board
 shows, so the other two are judged by each board's own inferences.
+
+This file is longer than 400 lines because every way to measure ends here: cells, whole images,
+paced inferences, several streams, work without a rest; all have the same three claims.
 """
 
 from __future__ import annotations
@@ -71,6 +74,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         boards: that differ, each of which the claims are about; () where none do.
         undisturbed_p99_s, undisturbed_missed: the same without what other programs took (`stats`);
             None where nobody counted that, or on several processors.
+        of_streams: several sessions worked at once, and each claim is that of the worst of them;
+            samples and effective are then of a stream.
     """
 
     cell: Cell
@@ -88,6 +93,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     boards: tuple[str, ...] = ()
     undisturbed_p99_s: float | None = None
     undisturbed_missed: float | None = None
+    of_streams: bool = False
 
     @property
     def headroom_s(self) -> float | None:
@@ -204,6 +210,7 @@ def _unknown(why: str) -> Claim:
 
 
 _ONE = "a single process tells no spread"
+_NO_IMAGES = "streams time inferences, and no whole images"
 _NOT_ASKED = "inferences were not timed one by one"
 
 
@@ -219,6 +226,8 @@ def _found(run: Run) -> dict[str, Measurement | Failure]:
 
 def _judged(cell: Cell, found: Measurement | Failure | None, budget_s: float) -> Verdict:
     if isinstance(found, Measurement):
+        if any(one.streams for one in found.processes):
+            return _streamed(cell, found, budget_s)
         worked = found.plan.sustained_s and found.processes
         return (_worked if worked else _measured)(cell, found, budget_s)
     reason = "not measured: there was no time left for it"
@@ -260,6 +269,56 @@ def _measured(cell: Cell, found: Measurement, budget_s: float) -> Verdict:
         undisturbed_p99_s=_percentile(own),
         undisturbed_missed=sum(one > budget_s for one in own) / len(own) if own else None,
     )
+
+
+def _streamed(cell: Cell, found: Measurement, budget_s: float) -> Verdict:
+    """Of several streams: each is to keep to the budget while all work, so the worst decides."""
+    boards = tuple(stats.board_steps(found)[0]) or ("",)
+    timed = [one for one in found.processes if one.streams]
+    series = [
+        [one.streams[number].samples_s for one in timed if board in ("", one.board)]
+        for number in range(min(len(one.streams) for one in timed))
+        for board in boards
+    ]
+    each = [_of_series(found, own, budget_s) for own in series]
+    claims = [one[:3] for one in each]
+    if cell.workload.image:
+        claims = [(_unknown(_NO_IMAGES),) * 3]
+    central, p99, late = (max(own, key=_severity) for own in zip(*claims, strict=True))
+    return Verdict(
+        cell=cell,
+        budget_s=budget_s,
+        median=central,
+        p99=p99,
+        missed=late,
+        word=worst((central.word, p99.word, late.word)),
+        processes=len(timed),
+        samples=min(sum(map(len, own)) for own in series),
+        effective=min(seen.effective if seen else 0.0 for *_, seen in each),
+        of_streams=True,
+    )
+
+
+def _severity(made: Claim) -> tuple[int, float]:
+    return RANK[made.word], made.estimate or 0.0
+
+
+def _of_series(
+    found: Measurement, series: Sequence[Sequence[float]], budget_s: float
+) -> tuple[Claim, Claim, Claim, Tail | None]:
+    """Median, p99 and missed of single inferences, a series for each round; and their tail."""
+    if not series:
+        return _unknown(_ONE), _unknown(_ONE), _unknown(_ONE), None
+    values = [median(one) for one in series]
+    decided = stats.decided_after(stats.process_medians_s(found), found.plan)
+    fresh = values[decided:] if decided and len(values) == len(found.processes) else []
+    level = stats.level_among(values, fresh if len(fresh) >= stats.FEWEST_FRESH else ())
+    if level is None:
+        lone = claim(Estimate(median(values), None, None), budget_s, _ONE)
+        return lone, _unknown(_ONE), _unknown(_ONE), None
+    middle = Estimate(median(values), *(stats.bounds(level, values) or (None, None)))
+    seen = tail(series, level)
+    return claim(middle, budget_s), percentile(seen, budget_s), missed(seen, budget_s), seen
 
 
 def _worked(cell: Cell, found: Measurement, budget_s: float) -> Verdict:

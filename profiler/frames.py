@@ -70,6 +70,8 @@ class Frame(NamedTuple):
         both: one after the other.
         whole_s: one image from pixels to outputs, with all copies; None where not measured.
         unknown: why one of these is not known, empty where all are.
+        streams: that worked at once, 0 where none did: `inference` is then how far apart the images
+            are that all of them together are done with, and not how long one takes.
     """
 
     tiles: int
@@ -79,6 +81,7 @@ class Frame(NamedTuple):
     both: FrameTime | None
     whole_s: float | None
     unknown: str
+    streams: int = 0
 
 
 def measured(measurement: Measurement) -> Frame | None:
@@ -112,6 +115,7 @@ def measured(measurement: Measurement) -> Frame | None:
         both=inference.then(cutting) if cutting else None,
         whole_s=median(wholes_s) if wholes_s else None,
         unknown=_why(measurement) if not (cuts_s and wholes_s) else "",
+        streams=measurement.target.streams if measurement.plan.streams_s else 0,
     )
 
 
@@ -124,6 +128,8 @@ def _why(measurement: Measurement) -> str:
         for one in process.lost
         if one.what == "frame"
     ]
+    if measurement.plan.streams_s:
+        return "streams are timed by their inferences alone"
     protocol = f"the protocol {measurement.plan.protocol} times inferences alone"
     return next(iter((*told, *lost)), protocol).rstrip(".")
 

@@ -243,7 +243,8 @@ class _Work(NamedTuple):
         nnprof.framed_cells((), self.image)  # what is no image is said before networks are exported
         # Which batches divide the tiles depends on the network; the data are the image.
         name, cells = _cells(self.networks, self.study, target, None, None, self.told())
-        return name, nnprof.framed_cells(cells, self.image, batches, data=data)
+        cells = nnprof.framed_cells(cells, self.image, batches, data=data)
+        return name, streams.each(cells, self.streams)
 
 
 def _measured(prepare: _Prepare, power_mode: str | None, wait: bool) -> tuple[bool, Path]:

@@ -19,7 +19,7 @@ Streams = Annotated[
         "--streams",
         metavar="1,2,4",
         help="So many sessions at once, each in a process on processors of its own: throughput, "
-        "p50, p99 and fairness against their number.",
+        "p50, p99 and fairness against their number; with --budget whether each keeps to it.",
     ),
 ]
 
@@ -35,8 +35,6 @@ _REFUSED = (
     "against",
     "energy",
     "for_",
-    "image",
-    "budget",
     "period",
 )
 
@@ -70,9 +68,19 @@ def passes(context: typer.Context, how: Callable[[], dict[str, Any]]) -> dict[st
         raise UsageError(
             f"--streams times several sessions at once, and nothing beside; it does not go with "
             f"{', '.join(given)}.",
-            "Leave that out, or measure it in a run of its own.",
+            "Leave that out, or measure it in a run of its own."
+            if own["pair"] not in given
+            else "Measure each side in a run of its own, and hold them against each other with: "
+            "nnprof compare A.json B.json",
         )
-    return {**how(), **_ALONE, "streams_s": _TOGETHER_S}
+    if resumed.given(context, "image") and resumed.given(context, "budget"):
+        raise UsageError(
+            "--streams times inferences, so a --budget of a whole --image cannot be judged.",
+            "Leave one of the three out; without --image the budget is of one inference.",
+        )
+    plan = how()
+    # As long as a pass of single inferences would: each stream's own are judged by the budget.
+    return {**plan, **_ALONE, "streams_s": max(_TOGETHER_S, plan.get("singles_s", 0.0))}
 
 
 def each(cells: tuple[Cell, ...], asked: tuple[int, ...]) -> tuple[Cell, ...]:

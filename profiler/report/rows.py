@@ -141,7 +141,7 @@ def _frame(measurement: Measurement) -> Row:
     both_low, both_high = one.both.rates if one.both else (None, None)
     return {
         "tiles_per_frame": one.tiles,
-        "ms_per_frame": one.inference.seconds * 1e3,
+        "ms_per_frame": None if one.streams else one.inference.seconds * 1e3,
         "cut_ms_per_frame": _ms(one.cutting and one.cutting.seconds),
         "frames_per_s": one.inference.per_s,
         "low_frames_per_s": low,

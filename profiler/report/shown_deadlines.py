@@ -98,6 +98,8 @@ def heading(one: Verdict) -> str:
     """The budget, and of what it is."""
     image = one.cell.workload.image
     what = f"an image of {image}: cut, and all its tiles" if image else "one inference"
+    if _are_streams([one]):
+        what += " of each stream"
     return budget_line(one.budget_s, what)
 
 
@@ -109,15 +111,16 @@ def budget_line(budget_s: float, what: str) -> str:
 
 def _table(found: Sequence[Verdict]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("batch", "", "ms", "95 %", "headroom ms", "%"):
+    several = ["streams"] if _are_streams(found) else []
+    for name in ("batch", *several, "", "ms", "95 %", "headroom ms", "%"):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for one in found:
-        batch = str(one.cell.workload.batch)
+        which = [str(one.cell.workload.batch), str(one.cell.target.streams)][: 1 + len(several)]
         for name, claim in (("median", one.median), ("p99", one.p99), ("missed", one.missed)):
             numbers = _share(claim) if name == "missed" else _times(claim, one.budget_s)
-            table.add_row(batch, name, *numbers, styled(claim.word, STYLES[claim.word]))
-            batch = ""
+            table.add_row(*which, name, *numbers, styled(claim.word, STYLES[claim.word]))
+            which = [""] * len(which)
     return table
 
 
@@ -201,7 +204,13 @@ def _open(found: Sequence[Verdict]) -> list[str]:
 
 
 def _cell(one: Verdict) -> str:
-    return f"{one.cell.workload.model.name}, batch {one.cell.workload.batch}"
+    count = one.cell.target.streams
+    streams = f", {count} streams" if count > 1 else ""
+    return f"{one.cell.workload.model.name}, batch {one.cell.workload.batch}{streams}"
+
+
+def _are_streams(found: Sequence[Verdict]) -> bool:
+    return any(one.of_streams for one in found)
 
 
 def _rests_on(found: Sequence[Verdict]) -> list[str]:
@@ -211,6 +220,13 @@ def _rests_on(found: Sequence[Verdict]) -> list[str]:
         return []
     first = timed[0]
     paced = f"one each {time(first.period_s)}" if first.period_s else "one after the other"
+    if _are_streams(timed):
+        return [
+            "The worst stream of each cell decides, while all work. p99 and missed rest on "
+            f"{_span([one.samples for one in timed])} single inferences of a stream at least, "
+            f"worth {_span([round(one.effective) for one in timed])} independent ones.",
+            _least(first),
+        ]
     steps = [one.resolution_s for one in timed if one.resolution_s]
     of_each = " on one board" if any(one.boards for one in timed) else ""
     clock = f"Their clock steps by {time(max(steps))}." if steps else "Their clock showed no step."
@@ -218,9 +234,15 @@ def _rests_on(found: Sequence[Verdict]) -> list[str]:
         f"p99 and missed rest on {_span([one.samples for one in timed])} single inferences of a "
         f"cell{of_each}, {paced}. Neighbours are alike: they are worth "
         f"{_span([round(one.effective) for one in timed])} independent ones. {clock}",
-        f"To keep the p99 within the budget at most {1 - SHARE:.0%} may be missed. That cannot be "
-        f"claimed with fewer than {first.p99.least_samples} inferences.",
+        _least(first),
     ]
+
+
+def _least(one: Verdict) -> str:
+    return (
+        f"To keep the p99 within the budget at most {1 - SHARE:.0%} may be missed. That cannot be "
+        f"claimed with fewer than {one.p99.least_samples} inferences."
+    )
 
 
 def _span(counts: Sequence[int]) -> str:

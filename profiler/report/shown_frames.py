@@ -10,6 +10,7 @@ from nnprof.profiler import frames
 from nnprof.profiler.report.digits import digits
 from nnprof.profiler.report.names import labels, names
 from nnprof.profiler.report.terminal import marked
+from nnprof.profiler.streamed import is_streamed
 from nnprof.terminal import Table
 from nnprof.types import Failure, Measurement
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from nnprof.profiler.frames import Frame, FrameTime
     from nnprof.types import Run, Workload
 
+_ALONE = ("ms/frame", "frames/s", "± %", "cut ms", "with cut", "± %")
+_OF_STREAMS = ("streams", "frames/s", "± %")
 NO_CUTTING = "Inference alone: cutting the image into tiles is not in a cost model."
 
 
@@ -54,7 +57,8 @@ def table(run: Run) -> Table:
     """What an image takes, one line per cell: its inferences alone, and with cutting."""
     from nnprof.profiler import inputs
 
-    made, before = _table("ms/frame", "frames/s", "± %", "cut ms", "with cut", "± %"), ""
+    several = is_streamed(run)
+    made, before = _table(*(_OF_STREAMS if several else _ALONE)), ""
     _, short = labels(names(run))
     cells: tuple[Measurement | Failure, ...] = (*run.measurements, *run.failures)
     for cell in cells:
@@ -63,7 +67,9 @@ def table(run: Run) -> Table:
             continue
         name = short[work.model.name] + marked(run, work.model)
         label, before = "" if name == before else name, name
-        numbers = _numbers(cell) if isinstance(cell, Measurement) else ("–",) * 6
+        numbers = _numbers(cell) if isinstance(cell, Measurement) else ("–",) * len(_ALONE)
+        if several:
+            numbers = (str(cell.target.streams), *numbers[1:3])
         tiles = inputs.grid(work)[1].tiles
         made.add_row(label, str(tiles), str(work.batch), *numbers)
     return made
@@ -95,6 +101,11 @@ def lines(run: Run) -> list[str]:
             known.setdefault(name, []).append(one)
     if not known:
         return []
+    if is_streamed(run):
+        return [
+            "frames/s: images that all streams together get through, by their inferences; cutting "
+            "the image into tiles was not timed."
+        ]
     return [
         "frames/s: all inferences of a frame, one after the other; with cut: the same with cutting "
         "it into tiles first.",

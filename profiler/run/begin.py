@@ -61,6 +61,7 @@ def start(
     _require_one_target(cells)
     unique = _unique(cells)
     sustained.require_one(unique, plan)
+    _require_sessions(unique[0].target, plan)
     study = Study(
         name=name,
         command=tuple(command or ()),
@@ -81,6 +82,21 @@ def start(
         _LOG.warning("%s", line)
     results.save(run, path)
     return run, path
+
+
+def _require_sessions(target: Target, plan: Plan) -> None:
+    """Refuse streams of a program of its own, which tells when nothing began.
+
+    Raises:
+        UsageError: the runtime is one.
+    """
+    backend = registry.find("backend", target.backend)
+    if plan.streams_s and getattr(backend, "through_shell", False):
+        raise UsageError(
+            f"{target.backend} is a program of its own, which does not say when its inferences "
+            "begin; so several streams of it cannot be timed together.",
+            "Take another --backend, or leave --streams out.",
+        )
 
 
 def on_host(cells: Sequence[Cell], host: str) -> tuple[Cell, ...]:

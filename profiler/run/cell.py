@@ -242,7 +242,8 @@ def _verdict(measurement: Measurement) -> Stopped:
         return "interval"
     if count >= plan.max_processes:
         return "processes"
-    beside_s = 2 * plan.energy_s * min(count, _ENERGY_PROCESSES) + plan.singles_s * count
+    beside_s = 2 * plan.energy_s * min(count, _ENERGY_PROCESSES)
+    beside_s += (plan.singles_s + plan.streams_s) * count
     spent_s = sum(process.wall_s for process in measurement.processes) - beside_s
     if count >= min(_LEAST_PROCESSES, plan.processes) and spent_s >= plan.cell_limit_s:
         return "time"

@@ -23,7 +23,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from nnprof.errors import Unavailable, WorkerCrashed
+from nnprof.errors import WorkerCrashed
 from nnprof.profiler import stats
 from nnprof.profiler.devices import linux
 from nnprof.profiler.place import lifeline, shells, spread
@@ -37,6 +37,7 @@ _MODULE = "nnprof.profiler.work.stream"
 _SOON_S = 0.05  # from the word to begin until the beginning, so that all have read it
 _SLICES = 20  # of the time in common: the samples of a cell
 _KEPT = 700  # inferences of each stream in a Run: enough for a 99th percentile of its own
+_DECIMALS = 10  # a tenth of a nanosecond, as of other single inferences
 _LEAST = 2  # a sample is a mean over so many or more, and has no tail to speak of
 
 _SaidT = TypeVar("_SaidT", Ready, Done)
@@ -46,13 +47,8 @@ def sets_of(job: Measure, device: Device, backend: Backend) -> spread.Sets:
     """The processors of each stream; to be asked before this process is pinned.
 
     Raises:
-        Unavailable: the runtime works over a shell; there are too few processors for one stream.
+        Unavailable: there are too few processors for one stream.
     """
-    if shells.is_driven(job.target, backend):
-        raise Unavailable(
-            "Streams of a runtime that works as a program of its own are not measured.",
-            "Take a --backend whose worker runs on the board.",
-        )
     if not getattr(backend, "computes", True):
         return ((),) * job.target.streams
     return spread.spread(device, job.target.threads, job.target.streams)
@@ -245,4 +241,4 @@ def _counts(done: Done, moments: NDArray[np.float64]) -> NDArray[np.float64]:
 def _thinned(samples_s: Sequence[float]) -> tuple[float, ...]:
     """At most so many of them, evenly from beginning to end."""
     step = max(1, -(-len(samples_s) // _KEPT))
-    return tuple(samples_s[::step])
+    return tuple(round(one, _DECIMALS) for one in samples_s[::step])

@@ -77,6 +77,14 @@ def test_neighbours_that_are_alike_count_less() -> None:
     assert 14_000 / tails.tail(series, SAME).effective == pytest.approx(9, rel=0.25)
 
 
+def test_a_coarse_clock_makes_no_neighbours_alike() -> None:
+    """Latencies that all are one of three values, by chance, are worth their number; so is one."""
+    random = np.random.default_rng(5)
+    coarse = [0.01 + 0.001 * random.integers(0, 3, 500) for _ in range(7)]
+    assert tails.tail(coarse, SAME).effective == pytest.approx(3500, rel=0.1)
+    assert tails.tail([[0.0123] * 500] * 7, SAME).effective == 3500
+
+
 def test_processes_that_differ_widen_it() -> None:
     """Each process on a level of its own: seven levels tell little, however many inferences."""
     levels = np.exp(0.05 * np.random.default_rng(1).normal(size=7))

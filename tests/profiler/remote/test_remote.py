@@ -49,6 +49,21 @@ def test_bench_over_ssh(board: SshBoard, tmp_path: Path, backend: str, batches: 
     assert {path.stat().st_uid for path in sent} == {board.home.stat().st_uid}
 
 
+def test_streams_over_ssh(board: SshBoard, tmp_path: Path) -> None:
+    """The streams are processes there; each keeps to a budget, and all have images done."""
+    words = ["--backend", "fake", "--device", "board", "--quick", "--streams", "1,2"]
+    words += ["--option", "contention=0.5", "--no-telemetry"]
+    judged = board.nnprof("bench", *words, "--budget", "1s", cwd=tmp_path)
+    assert judged.returncode == 0, judged.stderr
+    assert "FITS: exit code 0." in judged.stdout or "FITS (2 of 2" in judged.stdout
+    image = ["--image", "56x56", "--batch", "4", "--format", "json"]
+    framed = board.nnprof("bench", *words, *image, cwd=tmp_path)
+    assert framed.returncode == 0, framed.stderr
+    run = json.loads(framed.stdout)
+    assert [cell["target"]["streams"] for cell in run["measurements"]] == [1, 2]
+    assert [len(cell["processes"][0]["streams"]) for cell in run["measurements"]] == [1, 2]
+
+
 def test_address_without_configuration(
     board: SshBoard, tmp_path: Path, cells: tuple[Cell, ...], short: Plan
 ) -> None:

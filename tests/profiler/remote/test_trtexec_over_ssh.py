@@ -14,7 +14,7 @@ import pytest
 from fake_ssh import SshBoard
 from msgspec.structs import replace
 
-from nnprof.errors import Unavailable
+from nnprof.errors import Unavailable, UsageError
 from nnprof.profiler import results
 from nnprof.profiler.run import begin, sweep
 from nnprof.profiler.work import hosts
@@ -44,6 +44,15 @@ def _run(board: SshBoard, cell: Cell, plan: Plan, folder: Path) -> tuple[Run, Pa
     return begin.start(
         cells, replace(plan, processes=1, max_processes=1, op_method="runtime"), folder, name="test"
     )
+
+
+def test_streams_of_trtexec_are_refused(
+    jetson: Jetson, cells: tuple[Cell, ...], short: Plan, tmp_path: Path
+) -> None:
+    """Before anything is measured: it does not say when its inferences begin."""
+    with pytest.raises(UsageError, match="several streams of it cannot be timed together"):
+        _run(jetson(), cells[0], replace(short, streams_s=0.5), tmp_path)
+    assert not [*tmp_path.glob("*.json")]
 
 
 def _done(run: Run, path: Path) -> Run:

@@ -6,20 +6,33 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import nnprof
 from msgspec.structs import replace
 
-from nnprof.errors import Unavailable, WorkerCrashed, WorkerTimeout
+from nnprof.errors import Unavailable, UsageError, WorkerCrashed, WorkerTimeout
 from nnprof.exporters.models import load_model
 from nnprof.exporters.probes import chain_model, identity_model
-from nnprof.profiler import results, streamed
+from nnprof.profiler import deadlines, results, streamed
 from nnprof.profiler.devices import cpu, linux
 from nnprof.profiler.place import claims, spread
+from nnprof.profiler.run import begin
 from nnprof.profiler.work import hosts, streams
 from nnprof.profiler.work.jobs import CHAIN, Measure
 from nnprof.profiler.work.stream import Done
-from nnprof.types import Plan, Target, Workload
+from nnprof.types import (
+    Cell,
+    Measurement,
+    Plan,
+    Process,
+    Reading,
+    Run,
+    Stream,
+    Study,
+    Target,
+    Workload,
+)
 
 BUNDLED = Path(__file__).parents[3] / "networks" / "bundled" / "mnist.onnx"
 
@@ -163,11 +176,102 @@ def test_streams_end_with_their_worker() -> None:
         hosts.run(_job(fault="hang"), 3.0)
 
 
-def test_a_program_of_its_own_has_no_streams(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A runtime that works over a shell is refused, with what to do."""
-    monkeypatch.setattr(streams.shells, "is_driven", lambda *_: True)
-    with pytest.raises(Unavailable, match="not measured"):
-        streams.sets_of(_job(), cpu.DEVICE, object())  # type: ignore[arg-type]
+def test_a_program_of_its_own_has_no_streams(tmp_path: Path) -> None:
+    """Of trtexec come times of inferences that are over: refused before anything is written."""
+    cell = Cell(
+        workload=Workload(model=load_model(BUNDLED), batch=1),
+        target=Target(backend="trtexec", device="cuda", streams=2),
+    )
+    with pytest.raises(UsageError, match="does not say when its inferences begin"):
+        begin.start([cell], Plan(streams_s=0.5), tmp_path)
+    assert not [*tmp_path.iterdir()]
+
+
+SLOW = ("--option", "contention=0.5", "--option", "speed=0.01", "--option", "noise=0.02")
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four rounds, however long a busy machine takes for them."""
+    plan = Plan(processes=4, max_processes=4, fresh=0, warmup_limit_s=0.2, cell_limit_s=600.0)
+    monkeypatch.setattr("nnprof.cli.plans._words_plan", lambda *_: plan)
+
+
+@pytest.mark.usefixtures("workers_here", "brief")
+def test_each_stream_is_judged_by_a_budget(tmp_path: Path) -> None:
+    """One fits into 2 ms, and five that take three times as long each do not.
+
+    Though the five together are done with one in less time than one alone.
+    """
+    code, said = _bench(tmp_path, "--streams", "1,5", "--batch", "1", *SLOW, "--budget", "2ms")
+    path = next(tmp_path.glob("*.json"))
+    one, five = deadlines.verdicts(results.load(path))
+    assert (one.word, five.word) == ("FITS", "MISSES")
+    assert code == 1, said
+    assert one.median.estimate is not None
+    assert five.median.estimate == pytest.approx(3 * one.median.estimate, rel=0.02)
+    told = " ".join(said.split())
+    assert "for one inference of each stream" in told
+    assert "MISSES (1 of 2 cells; the worst decides): exit code 1." in told
+    shown = " ".join(nnprof("show", str(path), "--budget", "10ms").stdout.split())
+    assert "5 streams: to claim FITS takes 662 single inferences, and there are" in shown
+    assert shown.endswith("UNDECIDED (1 of 2 cells; the worst decides).")
+
+
+def _unfair(fast_s: float, slow_s: float) -> Run:
+    """Seven rounds of two streams, of which one is slower."""
+    random = np.random.default_rng(0)
+    rounds = [
+        tuple(
+            Stream(processors=(), samples_s=tuple((s * random.normal(1, 0.01, 500)).tolist()))
+            for s in (fast_s, slow_s)
+        )
+        for _ in range(7)
+    ]
+    target = Target(backend="fake", streams=2)
+    work = Workload(model=load_model(BUNDLED), batch=1)
+    blank = Process(
+        **{"round": 0, "processors": (0,), "loops": 2, "state": "steady", "floor_s": 0.0},
+        **{"open_s": 0.0, "timed_s": 1.0, "wall_s": 1.0, "before": Reading(), "after": Reading()},
+    )
+    cell = Measurement(
+        workload=work, target=target, plan=Plan(streams_s=0.5), clock="perf_counter",
+        samples_s=((fast_s / 2,) * 5,) * 7, warmups_s=((),) * 7, stopped="processes",
+        processes=tuple(replace(blank, streams=streams) for streams in rounds),
+    )  # fmt: skip
+    plan = replace(cell.plan, deadline_s=0.01)
+    study = Study(name="s", command=(), created="now", plan=plan,
+                  cells=(Cell(workload=work, target=target),))  # fmt: skip
+    return Run(study=study, environment={}, measurements=(cell,))
+
+
+def test_the_worst_stream_decides() -> None:
+    """Two fit, or one does and the other does not: then the cell misses, by that one."""
+    (both,) = deadlines.verdicts(_unfair(0.008, 0.009))
+    assert (both.word, both.samples, both.of_streams) == ("FITS", 3500, True)
+    (one,) = deadlines.verdicts(_unfair(0.001, 0.011))
+    assert one.word == "MISSES"
+    assert one.median.estimate == pytest.approx(0.011, rel=0.01)
+    assert one.missed.estimate == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.usefixtures("workers_here")
+def test_images_of_all_streams(tmp_path: Path) -> None:
+    """Four inferences an image: the streams' rate over four; what one image takes is not told."""
+    words = ("--streams", "1,2", "--image", "56x56", "--batch", "1", *SLOW)
+    code, said = _bench(tmp_path, *words)
+    assert code == 0, said
+    path = next(tmp_path.glob("*.json"))
+    rows = json.loads(nnprof("show", str(path), "--format", "json").stdout)
+    for row in rows:
+        assert row["frames_per_s"] == pytest.approx(row["tiles_per_ms"] * 1e3 / 4)
+        assert row["ms_per_frame"] is None
+        assert row["frames_per_s_with_cut"] is None
+    assert rows[1]["frames_per_s"] == pytest.approx(rows[0]["frames_per_s"] * 4 / 3, rel=0.05)
+    assert "images that all streams together get through" in " ".join(said.split())
+    judged = nnprof("show", str(path), "--budget", "1s").stdout
+    assert "streams time inferences, and no whole images" in " ".join(judged.split())
+    assert judged.splitlines()[-1].startswith("UNDECIDED")
 
 
 @pytest.mark.parametrize(
@@ -178,6 +282,12 @@ def test_a_program_of_its_own_has_no_streams(monkeypatch: pytest.MonkeyPatch) ->
         (("--streams", "1000"), "--streams 1000 is not a number of streams"),
         (("--streams", "2", "--ops", "runtime"), "it does not go with --ops"),
         (("--streams", "2", "--for", "10s"), "it does not go with --for"),
+        (("--streams", "2", "--period", "30fps"), "it does not go with --period"),
+        (("--streams", "2", "--paired"), "hold them against each other with: nnprof compare"),
+        (
+            ("--streams", "2", "--image", "56x56", "--budget", "30fps"),
+            "so a --budget of a whole --image cannot be judged. Leave one of the three out;",
+        ),
     ],
 )
 def test_what_does_not_go_with_streams(tmp_path: Path, words: list[str], sentence: str) -> None:

@@ -101,6 +101,7 @@ def begun(
         precisions=wanted,
         name=found[0][1],
         command=sys.argv[1:],
+        power_mode=fleet.power_mode,
     )
 
 

@@ -3,7 +3,7 @@
 The workers are processes of this machine. Each holds its board over SSH (`there`), so that a board
 needs what a single bench needs, and nothing on it listens. Between the processes here there is TLS
 on 127.0.0.1, with keys that live in memory only; or the scheduler is the user's own, with the keys
-of dask's configuration (`distributed.comm.tls`).
+of dask's configuration (`distributed.comm.tls`), and workers listen where it reaches them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ _CONNECT_S = 20.0
 
 # dask's own settings, as far as a fleet cannot live with what they are else.
 _SETTINGS: Mapping[str, Any] = {
-    "logging.distributed": "critical",  # what matters comes as news
     "distributed.scheduler.allowed-failures": 3,  # boards that a process may cost
     "distributed.scheduler.no-workers-timeout": "10m",  # for a board to come back
     "distributed.scheduler.http.routes": [],  # there is nothing to see on the ports of HTTP
@@ -66,10 +65,15 @@ class Crew:
             kind: of a `Post`.
             priority: what has more comes first.
         """
-        from nnprof.profiler.fleet import there
 
+        def measured(order: bytes) -> bytes:  # in here it is sent as it is, not as a name
+            from nnprof.profiler.fleet import there
+
+            return there.measure(order)
+
+        # A scheduler reads what it passes on, and need not have nnprof for that.
         return self._client.submit(
-            there.measure,
+            measured,
             order,
             key=f"{self._name}-{name}",
             resources={_resource(self._name, kind): 1},
@@ -105,12 +109,27 @@ def joined(
         _start_forkserver()
         folder = tempfile.mkdtemp(prefix="nnprof-fleet-")
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        stack.enter_context(_silence())
         client, security = _client(scheduler, stack)
+        host = reached_at(scheduler)
+        common = {"security": security, "host": host, "local_directory": folder}
         crew = f"nnprof-{uuid4().hex[:12]}"
         client.subscribe_topic(crew, lambda event: heard(msgspec.convert(event[1], News)))
-        keeping = client.sync(_begin, _specs(posts, power_mode, crew, security, folder), client)
+        keeping = client.sync(_begin, _specs(posts, power_mode, crew, common), client)
         stack.callback(client.sync, _end, keeping)
         yield Crew(client, crew)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """What matters comes as news."""
+    logger = logging.getLogger("distributed")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _dask() -> Any:
@@ -175,11 +194,7 @@ def require_private(scheduler: str) -> None:
         UsageError: it has no TLS, and is not on this machine.
     """
     url = urlsplit(scheduler)
-    host = url.hostname or ""
-    here = host == "localhost"
-    with suppress(ValueError):
-        here = here or ip_address(host).is_loopback
-    if url.scheme == "tls" or (url.scheme == "tcp" and here):
+    if url.scheme == "tls" or (url.scheme == "tcp" and _is_here(url.hostname or "")):
         return
     raise UsageError(
         f"--scheduler {scheduler} has no TLS: others could read what goes there, and send orders.",
@@ -187,8 +202,28 @@ def require_private(scheduler: str) -> None:
     )
 
 
+def _is_here(host: str) -> bool:
+    with suppress(ValueError):
+        return ip_address(host).is_loopback
+    return host == "localhost"
+
+
+def reached_at(scheduler: str | None) -> str:
+    """Where workers here listen: a scheduler connects to them, to fetch what they have.
+
+    It is the address of this machine on the way to the scheduler, and 127.0.0.1 where that is here.
+    """
+    from distributed.utils import get_ip
+
+    host = urlsplit(scheduler or "").hostname or ""
+    return _HERE if scheduler is None or _is_here(host) else str(get_ip(host))
+
+
 def _specs(
-    posts: Mapping[str, Post], power_mode: str, crew: str, security: Any, folder: str
+    posts: Mapping[str, Post],
+    power_mode: str,
+    crew: str,
+    common: Mapping[str, Any],
 ) -> dict[str, dict[str, Any]]:
     """What dask's Nanny is told, by board."""
     from nnprof.profiler.fleet.there import HoldsBoard
@@ -200,12 +235,10 @@ def _specs(
             "resources": {_resource(crew, post.kind): 1},
             "plugins": (HoldsBoard(post, power_mode, crew),),
             "memory_limit": 0,
-            "security": security,
             "env": dict(os.environ),  # as it is now; a forkserver may be older
-            "host": _HERE,
             "dashboard_address": f"{_HERE}:0",
-            "local_directory": folder,
             "silence_logs": logging.CRITICAL,
+            **common,
         }
         for board, post in posts.items()
     }

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,8 +17,9 @@ from pathlib import Path
 from statistics import median
 
 import psutil
+import pytest
 from fake_ssh import SshBoard
-from processes import ended, until
+from processes import ended, kill, until
 
 from nnprof.profiler import deadlines, results, stats
 from nnprof.profiler.compare import compare
@@ -199,17 +201,63 @@ def test_a_slower_twin_is_told_from_end_to_end(boards: dict[str, SshBoard], tmp_
     assert {one.boards for one in deadlines.verdicts(run)} == {("one", "two")}
 
 
+def _configure_keys(folder: Path) -> None:
+    """Keys for TLS in files, and dask's configuration with them, as docs/fleet.md has it."""
+    from distributed import Security
+
+    made = Security.temporary()
+    (folder / "key.pem").write_text(made.tls_worker_key)
+    (folder / "ca.pem").write_text(made.tls_ca_file)
+    own = f"{{key: {folder}/key.pem, cert: {folder}/ca.pem}}"
+    (folder / "distributed.yaml").write_text(
+        "distributed:\n  comm:\n    require-encryption: true\n    tls:\n"
+        f"      ca-file: {folder}/ca.pem\n"
+        f"      scheduler: {own}\n      worker: {own}\n      client: {own}\n"
+    )
+
+
+@contextmanager
+def _scheduler(folder: Path) -> Iterator[str]:
+    """The address of one that a user has started where no nnprof is, as a folder configures it."""
+    code = (
+        "import sys; sys.modules['nnprof'] = None\n"
+        "from distributed.cli.dask_scheduler import main; main()"
+    )
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.2", 0))
+        port = probe.getsockname()[1]
+    words = ("--protocol", "tls", "--host", "127.0.0.2", "--port", f"{port}", "--no-dashboard")
+    with (folder / "told").open("wb") as told:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, *words],
+            stderr=told, cwd=folder, start_new_session=True,
+        )  # fmt: skip
+        try:
+            until(lambda: b"Scheduler at:" in (folder / "told").read_bytes(), process)
+            yield f"tls://127.0.0.2:{port}"
+        finally:
+            kill(process.pid)
+            process.wait()
+
+
 def test_boards_that_differ_have_runs_of_their_own(
-    boards: dict[str, SshBoard], tmp_path: Path
+    boards: dict[str, SshBoard], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A board with another option is no twin: two Runs, each on one board."""
+    """A board with another option is no twin: two Runs, each on one board.
+
+    Here on a scheduler of the user's own, with the keys of dask's configuration; it says nothing.
+    """
+    monkeypatch.setenv("DASK_CONFIG", str(tmp_path))
+    _configure_keys(tmp_path)
     config = Path(os.environ["XDG_CONFIG_HOME"]) / "nnprof/devices.toml"
     config.write_text(config.read_text() + 'options = { speed = "2" }\n')
-    done = boards["one"].nnprof(
-        *_BENCH[:1], "--batch", "1,2", *_BENCH[3:], "--device", "all", "--format", "json",
-        cwd=tmp_path,
-    )  # fmt: skip
+    with _scheduler(tmp_path) as address:
+        done = boards["one"].nnprof(
+            *_BENCH[:1], "--batch", "1,2", *_BENCH[3:], "--device", "all", "--format", "json",
+            "--scheduler", address, cwd=tmp_path,
+        )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert "distributed" not in done.stderr
     found = json.loads(done.stdout)
     assert [run["environment"]["host"] for run in found] == ["one", "two"]
     assert all(len(run["measurements"]) == 2 for run in found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -193,3 +194,21 @@ def test_nothing_is_sent_in_the_clear(address: str, refused: bool) -> None:
             cluster.require_private(address)
     else:
         cluster.require_private(address)
+
+
+@pytest.mark.parametrize("address", [None, "tls://127.0.0.2:8786", "tcp://localhost:8786"])
+def test_for_a_scheduler_here_workers_listen_here_alone(address: str | None) -> None:
+    """Nobody else gets to them."""
+    pytest.importorskip("distributed", reason="needs the extra fleet")
+    assert cluster.reached_at(address) == "127.0.0.1"
+
+
+def test_for_a_scheduler_elsewhere_workers_listen_on_the_way_to_it() -> None:
+    """A scheduler connects to the workers, which 127.0.0.1 would keep it from."""
+    pytest.importorskip("distributed", reason="needs the extra fleet")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+        try:
+            way.connect(("192.0.2.1", 8786))  # of RFC 5737: nothing is sent
+        except OSError:
+            pytest.skip("needs a way to another machine")
+        assert cluster.reached_at("tls://192.0.2.1:8786") == way.getsockname()[0]

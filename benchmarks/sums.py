@@ -1,10 +1,11 @@
 """Do op times add up to the clean time, on runtimes whose ops are timed by one pass alone?
 
-    python benchmarks/sums.py OUT.json [BACKEND …] [--rounds N]
+    python benchmarks/sums.py OUT.json [BACKEND …] [--rounds N] [--neighbour]
 
 The cells are those of `fidelity.py` on one thread: six networks at four batches. Beside the sum of
 all ops, the call among them, stands what an inference takes while its ops are timed. Prints a table
-and the shares that matter, and writes both as JSON.
+and the shares that matter, and writes both as JSON. With `--neighbour` another program works in
+bursts on the same processor (`quiet.py`).
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import quiet
 import ratios
 from fidelity import BATCHES, NETWORKS, SECONDS
 
 import nnprof
 from nnprof.profiler import stats
+from nnprof.profiler.devices import linux
 from nnprof.types import Measurement
 
 BACKENDS = ("mnn", "ncnn")
@@ -52,9 +55,11 @@ def row(measured: Measurement) -> dict[str, Any]:
     }
 
 
-def main(out: Path, rounds: int, backends: tuple[str, ...]) -> None:
-    """Measure, print, write."""
-    rows = ratios.measured(backends, lambda backend, folder: measure(backend, rounds, folder))
+def main(out: Path, rounds: int, backends: tuple[str, ...], kind: str) -> None:
+    """Measure beside a neighbour of that kind, print, write."""
+    (processor,) = linux.pinned(1)
+    with quiet.neighbour(kind, processor, processor):
+        rows = ratios.measured(backends, lambda backend, folder: measure(backend, rounds, folder))
     print(f"{'backend':<8} {'network':<42} {'batch':>5} {'clean µs':>10} Σops/clean  watched")
     for one in rows:
         told = (one["ops_over_clean"], one["watched_over_clean"])
@@ -63,7 +68,7 @@ def main(out: Path, rounds: int, backends: tuple[str, ...]) -> None:
             *(f"{'–' if ratio is None else format(ratio, '.3f'):>9}" for ratio in told),
         )
     lines = ratios.by_backend(rows, "ops_over_clean", "Σops/clean")
-    ratios.conclude(out, rows, lines, rounds=rounds)
+    ratios.conclude(out, rows, lines, rounds=rounds, neighbour=kind)
 
 
 if __name__ == "__main__":
@@ -71,5 +76,7 @@ if __name__ == "__main__":
     parser.add_argument("out", type=Path)
     parser.add_argument("backends", nargs="*", default=BACKENDS)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--neighbour", action="store_true")
     asked = parser.parse_args()
-    main(asked.out, asked.rounds, tuple(asked.backends))
+    kind = "same" if asked.neighbour else "none"
+    main(asked.out, asked.rounds, tuple(asked.backends), kind)

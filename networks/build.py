@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnprof.errors import BadFile, BadShape, Unavailable
+from nnprof.errors import BadFile, BadShape
+from nnprof.networks import recurrent
 from nnprof.networks.checkpoint import Source
 from nnprof.networks.layers import (
     Act,
@@ -27,18 +28,9 @@ from nnprof.networks.layers import (
     Pool,
     Recurrent,
 )
+from nnprof.networks.pytorch import nn, torch
 from nnprof.networks.shapes import Shape, channel_axis, same_padding
 from nnprof.networks.spec import NetworkSpec
-
-try:
-    import torch
-    from torch import nn
-except ImportError as error:
-    raise Unavailable(
-        "torch is not installed.", "Try: pip install 'nnprof-embedded[train]'."
-    ) from error
-
-from nnprof.networks import recurrent  # isort: skip  # it needs torch, too
 
 MOST_WEIGHTS = (1 << 29) - 1  # of four bytes: an ONNX file ends at 2 GB
 

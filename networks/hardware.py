@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import torch
-
 from nnprof.errors import Unavailable
+from nnprof.networks.pytorch import torch
 
 
 def require(device: str) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
-
+from nnprof.networks.pytorch import nn, torch
 from nnprof.networks.settings import Init
 
 

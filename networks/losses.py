@@ -7,7 +7,7 @@ what the network gives (probabilities, where it ends in a softmax) against 1 for
 
 from __future__ import annotations
 
-from torch import Tensor, eye, nn
+from nnprof.networks.pytorch import Tensor, nn, torch
 
 ON_LOGITS = ("cross-entropy", "kl")
 _LEAST_SQUARE = 1e-12  # the root of 0 has no slope
@@ -22,7 +22,7 @@ def loss_of(kind: str, outputs: Tensor, targets: Tensor) -> Tensor:
     if kind in ON_LOGITS:
         return nn.functional.cross_entropy(outputs, targets)
     if targets.ndim == 1:
-        targets = eye(outputs.shape[1], device=outputs.device)[targets]
+        targets = torch.eye(outputs.shape[1], device=outputs.device)[targets]
     match kind:
         case "hinge":
             return (1 - (2 * targets - 1) * outputs).clamp_min(0).mean()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
+from nnprof.networks.pytorch import nn, torch
 from nnprof.networks.settings import TrainingSettings
 
 _CLASSES: dict[str, type[torch.optim.Optimizer]] = {

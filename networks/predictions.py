@@ -11,12 +11,9 @@ from numpy.typing import NDArray
 
 from nnprof.errors import UsageError
 from nnprof.files import AnyPath
-from nnprof.networks import build, checkpoint, datasets
+from nnprof.networks import build, checkpoint, datasets, hardware, train
 from nnprof.networks.datasets import Dataset
-
-# build says what to do where torch is missing, so it comes before torch.
-import torch  # isort: skip
-from nnprof.networks import hardware, train  # isort: skip
+from nnprof.networks.pytorch import torch
 
 Values = NDArray[np.float64]
 

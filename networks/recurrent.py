@@ -16,10 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import nn
-
 from nnprof.networks.layers import Recurrent
+from nnprof.networks.pytorch import nn, torch
 
 Function = Callable[[torch.Tensor], torch.Tensor]
 

@@ -22,21 +22,25 @@ from numpy.typing import NDArray
 
 from nnprof.errors import BadFile
 from nnprof.files import AnyPath
-from nnprof.networks import build, checkpoint, datasets, preconditions
+from nnprof.networks import (
+    build,
+    checkpoint,
+    datasets,
+    hardware,
+    initialisers,
+    losses,
+    optimisers,
+    preconditions,
+)
 from nnprof.networks.datasets import Dataset
 from nnprof.networks.families import parse_network
 from nnprof.networks.normalisation import statistics
 from nnprof.networks.pace import Pace
 from nnprof.networks.preconditions import GOALS_PERCENT
+from nnprof.networks.pytorch import nn, torch
 from nnprof.networks.settings import DEFAULTS, TrainingSettings, parse_init
 from nnprof.networks.spec import NetworkSpec
 from nnprof.types import Epoch, TrainingRecord
-
-# build says what to do where torch is missing, so it comes before torch.
-import torch  # isort: skip
-from torch import nn  # isort: skip
-from nnprof.networks import hardware, initialisers, losses, optimisers  # isort: skip
-
 
 _LOG = logging.getLogger(__name__)
 CHECKS_PER_EPOCH = 8

@@ -67,16 +67,7 @@ SCIENCE = {"scipy", "sklearn"}
 RUNTIME_HOMES = (
     "profiler/backends/",
     "profiler/devices/",
-    "networks/build.py",
-    "networks/train.py",
-    "networks/losses.py",
-    "networks/maps.py",
-    "networks/predictions.py",
-    "networks/optimisers.py",
-    "networks/initialisers.py",
-    "networks/recurrent.py",
-    "networks/hardware.py",
-    "networks/datasets.py",
+    "networks/pytorch.py",
     "exporters/",
 )
 SCIENCE_HOMES = (
@@ -98,6 +89,7 @@ BACKEND_NAME_HOMES = (
     "nnprof/cli/train.py",  # the same choice
     "networks/settings.py",  # whose defaults an optimiser has
     "networks/hardware.py",  # the version of what trained
+    "networks/pytorch.py",  # torch, the library
     "profiler/place/environment.py",
     "profiler/place/installed.py",  # what is installed for them
     "profiler/devices/jetson.py",  # which runtime comes with the board

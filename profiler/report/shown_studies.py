@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from nnprof.profiler.listed import Listed
 
 COLUMNS = ("study", "asks", "gives", "cells", "timed", "trainings", "training_s", "timing_s")
+_GUESSES = "Times are guesses for this machine: one training at a time, one thread, the usual plan."
+_NO_PACE = (
+    "No time is guessed: two small trainings would tell this machine's pace, and torch is missing. "
+    "Try: pip install 'nnprof-embedded[train]'."
+)
 
 
 def print_studies(found: Sequence[Listed], form: str) -> None:
@@ -35,9 +40,8 @@ def print_studies(found: Sequence[Listed], form: str) -> None:
         table.add_row(row["study"], said, trained, _counted(row["timed"], row["timing_s"]))
     console = Console()
     console.print(table)
-    console.say(
-        "Times are guesses for this machine: one training at a time, one thread, the usual plan."
-    )
+    unknown = all(one.timing_s is None for one in found)
+    console.say(_NO_PACE if unknown else _GUESSES)
     console.say(
         "nnprof train --study NAME --out DIR; nnprof bench --study NAME; nnprof show DIR [RUN.json]"
     )

@@ -44,8 +44,9 @@ def diff(
     found, paired = matched.cells(a, other, batches, precisions)
     cells: list[CellDiff] = []
     why: list[UsageError] = []
+    files = nodes.Files()
     for pair in found:
-        told = _cell_or_why(a, other, pair, paired=paired)
+        told = _cell_or_why(a, other, pair, files, paired=paired)
         if isinstance(told, CellDiff):
             cells.append(told)
         else:
@@ -72,24 +73,36 @@ def _second(run: Run, precisions: tuple[str, str] | None) -> Run:
 
 
 def _cell_or_why(
-    run_a: Run, run_b: Run, pair: matched.Pair, *, paired: bool
+    run_a: Run, run_b: Run, pair: matched.Pair, files: nodes.Files, *, paired: bool
 ) -> CellDiff | UsageError:
     """A cell, or why it cannot be told: others may."""
     try:
-        return _cell(run_a, run_b, *pair, paired=paired)
+        _require_ops(pair)
+        measured = files.both(*(one.workload.model for one in pair))
+        return _cell((run_a, run_b), pair, measured, paired=paired)
     except UsageError as error:
         return error
 
 
-def _cell(run_a: Run, run_b: Run, a: Measurement, b: Measurement, *, paired: bool) -> CellDiff:
-    for name, one in (("a", a), ("b", b)):
+def _require_ops(pair: matched.Pair) -> None:
+    """Refuse a side without op times.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for name, one in zip("ab", pair, strict=True):
         if one.ops is None or not one.ops.ops:
             raise UsageError(
                 f"Side {name} has no op times ({one.workload.model.name}, batch "
                 f"{one.workload.batch}).",
                 "Measure it with its ops: without --ops none.",
             )
-    files = nodes.both(a.workload.model, b.workload.model)
+
+
+def _cell(
+    runs: tuple[Run, Run], pair: matched.Pair, files: tuple[Nodes, Nodes], *, paired: bool
+) -> CellDiff:
+    a, b = pair
     sides = _sides((a, b), files)
     types = _types(files)
     every = list(dict.fromkeys((*types, *lineup.names_of(sides[0]), *lineup.names_of(sides[1]))))
@@ -118,7 +131,7 @@ def _cell(run_a: Run, run_b: Run, a: Measurement, b: Measurement, *, paired: boo
         rows_s=rows_s,
         left_over_s=whole.delta.seconds - rows_s,
         left_over_reasons=reasons.of_left_over(told, rows),
-        unlike=_unlike(run_a, run_b, a, b),
+        unlike=_unlike(*runs, a, b),
         notes=_notes((a, b), files),
     )
 

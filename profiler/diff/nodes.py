@@ -45,9 +45,10 @@ def read(model: Model) -> Nodes:
     try:
         if not path.is_file():
             return Nodes({}, why=f"{path} is not there")
-        if identity.identity(path) != model.sha256:
+        found = identity.read(path)
+        if found.sha256 != model.sha256:
             return Nodes({}, why=f"{path} is another file now")
-        asked = tuple(identity.read(path).proto.graph.node)
+        asked = tuple(found.proto.graph.node)
     except BadFile as error:
         return Nodes({}, why=error.reason.rstrip("."))
     return Nodes({origins.called(node): str(node.op_type) for node in asked}, asked)
@@ -55,10 +56,28 @@ def read(model: Model) -> Nodes:
 
 def both(a: Model, b: Model) -> tuple[Nodes, Nodes]:
     """Of two models; one whose own file is gone may have the same content as the other."""
-    first, second = read(a), read(b)
-    if a.sha256 and a.sha256 == b.sha256:
-        return (first, first) if not first.why else (second, second)
-    return first, second
+    first = read(a)
+    if not a.sha256 or a.sha256 != b.sha256:
+        return first, read(b)
+    if first.why:
+        first = read(b)
+    return first, first
+
+
+class Files:
+    """Files of two models, read once where several cells after each other have the same."""
+
+    def __init__(self) -> None:
+        self._models: tuple[str, ...] = ()
+        self._nodes = Nodes({}), Nodes({})
+
+    def both(self, a: Model, b: Model) -> tuple[Nodes, Nodes]:
+        """As `both`; only the last two are kept, for models can be large."""
+        models = (a.path, a.sha256, b.path, b.sha256)
+        if models != self._models:
+            self._nodes = both(a, b)
+            self._models = models
+        return self._nodes
 
 
 def is_conversion(name: str, types: Mapping[str, str]) -> bool:

@@ -112,10 +112,11 @@ def _ms(cell: Cell) -> Value:
 
 
 def _rate(cell: Cell) -> Value:
-    rate, ends = cell.tiles_ms or 0.0, cell.ends_ms
+    rate, ends = cell.tiles_ms or 0.0, stats.interval_s(cell.one)
     if ends is None:
         return Value(rate, None, None)
-    return Value(rate, rate * cell.ms / ends[1], rate * cell.ms / ends[0])
+    whole = rate * stats.latency_s(cell.one)
+    return Value(rate, whole / ends[1], whole / ends[0])
 
 
 def _batch_axis(cells: Sequence[Cell]) -> Axis:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from nnprof.profiler import stats
 from nnprof.profiler.report.names import labels
+from nnprof.profiler.streamed import streamed
 from nnprof.text import plain
 from nnprof.types import LOCAL, Measurement, Run
 
@@ -38,20 +39,27 @@ class Cell(NamedTuple):
 
     @property
     def ms(self) -> float:
-        """Milliseconds of an inference."""
+        """Milliseconds of an inference; of streams of a single one, while all work."""
+        found = streamed(self.one)
+        if found and found.p50_s:
+            return found.p50_s.middle * 1e3
         return stats.latency_s(self.one) * 1e3
 
     @property
     def ends_ms(self) -> tuple[float, float] | None:
         """The 95 % interval of that, None where there is none."""
+        found = streamed(self.one)
         ends = stats.interval_s(self.one)
+        if found and found.p50_s:
+            low, high = found.p50_s.low, found.p50_s.high
+            ends = None if low is None or high is None else (low, high)
         return ends and (ends[0] * 1e3, ends[1] * 1e3)
 
     @property
     def tiles_ms(self) -> float | None:
-        """Tiles per millisecond, None where an inference is not known to be any number of tiles."""
+        """Tiles per millisecond, of all streams; None where a tile is not known to be one."""
         tiles = self.one.workload.tiles
-        return tiles / self.ms if tiles else None
+        return tiles / (stats.latency_s(self.one) * 1e3) if tiles else None
 
 
 def cells_of(runs: Mapping[str, Run]) -> tuple[Cell, ...]:

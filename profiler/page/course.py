@@ -46,11 +46,12 @@ def progression(cell: Cell, most: int = _MOST) -> Part | None:
     if not one.processes:
         return None
     told = _progression_told(cell)
+    of = " of all streams together" if _are_streams(cell) else ""
     series = [series for at in range(len(one.processes)) for series in _process(cell, at, most)]
     figure = Figure(
         told=told,
         x=Axis(title="s since the clean pass of its process began"),
-        y=Axis(title="ms per inference"),
+        y=Axis(title=f"ms per inference{of}"),
         series=tuple(series),
         table=_processes(cell),
         wide=True,
@@ -78,7 +79,7 @@ def _process(cell: Cell, at: int, most: int) -> list[Series]:
             shade=shade,
         )
     ]
-    if warmups:
+    if warmups and not _are_streams(cell):  # whose warm-up is of one stream
         # How many inferences a sample of the warm-up had is not kept: they stand side by side.
         each_s, early = ends[-1] / len(samples), _kept(len(warmups), most)
         found.append(
@@ -93,6 +94,10 @@ def _process(cell: Cell, at: int, most: int) -> list[Series]:
             )
         )
     return found
+
+
+def _are_streams(cell: Cell) -> bool:
+    return cell.one.plan.streams_s > 0
 
 
 def _kept(count: int, most: int) -> list[int]:
@@ -117,6 +122,8 @@ def _progression_told(cell: Cell) -> str:
         told = f"The median of the one process is {digits(medians[0])} ms"
     else:
         told += f" go from {digits(min(medians))} to {digits(max(medians))} ms"
+    if _are_streams(cell):
+        return f"{told}, of all streams together."
     if not first:
         return f"{told}."
     times = median(first) / median(medians)
@@ -143,7 +150,7 @@ def _processes(cell: Cell) -> Table:
             median(samples) * 1e3,
             min(samples) * 1e3,
             max(samples) * 1e3,
-            warmups[0] * 1e3 if warmups else None,
+            warmups[0] * 1e3 if warmups and not _are_streams(cell) else None,
         )
         for at, (process, samples, warmups) in enumerate(
             zip(cell.one.processes, cell.one.samples_s, cell.one.warmups_s, strict=True)
@@ -249,6 +256,9 @@ def latencies(cell: Cell) -> tuple[list[float], str]:
     singles = [value for p in one.processes if p.singles for value in p.singles.latencies_s]
     if singles:
         return singles, "single inferences"
+    streams = [value for p in one.processes for own in p.streams for value in own.samples_s]
+    if streams:
+        return streams, "single inferences of all streams"
     samples = [value for own in stats.undisturbed_s(one) for value in own]
     most = max((process.loops for process in one.processes), default=1)
     what = "samples of one inference"

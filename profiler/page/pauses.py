@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import median
 
 from nnprof.profiler import stats
@@ -21,7 +21,7 @@ def idle(cells: Sequence[Cell]) -> Part | None:
     told = _idle_told([cell for _, cell in asked])
     figure = Figure(
         told=told,
-        x=Axis(title="pause before each inference, ms"),
+        x=Axis(title="pause before each inference, ms", names=_pauses(cell for _, cell in asked)),
         y=Axis(title="ms per inference", zero=True),
         series=tuple(_line(number, cell, at) for at, (number, cell) in enumerate(asked)),
         table=Table(
@@ -39,6 +39,12 @@ def idle(cells: Sequence[Cell]) -> Part | None:
         wide=True,
     )
     return Part(told=told, figures=(figure,))
+
+
+def _pauses(cells: Iterable[Cell]) -> tuple[str, ...]:
+    """Side by side: 0 and 100 ms are of no one scale."""
+    every = {one.gap_s for cell in cells for one in _passes(cell)}
+    return tuple(digits(gap_s * 1e3, 3) for gap_s in sorted(every))
 
 
 def _passes(cell: Cell) -> list[IdlePass]:
@@ -59,10 +65,11 @@ def _line(number: int, cell: Cell, colour: int) -> Series:
     ends = [_ends(one) for one in own]
     return Series(
         name=cell.name,
-        x=tuple(one.gap_s * 1e3 for one in own),
+        x=tuple(digits(one.gap_s * 1e3, 3) for one in own),
         y=tuple(median(_medians_ms(one)) for one in own),
         low=tuple(low for low, _ in ends),
         high=tuple(high for _, high in ends),
+        text=tuple(f"{cell.name}, after {digits(one.gap_s * 1e3, 3)} ms" for one in own),
         cells=(number,) * len(own),
         colour=colour,
     )

@@ -145,7 +145,7 @@
       font: { color: colour("ink"), family: getComputedStyle(document.body).fontFamily, size: 11 },
       margin: { l: 40, r: 10, t: 8, b: 30 }, hovermode: "closest",
       hoverlabel: { bgcolor: colour("card"), bordercolor: colour("edge"), font: { color: colour("ink") } },
-      legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: { size: 10 } },
+      legend: { orientation: "h", y: 1.02, yanchor: "bottom", x: 0, font: { size: 10 }, maxheight: 0.3 },
     };
     const series = figure.series.map((one) => trace(figure, one));
     Plotly.react(box, series, layout, { displayModeBar: false, responsive: true, displaylogo: false });
@@ -165,6 +165,7 @@
       make("summary", {}, "Numbers", make("span", { class: "spoken", text: ` of ${title}: ${one.y.title}` })));
     numbers.addEventListener("toggle", () => {
       if (numbers.open && numbers.children.length === 1) numbers.append(tableOf(one.table));
+      if (drawn.has(box)) Plotly.Plots.resize(box); // the table may have taken some of its room
     });
     return [make("figure", {}, box, numbers), () => draw(box, one)];
   }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import browser
+import msgspec
 import pytest
 
 import nnprof
@@ -49,6 +50,26 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         written[name] = folder / f"{name}.html"
         nnprof.write_report([run], written[name])
     return written
+
+
+@pytest.fixture(scope="session")
+def busy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of two Runs of the fake: five numbers of streams with a budget, and pauses."""
+    folder = tmp_path_factory.mktemp("busy")
+    options = {"noise": "0.02", "process": "0.002", "speed": "0.1", "contention": "0.3"}
+    one = nnprof.Target(backend="fake", options=options)
+    plan = nnprof.Plan(processes=3, max_processes=3, fresh=0, sample_s=0.05, op_method="none")
+    streams = [msgspec.structs.replace(one, streams=count) for count in (1, 2, 3, 4, 5)]
+    together = msgspec.structs.replace(plan, streams_s=0.1, deadline_s=1e-3)
+    paused = msgspec.structs.replace(plan, idle_s=(0.0, 0.001, 0.01, 0.1))
+    paths = []
+    for targets, wanted in ((streams, together), ([one], paused)):
+        cells = [cell for each in targets for cell in nnprof.bundled_cells(each, (1, 16))]
+        run, path = nnprof.start(cells, wanted, folder)
+        list(nnprof.sweep(run, path))
+        paths.append(path)
+    nnprof.write_report(paths, folder / "busy.html")
+    return folder / "busy.html"
 
 
 @pytest.fixture(scope="session")

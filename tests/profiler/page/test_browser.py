@@ -21,6 +21,40 @@ def test_no_complaint_and_no_request(chromium: Browser, pages: dict[str, Path]) 
         assert [one for one in chromium.requests() if not one.startswith("file:")] == []
 
 
+SHOWN = """
+    const inside = (one, other) => one.bottom <= other.top + 1 || one.top >= other.bottom - 1;
+    return [...document.querySelectorAll('figure')].filter((figure) => {
+        const plot = figure.querySelector('.plot .main-svg');
+        const numbers = figure.querySelector('details');
+        return !plot || !inside(plot.getBoundingClientRect(), numbers.getBoundingClientRect());
+    }).map((figure) => figure.closest('section').id);
+"""
+ROOM = """
+    return [...document.querySelectorAll('.plot')].map((plot) => {
+        const inner = plot.querySelector('.nsewdrag').getBoundingClientRect();
+        return inner.height / plot.getBoundingClientRect().height;
+    });
+"""
+
+
+@pytest.mark.parametrize(
+    ("width", "dark"), [(1280, False), (1280, True), (390, False), (390, True)]
+)
+def test_streams_and_pauses_are_drawn(
+    chromium: Browser, busy: Path, width: int, dark: bool
+) -> None:
+    """With a line for each number of streams a plot keeps its room, and no table lies on it."""
+    chromium.open(busy, width=width, dark=dark)
+    unfold(chromium)
+    assert chromium.ask("return document.documentElement.scrollWidth") <= width
+    assert min(chromium.ask(ROOM)) > 0.35
+    chromium.ask("document.querySelectorAll('details.numbers').forEach(d => { d.open = true; })")
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    WebDriverWait(chromium.driver, 20).until(lambda _: chromium.ask(SHOWN) == [])
+    assert chromium.complaints() == []
+
+
 def unfold(chromium: Browser) -> None:
     """Open all that is folded, and let the page draw it."""
     chromium.driver.execute_async_script(

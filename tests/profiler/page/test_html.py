@@ -8,7 +8,12 @@ from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
 
+import pytest
+
+import nnprof
 from nnprof.profiler.page import html
+
+RESULTS = Path(__file__).parents[3] / "bench_results"
 
 _FOREIGN = {"link", "img", "iframe", "object", "embed", "base", "form", "a"}
 
@@ -64,6 +69,15 @@ def test_nothing_is_allowed_from_outside(pages: dict[str, Path]) -> None:
     assert parts["script-src"].count("'sha256-") == 2
     assert "unsafe" not in parts["script-src"]
     assert "http" not in policy
+
+
+@pytest.mark.parametrize("runs", ["group?-cpu-*.json", "costmodel-*.json"])
+def test_a_page_of_the_largest_runs_is_small(runs: str, tmp_path: Path) -> None:
+    """The four groups together, and the four largest Runs of all, have at most 5 MB each."""
+    paths = sorted(RESULTS.glob(runs))
+    assert len(paths) == 4
+    nnprof.write_report(paths, tmp_path / "page.html")
+    assert (tmp_path / "page.html").stat().st_size < 5e6
 
 
 def test_a_page_is_small(pages: dict[str, Path]) -> None:

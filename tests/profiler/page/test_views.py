@@ -297,6 +297,9 @@ def test_streams_are_told_by_their_number(tmp_path: Path) -> None:
     for _ in nnprof.sweep(run, path):
         pass
     page = nnprof.write_report([path], tmp_path / "page.html")
+    assert "single inferences of all streams" in part(page, "distribution", 1).told
+    both = part(page, "latency").figures[0].table.rows
+    assert both[0][2] == pytest.approx(both[1][2])  # neither slows the other, so both take as long
     (line,) = part(page, "streams").figures[0].series
     rates = [streamed(one) for one in nnprof.load(path).measurements]
     assert line.x == (1, 2)

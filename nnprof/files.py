@@ -69,6 +69,8 @@ def read(path: Path, most: int, remedy: str = "") -> bytes:
     Raises:
         BadFile: it cannot be read, or is larger; no more than `most` bytes are held for that.
     """
+    if path.is_dir():
+        raise BadFile(f"Cannot read '{path}': it is a folder.", remedy)
     pieces, size = [], 0
     opened = gzip.open if path.suffix == ".gz" else open
     with foreign(f"Cannot read {path}", remedy), opened(path, "rb") as file:

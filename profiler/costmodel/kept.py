@@ -78,10 +78,14 @@ def found(places: Iterable[AnyPath] = (".",)) -> Models:
     newest, older = _newest([one for real, one in lying.items() if real not in named])
     if not (named or newest):
         raise UsageError(
-            f"There is no cost model in {', '.join(map(str, asked))}.",
+            f"There is no cost model in {', '.join(map(_called, asked))}.",
             "Fit one with nnprof fit-model, or say where they are: --models FOLDER.",
         )
     return Models((*named.values(), *newest), (*left_out, *older))
+
+
+def _called(place: Path) -> str:
+    return "this folder" if place == Path() else str(place)
 
 
 def _files(place: Path) -> list[Path]:

@@ -150,6 +150,7 @@ def test_rows_are_csv_too(models: Path) -> None:
         (("--all", "nonsense"), "'nonsense' is not an input shape"),
         (("--all", NETWORK, "--models", "none"), "There is no file none."),
         (("--all", NETWORK, "--models", "empty"), "There is no cost model in empty."),
+        ((".", NETWORK), "Cannot read '.': it is a folder."),
     ],
 )
 def test_what_cannot_be_asked_is_one_sentence(
@@ -160,6 +161,13 @@ def test_what_cannot_be_asked_is_one_sentence(
     done = nnprof("predict", *words, folder=models)
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
+
+
+def test_an_empty_folder_has_no_model(tmp_path: Path) -> None:
+    """Where nobody says where the models are, the sentence does not end in two full stops."""
+    done = nnprof("predict", "--all", NETWORK, "--budget", "5ms", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "There is no cost model in this folder. Fit one" in done.stderr
 
 
 def _of_kind(run: dict[str, Any], host: str, times: float) -> dict[str, Any]:

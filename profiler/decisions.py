@@ -24,8 +24,8 @@ class Answer(NamedTuple):
         question: equal where two verdicts answer the same question; only the best then counts.
         batch: at which it is given; None where it holds for every batch.
         word: the verdict.
-        left_s: what is left of the budget, -inf where that is not known; of equal words the one
-            with the most counts.
+        left_s: what the median leaves of the budget, -inf where that is not known; of equal words
+            the one with the most counts. The p99 is not known of every batch.
     """
 
     question: Hashable
@@ -36,9 +36,9 @@ class Answer(NamedTuple):
 
 def of_verdict(made: Verdict) -> Answer:
     """What a measured cell answers."""
-    work, left_s = made.cell.workload, made.headroom_s
+    work, middle_s = made.cell.workload, made.median.estimate
     same = replace(made.cell, workload=replace(work, batch=1)) if work.image else made.cell
-    left_s = -math.inf if left_s is None else left_s
+    left_s = -math.inf if middle_s is None else made.budget_s - middle_s
     return Answer((same.key, work.image), work.batch, made.word, left_s)
 
 

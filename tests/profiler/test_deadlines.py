@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from nnprof.profiler import deadlines, stats
+from nnprof.profiler import deadlines, decisions, stats
 from nnprof.types import (
     Cell,
     Failure,
@@ -73,6 +73,20 @@ def run(*found: Measurement | Failure, plan: Plan | None = None, more: int = 0) 
         failures=tuple(one for one in found if isinstance(one, Failure)),
         left_out=tuple(range(len(found), len(cells))),
     )
+
+
+def test_the_best_batch_is_told_by_its_median() -> None:
+    """Of two batches that miss the faster one counts, though its p99 alone is known, and bad."""
+    image = Image(height=28 * 14, width=28 * 14)
+    slow = cell(replace(WORK, batch=49, image=image), timed=False)  # four inferences
+    fast = cell(replace(WORK, batch=98, image=image))  # two, and now and then a slow image
+    late = [replace(one, singles=singles(0.05, 1)) for one in fast.processes]
+    fast = replace(fast, processes=tuple(late))
+    made = deadlines.verdicts(run(slow, fast), 0.001)
+    assert [one.word for one in made] == ["MISSES", "MISSES"]
+    (best,) = decisions.deciding(map(decisions.of_verdict, made))
+    assert best.batch == 98
+    assert decisions.decided(made) == "MISSES"
 
 
 def judged(measurement: Measurement, budget_s: float) -> deadlines.Verdict:

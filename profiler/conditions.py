@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from nnprof.errors import UnknownName, UsageError
 from nnprof.types import Measurement, Run
 
+_LENIENT = ("variables", "on", "converter")  # where one side is unknown
 MISSING = "missing"  # what may be allowed beside the conditions: cells that are gone
 
 
@@ -34,6 +35,7 @@ def conditions(run: Run, measured: Sequence[Measurement] | None = None) -> dict[
         "threads": _joined(m.target.threads or "unknown" for m in measured),
         "precision": _joined(one.precision for one in work),
         "conversion": _joined(one.model.conversion or "none" for one in work),
+        "converter": _joined(map(_converter, measured)),
         "data": _joined(one.data for one in work),
         "seed": _joined(one.seed for one in work),
         "batch-axis": _joined(named(one.model.axes) for one in work),
@@ -41,6 +43,13 @@ def conditions(run: Run, measured: Sequence[Measurement] | None = None) -> dict[
         "power": _joined(p.before.power_mode or "unknown" for m in measured for p in m.processes)
         or "unknown",
     }
+
+
+def _converter(measured: Measurement) -> str:
+    """What made the files that a runtime of its own format read; where is no condition."""
+    by = measured.facts.get("converters")
+    told = "unknown" if "converted" in measured.facts else "none"
+    return named(by) if isinstance(by, Mapping) else told
 
 
 def named(facts: Mapping[str, object]) -> str:
@@ -59,8 +68,8 @@ def differences(
 
     Only the cells that are compared count: `old` of the Run before, `new` of the Run after. A
     difference is (name, before, after).
-    What an older nnprof did not look at is not held against its Runs (`variables`), nor what an
-    import does not tell (`on`).
+    What an older nnprof did not look at is not held against its Runs (`variables`, `converter`),
+    nor what an import does not tell (`on`).
 
     Raises:
         UnknownName: `allow` names no condition.
@@ -70,7 +79,7 @@ def differences(
     for name in allow - {*was, MISSING}:
         raise UnknownName("condition", name, (*was, MISSING))
     unlike = [(name, was[name], now[name]) for name in was if was[name] != now[name]]
-    unlike = [one for one in unlike if one[0] not in ("variables", "on") or "unknown" not in one]
+    unlike = [one for one in unlike if one[0] not in _LENIENT or "unknown" not in one]
     refused = [item for item in unlike if item[0] not in allow]
     if refused:
         listed = "; ".join(f"{name}: {one} and {other}" for name, one, other in refused)

@@ -282,6 +282,7 @@ def test_what_cannot_be_told_apart_is_refused() -> None:
                 ),
             ),
         ),
+        ("converter", lambda one: replace(one, facts={**one.facts, "converters": {"pnnx": "2"}})),
     ],
 )
 def test_what_is_measured_is_a_condition(name: str, change: Callable[..., Measurement]) -> None:

@@ -37,7 +37,9 @@ def python(seen: Seen) -> Found:
     if _version(there.python) < _OLDEST_PYTHON:
         driven = registry.find("device", seen.target.device).backend
         yield finding("python_old", **data, device=flag(seen), driven=driven or "NAME")
-    elif fits and there.python != fits and _version(fits) >= _OLDEST_PYTHON:
+    elif (
+        _may_use_gpu(seen) and fits not in (None, there.python) and _version(fits) >= _OLDEST_PYTHON
+    ):
         yield finding("python_unfit", **data, jetpack=pack, fits=fits)
     if there.debug:
         yield finding("debug_build", **data)
@@ -50,7 +52,7 @@ def _wheels(seen: Seen, there: Installed) -> Found:
         versions = ", ".join(f"{name} {number}" for name, number in there.packages.items())
         wanted = build_for(gpu=bool(gpu))
         yield finding("both_builds", executable=there.executable, versions=versions, wanted=wanted)
-    elif gpu and there.without_gpu:
+    elif gpu and there.without_gpu and _may_use_gpu(seen):
         yield finding(
             "no_gpu_provider", version=there.runtime or "of unknown version", gpu=gpu,
             command=_with_gpu(seen, there.executable),
@@ -67,6 +69,11 @@ def _wheels(seen: Seen, there: Installed) -> Found:
         and _version(there.python) <= _LAST_OLD
     ):  # fmt: skip
         yield finding("runtime_differs", there=there.runtime, here=here.runtime)
+
+
+def _may_use_gpu(seen: Seen) -> bool:
+    """Unless the processors of a device that has a GPU, too, were asked for (`--on cpu`)."""
+    return seen.target.beyond_device != "cpu"
 
 
 def _with_gpu(seen: Seen, executable: str) -> str:

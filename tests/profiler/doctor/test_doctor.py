@@ -266,6 +266,18 @@ def test_python_of_a_jetpack(expected: list[str], there: Installed, calm: Seen) 
     assert codes(told) == expected
 
 
+@pytest.mark.parametrize("packages", [{}, {"onnxruntime": "1.23.2"}])
+def test_what_only_a_gpu_needs(packages: dict[str, str], calm: Seen) -> None:
+    """Who asks for a Jetson's processors needs neither JetPack's Python nor a build for its GPU."""
+    there = replace(PYTHON, python="3.12", providers=(), packages=packages)
+    target = Target(backend="fake", device="jetson", on="cpu")
+    told = replace(calm, target=target, facts={**calm.facts, **ORIN}, installed=there)
+    assert not {"python_unfit", "no_gpu_provider"} & {*codes(examine.judged(told))}
+    both = {"python_unfit", *(["no_gpu_provider"] if packages else [])}
+    told = replace(told, target=replace(target, on="gpu"))
+    assert both <= {*codes(examine.judged(told))}
+
+
 def test_wheels_of_jetpack_are_named(calm: Seen) -> None:
     """The command that brings the GPU's build names the index of that JetPack."""
     there = replace(PYTHON, providers=(), packages={"onnxruntime": "1.23.2"})

@@ -58,9 +58,9 @@ def main(backend: str, layer: str, batches: list[int]) -> None:
             clean_us = stats.latency_s(one) * 1e6
             sum_us = sum(op.seconds for op in one.ops.ops) * 1e6
             print(
-                f"{batch:>5} {length:>6} {clean_us:>9.0f} {clean_us / length:>8.0f} "
-                f"{(clean_us - before_us) / (length - fewer):>8.0f} "
-                f"{chains.layer_s(one.ops.ops) * 1e6:>7.0f} {sum_us / clean_us:>10.3f}"
+                f"{batch:>5} {length:>6} {clean_us:>9.1f} {clean_us / length:>8.1f} "
+                f"{(clean_us - before_us) / (length - fewer):>8.1f} "
+                f"{chains.layer_s(one.ops.ops) * 1e6:>7.1f} {sum_us / clean_us:>10.3f}"
             )
             before_us, fewer = clean_us, length
 

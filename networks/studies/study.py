@@ -218,5 +218,5 @@ def _changed(cell: Asked, given: dict[str, object], seeds: tuple[int, ...] | Non
 
 
 def _words(values: Iterable[object]) -> str:
-    told = sorted(map(str, values))
+    told = sorted("none" if one is None else str(one) for one in values)
     return told[0] if len(told) == 1 else f"several ({', '.join(told[:4])})"

@@ -177,6 +177,8 @@ def test_settings_of_the_user_are_told() -> None:
     assert {cell.train.settings.epochs for cell in study.cells if cell.train} == {2}
     assert {cell.train.seeds for cell in study.cells if cell.train} == {(7, 8)}
     assert study.changed == {"epochs": "2 for 100", "seeds": "2 for 4"}
+    fewer = study_files.with_settings(find("li-cnn"), {"steps": 40}, None)
+    assert fewer.changed == {"steps": "40 for none"}
     with pytest.raises(UsageError, match="trains nothing"):
         study_files.with_settings(find("group1"), {"epochs": 2}, None)
 
